@@ -1,0 +1,1 @@
+"""One status for every bulk job."""

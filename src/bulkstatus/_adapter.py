@@ -1,0 +1,142 @@
+"""What an adapter is: the settings of one provider, and the calls they make possible."""
+
+import re
+from typing import ClassVar, Protocol, get_type_hints, runtime_checkable
+
+import msgspec
+
+from bulkstatus._auth import Auth
+from bulkstatus._call import Call, ListQuery, OperationQuery, Page
+from bulkstatus._model import BulkOperation, BulkStatus, State
+from bulkstatus._secrets import Secret
+from bulkstatus.errors import ConfigError
+
+_MAX_ID = 128
+
+
+class Limit(msgspec.Struct, frozen=True):
+    """At most `requests` in any `seconds`."""
+
+    requests: int
+    seconds: float
+
+    def __str__(self) -> str:
+        return f"{self.requests:,} in {self.seconds:g} s"
+
+
+class IdGrammar(msgspec.Struct, frozen=True):
+    """What an id of a provider looks like: a pattern for the whole of it, and that pattern in words."""
+
+    pattern: str
+    words: str
+
+    def check(self, id: str) -> str:
+        """Return `id`; raise ConfigError if it cannot be one, before it gets near a URL."""
+        if len(id) <= _MAX_ID and re.fullmatch(self.pattern, id, re.ASCII) and id not in (".", ".."):
+            return id
+        shown = repr(id) if len(id) <= _MAX_ID else f"{id[:32]!r}... ({len(id)} characters)"
+        raise ConfigError(f"{shown} is not a bulk id here: {self.words}", reason="id")
+
+
+class Adapter(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The base of all adapters: a frozen struct of settings that builds calls and sends nothing.
+
+    Subclass it with the provider's settings as fields; credentials are annotated `SecretText`. `state_map` pins
+    words of the provider to states, for words that this release does not know. Declare the class variables, write
+    `auth`, `base_urls` and `status`, and whichever of `Listing`, `Operations`, `Confirms` and `Probe` the provider
+    can serve. Check settings in `__post_init__`, after calling the base's.
+    """
+
+    provider: ClassVar[str]
+    """The provider's one word: entry point, package suffix, docs page."""
+    id_grammar: ClassVar[IdGrammar]
+    limits: ClassVar[tuple[Limit, ...]] = ()
+    """The provider's documented limits, tightest window first; empty when it documents none."""
+    poll_floor: ClassVar[float] = 1.0
+    """The shortest sensible time between two looks at one bulk, in seconds."""
+    poll_ceiling: ClassVar[float] = 60.0
+    """The longest sensible time between two looks at one bulk, in seconds."""
+
+    state_map: dict[str, State] = {}
+
+    def __post_init__(self) -> None:
+        for name in _secret_fields(type(self)):
+            value = getattr(self, name)
+            if value is not None and not isinstance(value, Secret):
+                msgspec.structs.force_setattr(self, name, Secret(value, name))
+        for word, state in self.state_map.items():
+            if state not in State.__members__.values():
+                raise ConfigError(f"state_map: {word!r} is pinned to {state!r}, which is not a state")
+
+    def auth(self) -> Auth:
+        """A new auth scheme for one source."""
+        raise NotImplementedError
+
+    def base_urls(self) -> tuple[str, ...]:
+        """Every base URL that requests may go to. Nothing is ever sent anywhere else."""
+        raise NotImplementedError
+
+    def status(self, id: str) -> Call[BulkStatus]:
+        """The call that tells how bulk `id` stands. `id` has passed `id_grammar`."""
+        raise NotImplementedError
+
+
+def _secret_fields(cls: type[Adapter]) -> tuple[str, ...]:
+    found = _SECRET_FIELDS.get(cls)
+    if found is None:
+        hints = get_type_hints(cls)
+        found = tuple(
+            name
+            for name in cls.__struct_fields__
+            if hints[name] is Secret or Secret in getattr(hints[name], "__args__", ())
+        )
+        _SECRET_FIELDS[cls] = found
+    return found
+
+
+_SECRET_FIELDS: dict[type[Adapter], tuple[str, ...]] = {}
+
+
+@runtime_checkable
+class Listing(Protocol):
+    """The provider can list its bulks."""
+
+    rows_per_page: ClassVar[int | None]
+    """How many bulks a page holds at most; None when one answer holds them all."""
+
+    def listing(self, query: ListQuery) -> tuple[Call[Page[BulkStatus]], ...]:
+        """The listings that together hold every bulk `query` asks for (more is allowed: the facade filters).
+
+        They are read one after another; of a bulk that is in several, the last reading counts.
+        """
+        ...
+
+
+@runtime_checkable
+class Operations(Protocol):
+    """The provider can list the operations inside a bulk."""
+
+    def operations(self, id: str, query: OperationQuery) -> Call[Page[BulkOperation]]:
+        """The first page of the operations of bulk `id` that `query` asks for (more is allowed).
+
+        Raises ConfigError when the provider's records cannot answer the question at all.
+        """
+        ...
+
+
+@runtime_checkable
+class Confirms(Protocol):
+    """A row of the provider's listing may say less than `status` would."""
+
+    def confirm(self, row: BulkStatus) -> Call[BulkStatus] | None:
+        """The call that turns a listing's `row` into what `status` would say, or None if it already is that."""
+        ...
+
+
+@runtime_checkable
+class Probe(Protocol):
+    """The provider has a cheap call that shows whether the credentials are accepted."""
+
+    def probe(self) -> Call[None]:
+        """A call that succeeds when the credentials may read bulks."""
+        ...

@@ -1,0 +1,255 @@
+"""How a source proves who it is. Nothing here sends anything.
+
+A scheme gives headers; when it needs a token first, it gives the call that fetches one. The engine sends that call,
+one at a time for each source, and asks `rejected` once when the provider answers 401.
+"""
+
+import re
+from collections.abc import Mapping
+from typing import Literal, Protocol
+
+import msgspec
+
+from bulkstatus._call import Call, Request, Response
+from bulkstatus._reply import decode, status_error
+from bulkstatus._secrets import Secret, SecretText, as_secret, check_secret
+from bulkstatus.errors import AuthError, ConfigError, ProtocolError
+
+_HEADER_NAME = re.compile(r"[A-Za-z0-9-]{1,64}")
+_SHORTEST, _LONGEST, _UNSAID = 30.0, 86_400.0, 300.0
+_EARLY = 30.0
+
+
+class Auth(Protocol):
+    """A scheme. Implementations hold mutable state, so each source has its own."""
+
+    @property
+    def secrets(self) -> tuple[Secret, ...]:
+        """The credentials behind it; the engine loads them (that may block) before it asks for headers."""
+        ...
+
+    def renewal(self, now: float) -> Call[None] | None:
+        """The call that must be sent first, or None. `now` is in seconds on a monotonic clock."""
+        ...
+
+    def headers(self) -> dict[str, str]:
+        """The headers that carry the credentials."""
+        ...
+
+    def rejected(self, sent: Mapping[str, str]) -> bool:
+        """The provider refused a request with the headers `sent`; True when other ones can now be had."""
+        ...
+
+
+class _Static:
+    """One header with a credential that is given, not fetched by us."""
+
+    def __init__(self, header: str, prefix: str, secret: Secret) -> None:
+        if _HEADER_NAME.fullmatch(header) is None:
+            raise ConfigError(f"{header[:64]!r} cannot be the name of a header")
+        self._header = header
+        self._prefix = prefix
+        self._secret = secret
+
+    def __repr__(self) -> str:
+        return f"<{self._header}: {self._prefix}***>"
+
+    @property
+    def secrets(self) -> tuple[Secret, ...]:
+        return (self._secret,)
+
+    def renewal(self, now: float) -> Call[None] | None:
+        del now
+        return None
+
+    def headers(self) -> dict[str, str]:
+        return {self._header: f"{self._prefix}{self._secret.reveal()}"}
+
+    def rejected(self, sent: Mapping[str, str]) -> bool:
+        if not self._secret.renewable:
+            return False
+        if self._secret.loaded and self.headers()[self._header] == sent.get(self._header):
+            self._secret.forget()
+        return True
+
+
+def bearer(token: SecretText, *, name: str = "token") -> Auth:
+    """`Authorization: Bearer` (RFC 6750). A `token` that is a function is asked again after a 401."""
+    return _Static("Authorization", "Bearer ", as_secret(token, name))
+
+
+def api_key(key: SecretText, *, header: str = "api-key", name: str = "api_key") -> Auth:
+    """A key in a header of the provider's choice."""
+    return _Static(header, "", as_secret(key, name))
+
+
+class _All:
+    """Several schemes on every request."""
+
+    def __init__(self, parts: tuple[Auth, ...]) -> None:
+        self._parts = parts
+
+    def __repr__(self) -> str:
+        return f"<{' + '.join(map(repr, self._parts))}>"
+
+    @property
+    def secrets(self) -> tuple[Secret, ...]:
+        return tuple(secret for part in self._parts for secret in part.secrets)
+
+    def renewal(self, now: float) -> Call[None] | None:
+        return next((call for part in self._parts if (call := part.renewal(now)) is not None), None)
+
+    def headers(self) -> dict[str, str]:
+        return {name: value for part in self._parts for name, value in part.headers().items()}
+
+    def rejected(self, sent: Mapping[str, str]) -> bool:
+        # Every part is told; any() would stop at the first.
+        return sum(part.rejected(sent) for part in self._parts) > 0
+
+
+def all_of(*parts: Auth) -> Auth:
+    """Send all the schemes' headers on every request."""
+    return _All(parts)
+
+
+class TokenReply(msgspec.Struct, frozen=True):
+    """The members of a token answer that are read (RFC 6749, 5.1 and 5.2), all of them optional and unchecked."""
+
+    access_token: object = None
+    token_type: object = None
+    expires_in: object = None
+    expires_at: object = None
+    error: object = None
+    error_description: object = None
+
+
+_TOKEN_REPLY = msgspec.json.Decoder(TokenReply)
+
+
+class _AppToken:
+    """OAuth 2 client credentials, sent in the form body; the token they give is kept in memory only."""
+
+    def __init__(
+        self,
+        request: Request,
+        client_id: str,
+        client_secret: Secret,
+        expires_at_unit: Literal["ms", "s"] | None,
+    ) -> None:
+        self._request = request
+        self._client_id = client_id
+        self._client_secret = client_secret
+        self._expires_at_unit = expires_at_unit
+        self._now = 0.0
+        self._token: str | None = None
+        self._renew_at = 0.0
+
+    def __repr__(self) -> str:
+        return "<Authorization: Bearer *** (client credentials)>"
+
+    @property
+    def secrets(self) -> tuple[Secret, ...]:
+        return (self._client_secret,)
+
+    def renewal(self, now: float) -> Call[None] | None:
+        if self._token is not None and now < self._renew_at:
+            return None
+        form = {
+            "grant_type": "client_credentials",
+            "client_id": self._client_id,
+            "client_secret": self._client_secret,
+        }
+        request = msgspec.structs.replace(self._request, form=tuple(form.items()))
+
+        def read(response: Response) -> None:
+            self._keep(response, now)
+
+        return Call(request, read)
+
+    def _keep(self, response: Response, asked_at: float) -> None:
+        reply = _read_token_reply(response)
+        token = reply.access_token
+        kind = reply.token_type
+        if not isinstance(token, str) or not token or (isinstance(kind, str) and kind.lower() != "bearer"):
+            raise _bad_token_reply(response, "holds no bearer access_token")
+        try:
+            check_secret(token, "access_token")
+        except ConfigError as error:
+            raise _bad_token_reply(response, f"cannot be used: {error.message}") from None
+        lifetime = self._lifetime(reply, response)
+        # Counted from the moment of asking, on the monotonic clock: no wall clock has to agree with the provider's.
+        self._renew_at = asked_at + (lifetime - _EARLY if lifetime > 2 * _EARLY else lifetime / 2)
+        self._token = token
+
+    def _lifetime(self, reply: TokenReply, response: Response) -> float:
+        seconds = _number(reply.expires_in)
+        if seconds is None and self._expires_at_unit is not None:
+            ends = _number(reply.expires_at)
+            if ends is not None:
+                scale = 1000 if self._expires_at_unit == "ms" else 1
+                seconds = ends / scale - response.received_at.timestamp()
+        return min(_LONGEST, max(_SHORTEST, _UNSAID if seconds is None else seconds))
+
+    def headers(self) -> dict[str, str]:
+        if self._token is None:
+            raise AuthError("there is no app token yet", reason="no_token")
+        return {"Authorization": f"Bearer {self._token}"}
+
+    def rejected(self, sent: Mapping[str, str]) -> bool:
+        if self._token is not None and sent.get("Authorization") == f"Bearer {self._token}":
+            self._token = None
+            self._client_secret.forget()
+        return True
+
+
+def app_token(
+    request: Request,
+    *,
+    client_id: str,
+    client_secret: SecretText,
+    expires_at_unit: Literal["ms", "s"] | None = None,
+) -> Auth:
+    """OAuth 2 client credentials (RFC 6749, 4.4), the credentials in the form body and the token as a bearer.
+
+    `request` says where tokens are had. A token is renewed 30 seconds before it ends and once after a 401. Its
+    life is `expires_in` (30 seconds to 24 hours, 5 minutes when unsaid), or `expires_at` in `expires_at_unit`.
+    """
+    if not client_id or not client_id.isprintable():
+        raise ConfigError("client_id is empty or holds control characters")
+    secret = as_secret(client_secret, "client_secret")
+    return _AppToken(request, client_id, secret, expires_at_unit)
+
+
+def _read_token_reply(response: Response) -> TokenReply:
+    ok = response.status == 200  # noqa: PLR2004
+    try:
+        reply = decode(response, _TOKEN_REPLY.decode)
+    except ProtocolError:
+        if ok:
+            raise _bad_token_reply(response, "is not a JSON object") from None
+        reply = TokenReply()
+    if not ok and not (400 <= response.status < 500 and response.status not in (408, 425, 429)):  # noqa: PLR2004
+        raise status_error(response)
+    if not ok or reply.error:
+        if response.status in (408, 425, 429):
+            raise status_error(response)
+        words = [text for text in (reply.error, reply.error_description) if isinstance(text, str)]
+        raise AuthError(
+            "the token endpoint refused the client credentials",
+            status=response.status,
+            detail=": ".join(words) or None,
+            reason="client_credentials",
+        )
+    return reply
+
+
+def _bad_token_reply(response: Response, why: str) -> AuthError:
+    return AuthError(f"the token endpoint's answer {why}", status=response.status, reason="bad_token_reply")
+
+
+def _number(value: object) -> float | None:
+    if isinstance(value, str) and value.isascii() and value.isdigit() and len(value) <= 20:  # noqa: PLR2004
+        return float(value)
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        return float(min(value, 1e15))
+    return None

@@ -1,0 +1,163 @@
+"""Requests, the functions that read their replies, and pages. Nothing here sends anything."""
+
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
+from typing import Generic, Self, TypeVar
+
+import msgspec
+
+from bulkstatus._secrets import Secret
+from bulkstatus._urls import join_path
+from bulkstatus.errors import ConfigError
+
+T = TypeVar("T")
+MIB = 1024 * 1024
+
+
+class Request(msgspec.Struct, frozen=True, kw_only=True):
+    """A request an adapter wants sent: a GET, or a POST when it has a `form`.
+
+    `path` is relative to `base_url`, begins with a slash, and has every segment percent-encoded. `form` is sent as
+    `application/x-www-form-urlencoded`; Secrets in it are revealed only while it is sent. `body_limit` is the most
+    that is read of the reply, in bytes after decompression.
+    """
+
+    base_url: str
+    path: str
+    query: tuple[tuple[str, str], ...] = ()
+    headers: tuple[tuple[str, str], ...] = ()
+    form: tuple[tuple[str, str | Secret], ...] | None = None
+    body_limit: int = 8 * MIB
+
+    @classmethod
+    def to(
+        cls,
+        base_url: str,
+        *segments: str,
+        query: Mapping[str, str | int | None] | None = None,
+        headers: Mapping[str, str] | None = None,
+        form: Mapping[str, str | Secret] | None = None,
+        body_limit: int = 8 * MIB,
+    ) -> Self:
+        """Address `segments` below `base_url`, each encoded as one path segment; query values of None are left out.
+
+        Raises ConfigError for a segment that would change the path's meaning (empty, `.`, `..`).
+        """
+        return cls(
+            base_url=base_url,
+            path=join_path(segments),
+            query=tuple((key, str(value)) for key, value in (query or {}).items() if value is not None),
+            headers=tuple((headers or {}).items()),
+            form=None if form is None else tuple(form.items()),
+            body_limit=body_limit,
+        )
+
+    @property
+    def method(self) -> str:
+        """`POST` with a form, `GET` without."""
+        return "GET" if self.form is None else "POST"
+
+
+class Response(msgspec.Struct, frozen=True, kw_only=True):
+    """A reply as it arrived: status, headers with lower-case names, the whole body, and when it was there (UTC).
+
+    `source` and `provider` say who was asked, for the records that are read from it.
+    """
+
+    status: int
+    headers: dict[str, str] = {}
+    body: bytes = b""
+    received_at: datetime
+    source: str = ""
+    provider: str = ""
+
+    @classmethod
+    def now(
+        cls,
+        status: int = 200,
+        body: bytes | str = b"",
+        headers: Mapping[str, str] | None = None,
+        *,
+        source: str = "source",
+        provider: str = "",
+    ) -> Self:
+        """Make a reply received at this moment: what an adapter's tests need."""
+        return cls(
+            status=status,
+            headers={name.lower(): value for name, value in (headers or {}).items()},
+            body=body.encode() if isinstance(body, str) else body,
+            received_at=datetime.now(UTC),
+            source=source,
+            provider=provider,
+        )
+
+
+class Call(msgspec.Struct, Generic[T], frozen=True):
+    """A request and the function that reads its reply.
+
+    Reading gives the result, or another call where a provider needs two. It raises an error of
+    `bulkstatus.errors` when the reply is not an answer.
+    """
+
+    request: Request
+    read: Callable[[Response], "T | Call[T]"]
+
+
+class Page(msgspec.Struct, Generic[T], frozen=True, kw_only=True):
+    """One page of a listing, with the way to the others.
+
+    A provider that pages by *cursor* sets `next` to the call for the following page, None at the end, and `cursor`
+    to what that call is made of: the same cursor twice is an endless listing, and an error.
+
+    A provider that pages by *offset* sets `at` (a call for the page at any offset), `offset` (where this page
+    begins), `received` (rows in the answer, also those left out of `items`), and `total` where it said so. Pages are
+    then read side by side. `moving` says that rows may come, go or change places while pages are read; then
+    neighbouring pages are read with an overlap, so that no row slips between them.
+    """
+
+    items: tuple[T, ...]
+    next: Call["Page[T]"] | None = None
+    cursor: str | None = None
+    at: Callable[[int], Call["Page[T]"]] | None = None
+    offset: int = 0
+    received: int = 0
+    total: int | None = None
+    moving: bool = False
+
+
+class RawRows:
+    """The records of a page as received, cut out of its body only when somebody asks for one."""
+
+    __slots__ = ("_body", "_rows", "_split")
+
+    def __init__(self, body: bytes, split: Callable[[bytes], list[msgspec.Raw]]) -> None:
+        self._body = body
+        self._split = split
+        self._rows: list[msgspec.Raw] | None = None
+
+    def row(self, index: int) -> Callable[[], bytes]:
+        """A function that gives record `index` as bytes, for `carrying(raw=...)`."""
+
+        def read() -> bytes:
+            if self._rows is None:
+                self._rows = self._split(self._body)
+            return bytes(self._rows[index])
+
+        return read
+
+
+class ListQuery(msgspec.Struct, frozen=True, kw_only=True):
+    """What a listing is asked for. `states` is None for all. Adapters narrow by what their provider can filter."""
+
+    states: frozenset[str] | None = None
+
+
+class OperationQuery(msgspec.Struct, frozen=True, kw_only=True):
+    """What a listing of operations is asked for: states (None for all) and one position (None for all)."""
+
+    states: frozenset[str] | None = None
+    sequence: int | None = None
+
+    def __post_init__(self) -> None:
+        if self.sequence is not None and self.sequence < 0:
+            raise ConfigError(f"sequence must not be negative, and {self.sequence} is")

@@ -1,0 +1,257 @@
+"""The model: what a bulk, an operation and a report are, whoever runs them.
+
+All times are aware and in UTC. None means "not said", in counts as everywhere else, and is never shown as 0.
+"""
+
+from collections.abc import Callable, Iterator
+from datetime import datetime
+from enum import StrEnum
+from typing import Literal, NamedTuple, Self
+
+import msgspec
+
+from bulkstatus.errors import BulkStatusError, ConfigError, error_for_kind
+
+
+class State(StrEnum):
+    """Where a bulk, or an operation inside it, stands. The wire values are frozen.
+
+    `queued`, `running` and `paused` can still change. `succeeded`, `partial`, `failed`, `cancelled` and `expired`
+    are ends. `unknown` is a provider's word that nobody has explained yet: never an end, never a guess.
+    """
+
+    QUEUED = "queued"
+    RUNNING = "running"
+    PAUSED = "paused"
+    SUCCEEDED = "succeeded"
+    PARTIAL = "partial"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+    EXPIRED = "expired"
+    UNKNOWN = "unknown"
+
+    @property
+    def is_terminal(self) -> bool:
+        """True when the provider will not move the bulk any more; false for `unknown`."""
+        return self in _TERMINAL
+
+
+_TERMINAL = frozenset({State.SUCCEEDED, State.PARTIAL, State.FAILED, State.CANCELLED, State.EXPIRED})
+
+
+class Ref(NamedTuple):
+    """The address of a bulk: the name of a source and the provider's id. Written `source:id`."""
+
+    source: str
+    id: str
+
+    def __str__(self) -> str:
+        return f"{self.source}:{self.id}"
+
+    @classmethod
+    def parse(cls, text: "str | Ref") -> "Ref":
+        """Read `source:id`; the id is all behind the first colon.
+
+        Raises ConfigError when there is no colon, or nothing on one side of it.
+        """
+        if isinstance(text, Ref):
+            return text
+        source, colon, id = text.partition(":")
+        if not (colon and source and id):
+            raise ConfigError(
+                f"{text[:80]!r} is not a reference: write source:id, for example payments:112233"
+            )
+        return cls(source, id)
+
+
+class Counts(msgspec.Struct, frozen=True, kw_only=True):
+    """How many operations of a bulk are in which state. None means that the provider did not say."""
+
+    total: int | None = None
+    queued: int | None = None
+    running: int | None = None
+    succeeded: int | None = None
+    failed: int | None = None
+    cancelled: int | None = None
+
+    @property
+    def finished(self) -> int | None:
+        """How many operations have ended, or None when no ended ones were counted at all."""
+        ended = [count for count in (self.succeeded, self.failed, self.cancelled) if count is not None]
+        return sum(ended) if ended else None
+
+    @property
+    def unsaid(self) -> int | None:
+        """How many of `total` no count speaks of; None without a total. Never negative."""
+        if self.total is None:
+            return None
+        said = (self.queued, self.running, self.succeeded, self.failed, self.cancelled)
+        return max(0, self.total - sum(count for count in said if count is not None))
+
+    @property
+    def progress(self) -> float | None:
+        """The share of operations that have ended, from 0 to 1, or None when it cannot be told."""
+        if self.finished is None or not self.total:
+            return None
+        return min(1.0, max(0.0, self.finished / self.total))
+
+
+class _Hidden(msgspec.Struct, frozen=True, kw_only=True, dict=True):
+    """A struct with values that travel along beside its fields: not in repr, not in JSON, not compared."""
+
+    def carrying(self, **values: object) -> Self:
+        """Attach the values and return the same object. For adapters, while they build it."""
+        vars(self).update(values)
+        return self
+
+    @property
+    def raw(self) -> bytes | None:
+        """The provider's record as received (JSON), or None when it was not kept, as after a JSON round trip."""
+        value: bytes | Callable[[], bytes] | None = self.__dict__.get("raw")
+        return value() if callable(value) else value
+
+
+class BulkStatus(_Hidden, frozen=True, kw_only=True):
+    """How one bulk stood when it was last looked at.
+
+    `source` is the user's name for where it runs, `provider` the vendor's API, `id` the vendor's id. `state` is
+    ours, `native_state` the provider's word verbatim, `phase` a finer word of ours (an open list; `awaiting_action`
+    means that somebody has to start it). `action` is what the bulk does (`/transfers`), `on_failure` what the
+    provider was told to do when an operation fails. `error` is the provider's text about the bulk as a whole.
+    `evidence` says in short sentences how `state` was derived and what could not be read. `observed_at` is the
+    moment of our reading; the other times are the provider's.
+    """
+
+    source: str
+    provider: str
+    id: str
+    state: State
+    native_state: str | None = None
+    phase: str | None = None
+    counts: Counts | None = None
+    created_at: datetime | None = None
+    started_at: datetime | None = None
+    updated_at: datetime | None = None
+    finished_at: datetime | None = None
+    observed_at: datetime
+    action: str | None = None
+    on_failure: Literal["stop", "continue"] | None = None
+    error: str | None = None
+    evidence: tuple[str, ...] = ()
+
+    @property
+    def ref(self) -> Ref:
+        """The address of the bulk, `source:id`."""
+        return Ref(self.source, self.id)
+
+    @property
+    def key(self) -> str:
+        """What tells this record from others of the same listing."""
+        return self.id
+
+
+class BulkOperation(_Hidden, frozen=True, kw_only=True):
+    """One item inside a bulk.
+
+    `sequence` is its position as the provider counts (from 0 or from 1, providers do not say). `method` and `path`
+    are the call it stands for. `error` is the provider's code or text for why it failed. `request` and `response`
+    are the payloads as text: they hold personal data, so they are in no repr and no JSON unless asked for by name.
+    """
+
+    id: str | None = None
+    sequence: int | None = None
+    state: State
+    native_state: str | None = None
+    method: str | None = None
+    path: str | None = None
+    error: str | None = None
+
+    @property
+    def request(self) -> str | None:
+        """The payload that was, or will be, sent for this operation. Personal data."""
+        value: str | None = self.__dict__.get("request")
+        return value
+
+    @property
+    def response(self) -> str | None:
+        """The answer this operation got, as text. Personal data."""
+        value: str | None = self.__dict__.get("response")
+        return value
+
+    @property
+    def key(self) -> str:
+        """What tells this record from others of the same listing; empty when nothing does."""
+        if self.id:
+            return self.id
+        return "" if self.sequence is None else f"#{self.sequence}"
+
+
+class Failure(msgspec.Struct, frozen=True, kw_only=True):
+    """A source, or one bulk of it, that could not be asked. It says nothing about any bulk's state.
+
+    `kind` is the error's branch (`auth`, `not_found`, `rate_limited`, `unavailable`, `protocol`, `rejected`,
+    `deadline`, `config`), `reason` its fine print. `id` is None when the whole source is meant. `retry_after` is in
+    seconds.
+    """
+
+    source: str
+    provider: str
+    kind: str
+    message: str
+    retryable: bool
+    id: str | None = None
+    reason: str | None = None
+    status: int | None = None
+    code: str | None = None
+    detail: str | None = None
+    request_id: str | None = None
+    retry_after: float | None = None
+
+    @classmethod
+    def of(cls, error: BulkStatusError) -> "Failure":
+        """Describe an error."""
+        return cls(kind=error.kind, **{name: getattr(error, name) for name in _SHARED})
+
+    def error(self) -> BulkStatusError:
+        """The error to raise for this failure."""
+        return error_for_kind(self.kind)(**{name: getattr(self, name) for name in _SHARED})
+
+
+_SHARED = tuple(name for name in Failure.__struct_fields__ if name != "kind")
+
+
+class Skipped(msgspec.Struct, frozen=True, kw_only=True):
+    """A source that was not asked because its provider has nothing to ask: no listing, for example."""
+
+    source: str
+    provider: str
+    reason: str
+
+
+class Report(msgspec.Struct, frozen=True, kw_only=True):
+    """The answer of a call over several bulks or sources: statuses, and what could not be asked.
+
+    Iterating gives the statuses. `complete` is true when nothing failed; `skipped` names sources that have no
+    listing and so had nothing to be asked.
+    """
+
+    statuses: tuple[BulkStatus, ...]
+    failures: tuple[Failure, ...] = ()
+    skipped: tuple[Skipped, ...] = ()
+    complete: bool
+    observed_at: datetime
+
+    def __iter__(self) -> Iterator[BulkStatus]:
+        return iter(self.statuses)
+
+    def __len__(self) -> int:
+        return len(self.statuses)
+
+    def raise_for_failures(self) -> None:
+        """Raise the first failure as its error, the others added as notes; do nothing when there is none."""
+        if not self.failures:
+            return
+        first, *others = (failure.error() for failure in self.failures)
+        for other in others:
+            first.add_note(f"also: {other}")
+        raise first

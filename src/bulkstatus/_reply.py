@@ -1,0 +1,187 @@
+"""Reading replies: JSON within bounds, and the error a status stands for."""
+
+import re
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+from http import HTTPStatus
+from typing import TypeVar
+from urllib.parse import urlsplit
+
+import msgspec
+
+from bulkstatus._call import Response
+from bulkstatus.errors import (
+    AuthError,
+    BulkStatusError,
+    NotFound,
+    ProtocolError,
+    RateLimited,
+    RequestRejected,
+    Unavailable,
+)
+
+T = TypeVar("T")
+
+MAX_DEPTH = 64
+_NOT_STRUCTURE = bytes(set(range(256)) - set(b'[]{}"'))
+_ONE_BRACKET = bytes.maketrans(b"[]", b"{}")
+_STRINGS = re.compile(rb'"[^"]*"')
+_IMF_DATE = re.compile(r"[A-Z][a-z]{2}, [0-9]{2} [A-Z][a-z]{2} [0-9]{4} [0-9]{2}:[0-9]{2}:[0-9]{2} GMT")
+_MAX_DIGITS = 9
+
+
+def decode(response: Response, decoder: Callable[[bytes], T]) -> T:
+    """Decode the body with `decoder` (the `decode` of a `msgspec.json.Decoder`).
+
+    Raises ProtocolError, worth one more attempt, for anything that is not the JSON asked for. The message names the
+    place and never repeats the provider's values.
+    """
+    body = response.body
+    if body.count(b"[") + body.count(b"{") > MAX_DEPTH and _depth(body) > MAX_DEPTH:
+        raise _bad_payload(response, f"its JSON is nested deeper than {MAX_DEPTH} levels")
+    try:
+        return decoder(body)
+    except msgspec.ValidationError as error:
+        _, _, place = str(error).rpartition(" - at ")
+        raise _bad_payload(response, f"the value at {place or '`$`'} is not of the documented type") from None
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        kind = response.headers.get("content-type", "no content type").partition(";")[0]
+        raise _bad_payload(response, f"the body is not JSON ({kind[:60]}, {len(body)} bytes)") from None
+
+
+def _bad_payload(response: Response, why: str) -> ProtocolError:
+    message = f"the answer was not understood: {why}"
+    return ProtocolError(message, status=response.status, reason="bad_payload", retryable=True)
+
+
+def _depth(body: bytes) -> int:
+    """How deep the brackets of `body` go, brackets inside strings not counted; an upper bound if it is not JSON."""
+    unescaped = body.replace(b"\\\\", b"").replace(b'\\"', b"")
+    structure = _STRINGS.sub(b"", unescaped.translate(_ONE_BRACKET, _NOT_STRUCTURE).replace(b'""', b""))
+    deepest = 0
+    while structure and deepest <= MAX_DEPTH:
+        shorter = structure.replace(b"{}", b"")
+        if len(shorter) == len(structure):
+            return deepest + len(structure)
+        structure = shorter
+        deepest += 1
+    return deepest
+
+
+def bad_shape(response: Response, why: str) -> ProtocolError:
+    """The error for JSON that decodes but does not say what it must."""
+    return _bad_payload(response, why)
+
+
+def wrong_id(response: Response, *, asked: str, got: str) -> ProtocolError:
+    """The error for an answer about another bulk than the one asked for."""
+    return ProtocolError(
+        f"asked about {asked}, answered about {got[:128]}", status=response.status, reason="id_mismatch"
+    )
+
+
+def retry_after(headers: Mapping[str, str], *, now: datetime) -> float | None:
+    """Read `Retry-After` (RFC 9110, 10.2.3): whole seconds, or an HTTP date measured against the reply's own Date.
+
+    Anything else is ignored. Of several values the largest counts. The result is in seconds and never negative.
+    """
+    value = headers.get("retry-after", "").strip()
+    date = _imf_date(value)
+    if date is not None:
+        sent = _imf_date(headers.get("date", "").strip()) or now
+        return max(0.0, (date - sent).total_seconds())
+    parts = [part.strip() for part in value.split(",")]
+    if not all(_is_seconds(part) for part in parts):
+        return None
+    return float(max(int(part) for part in parts))
+
+
+def whole_seconds(value: str | None) -> float | None:
+    """Read a header that holds whole seconds; None for anything else."""
+    text = (value or "").strip()
+    return float(text) if _is_seconds(text) else None
+
+
+def _is_seconds(text: str) -> bool:
+    return text.isascii() and text.isdigit() and len(text) <= _MAX_DIGITS
+
+
+def _imf_date(text: str) -> datetime | None:
+    if _IMF_DATE.fullmatch(text) is None:
+        return None
+    try:
+        return parsedate_to_datetime(text).astimezone(UTC)
+    except (ValueError, OverflowError):
+        return None
+
+
+_TRANSIENT = frozenset({408, 425, 500, 502, 503, 504, *range(520, 525), 529})
+_REFUSED_5XX = frozenset({HTTPStatus.NOT_IMPLEMENTED, HTTPStatus.HTTP_VERSION_NOT_SUPPORTED})
+_CONFLICTS = frozenset({HTTPStatus.CONFLICT, HTTPStatus.LOCKED})
+
+
+def status_error(  # noqa: C901, PLR0911 - one return a row of the table reads best
+    response: Response,
+    *,
+    status: int | None = None,
+    code: str | None = None,
+    detail: str | None = None,
+    request_id: str | None = None,
+    pause: float | None = None,
+) -> BulkStatusError:
+    """The error that an HTTP status other than a usable 2xx stands for.
+
+    `status` is the effective status where a provider repeats it in the body. `pause` is the provider's own request
+    to wait, in seconds; without it `Retry-After` is read.
+    """
+    actual = response.status if status is None else status
+    wait = pause if pause is not None else retry_after(response.headers, now=response.received_at)
+
+    def error(
+        cls: type[BulkStatusError], message: str, *, reason: str | None = None, retryable: bool | None = None
+    ) -> BulkStatusError:
+        return cls(
+            message,
+            status=actual,
+            code=code,
+            detail=detail,
+            request_id=request_id,
+            reason=reason,
+            retryable=retryable,
+            retry_after=wait,
+        )
+
+    if actual == HTTPStatus.FORBIDDEN and _is_edge_challenge(response):
+        return error(
+            Unavailable, "the network edge in front of the provider blocked the request", reason="edge"
+        )
+    if actual in (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN):
+        return error(AuthError, "the credentials were not accepted, or do not permit this")
+    if actual == HTTPStatus.NOT_FOUND:
+        return error(NotFound, "not found")
+    if actual == HTTPStatus.GONE:
+        return error(NotFound, "no longer there", reason="gone")
+    if actual == HTTPStatus.TOO_MANY_REQUESTS:
+        asked = "" if wait is None else f"; it asks to wait {wait:g} s"
+        return error(RateLimited, f"the provider is throttling requests{asked}")
+    if actual in _CONFLICTS:
+        return error(RequestRejected, "the request conflicts with the present state", retryable=True)
+    if actual in _TRANSIENT or (500 <= actual <= 599 and actual not in _REFUSED_5XX):  # noqa: PLR2004
+        return error(Unavailable, "the provider cannot answer now")
+    if 400 <= actual <= 599:  # noqa: PLR2004 - the classes of RFC 9110, 15
+        return error(RequestRejected, "the provider rejected the request")
+    if 300 <= actual <= 399:  # noqa: PLR2004
+        host = urlsplit(response.headers.get("location", "")[:500]).netloc.rpartition("@")[2]
+        target = f" to {host[:100]}" if host else ""
+        return error(
+            ProtocolError, f"a redirect{target} was not followed; check base_url", reason="redirect_refused"
+        )
+    return error(
+        ProtocolError, "the answer has a status that means nothing here", reason="protocol", retryable=True
+    )
+
+
+def _is_edge_challenge(response: Response) -> bool:
+    html = response.headers.get("content-type", "").lower().startswith("text/html")
+    return html or "cf-mitigated" in response.headers

@@ -1,0 +1,102 @@
+"""Credentials that do not show themselves."""
+
+import re
+from collections.abc import Callable
+from typing import TYPE_CHECKING, NoReturn, TypeAlias
+
+from bulkstatus.errors import ConfigError
+
+_LEGAL = re.compile(r"[\x21-\x7e]+")
+_MAX_LENGTH = 16_384
+
+
+class Secret:
+    """A credential: a text, or a function that fetches it and may be asked again after the provider refuses it.
+
+    Neither `repr` nor `str` shows it, it does not pickle, and comparing is by identity. `name` is the setting it
+    came from; errors use it in the value's place.
+    """
+
+    __slots__ = ("_fetch", "_value", "name")
+
+    def __init__(self, value: str | Callable[[], str], name: str = "secret") -> None:
+        self.name = name
+        self._fetch: Callable[[], str] | None = None
+        self._value: str | None = None
+        if callable(value):
+            self._fetch = value
+        else:
+            self._value = check_secret(value, name)
+
+    @property
+    def loaded(self) -> bool:
+        """False when `load` has to be called before `reveal`."""
+        return self._value is not None
+
+    @property
+    def renewable(self) -> bool:
+        """True when a refused value can be fetched anew."""
+        return self._fetch is not None
+
+    def load(self) -> None:
+        """Fetch the value if it is not there. May block.
+
+        Raises ConfigError when it cannot be a credential, and whatever the fetching function raises.
+        """
+        if self._value is None and self._fetch is not None:
+            self._value = check_secret(self._fetch(), self.name)
+
+    def forget(self) -> None:
+        """Drop a value that was refused, when it can be fetched anew."""
+        if self._fetch is not None:
+            self._value = None
+
+    def reveal(self) -> str:
+        """Return the credential itself, to be put into a request and nowhere else."""
+        self.load()
+        if self._value is None:  # pragma: no cover - load sets it or raises
+            raise ConfigError(f"{self.name} is not set")
+        return self._value
+
+    def __repr__(self) -> str:
+        return "Secret(***)"
+
+    def __str__(self) -> str:
+        return "***"
+
+    def __reduce__(self) -> NoReturn:
+        raise TypeError("a Secret is not written anywhere, so it cannot be pickled")
+
+
+if TYPE_CHECKING:
+    SecretText: TypeAlias = str | Callable[[], str] | Secret
+    """What a setting that holds a credential accepts: a text, a function that returns it, or a Secret."""
+else:
+    # msgspec converts by the run-time annotation, and a custom type cannot stand in a union with str.
+    SecretText = Secret
+
+
+def as_secret(value: SecretText, name: str) -> Secret:
+    """Return `value` as a Secret called `name`."""
+    return value if isinstance(value, Secret) else Secret(value, name)
+
+
+def check_secret(value: str, name: str) -> str:
+    """Return `value` if it can be sent as a credential.
+
+    Raises ConfigError, which names the setting and never the value, for anything that is not printable ASCII
+    without blanks: a stray line break would end a header, and is what a careless copy leaves behind.
+    """
+    if not isinstance(value, str):
+        raise ConfigError(f"{name} must be a text")
+    if not value:
+        raise ConfigError(f"{name} is empty")
+    if len(value) > _MAX_LENGTH:
+        raise ConfigError(f"{name} is longer than {_MAX_LENGTH} characters, so it cannot be a credential")
+    if _LEGAL.fullmatch(value) is None:
+        fault = (
+            "a line break" if "\n" in value or "\r" in value else "a blank" if " " in value else "a character"
+        )
+        where = "" if fault != "a character" else " outside printable ASCII"
+        raise ConfigError(f"{name} holds {fault}{where}; a credential is one word. Remove it and try again")
+    return value

@@ -1,0 +1,133 @@
+"""From a provider's word and counts to a state, with the evidence for it."""
+
+from collections.abc import Collection, Mapping
+from functools import lru_cache
+from typing import NamedTuple
+
+from bulkstatus._model import Counts, State
+
+_PLAUSIBLE = 1_000_000_000
+
+
+class Decision(NamedTuple):
+    """A state, and the sentences that say why."""
+
+    state: State
+    evidence: tuple[str, ...]
+
+
+def fold(word: str) -> str:
+    """Return `word` in one canonical case, with `_` for blanks and hyphens. Non-ASCII words are left alone."""
+    return word.strip().upper().replace(" ", "_").replace("-", "_") if word.isascii() else word
+
+
+class Vocabulary:
+    """The words one provider uses for one kind of thing, and the state each stands for.
+
+    `name` is how evidence speaks of it ("weavr bulk"). A word is looked up as it is, then folded. A word in neither
+    form is `unknown`, which is not an end.
+    """
+
+    def __init__(self, name: str, table: Mapping[str, State]) -> None:
+        self.name = name
+        self.table = dict(table)
+        self._folded = {fold(word): (word, state) for word, state in table.items()}
+        self._read = lru_cache(maxsize=256)(self._read_word)
+
+    def read(self, word: str | None, pins: Mapping[str, State]) -> Decision:
+        """What the word alone says. `pins` are the user's own readings and come first."""
+        if not word:
+            return Decision(State.UNKNOWN, ("The provider sent no status word.",))
+        if pins:
+            pinned = pins.get(word) or {fold(key): state for key, state in pins.items()}.get(fold(word))
+            if pinned:
+                return Decision(pinned, (f"The configuration's state_map reads {word!r} as {pinned}.",))
+        return self._read(word)
+
+    def _read_word(self, word: str) -> Decision:
+        state = self.table.get(word)
+        if state is not None:
+            return Decision(state, (f"{self.name} word {word!r} means {state}.",))
+        match = self._folded.get(fold(word))
+        if match is not None:
+            return Decision(
+                match[1], (f"{self.name} word {word!r}, read as {match[0]!r}, means {match[1]}.",)
+            )
+        return Decision(
+            State.UNKNOWN,
+            (f"{self.name} word {word!r} is not a documented one; pin it with state_map if you know it.",),
+        )
+
+    def decide(self, word: str | None, counts: Counts | None, pins: Mapping[str, State]) -> Decision:
+        """What word and counts say together; the rule of `settle` is applied to what `read` gives."""
+        said = self.read(word, pins)
+        if counts is None:
+            return said
+        state, why = settle(said.state, counts)
+        return Decision(state, said.evidence + why) if why else said
+
+    def words(self, states: Collection[State], pins: Mapping[str, State]) -> tuple[str, ...] | None:
+        """The provider's words for `states`, in the table's order.
+
+        None when words cannot express the question: `unknown` is asked for, or pins move words between states.
+        """
+        if pins or State.UNKNOWN in states:
+            return None
+        return tuple(word for word, state in self.table.items() if state in states)
+
+
+def settle(state: State, counts: Counts) -> tuple[State, tuple[str, ...]]:
+    """Correct a finished state by the counts, and say so.
+
+    Finished well, but operations failed or were cancelled: `partial`, or the bad end if nothing succeeded. "Failed"
+    with operations that succeeded: `partial`. `cancelled` and `expired` stay what they are.
+    """
+    good, failed, cancelled = counts.succeeded, counts.failed or 0, counts.cancelled or 0
+    if state is State.FAILED and good:
+        return State.PARTIAL, (f"{good} operations succeeded, so failed is partial.",)
+    if state not in (State.SUCCEEDED, State.PARTIAL):
+        return state, ()
+    lost = failed + cancelled
+    if not lost:
+        return state, _left_over(state, counts)
+    none_good = good == 0 or (good is None and counts.unsaid == 0)
+    if none_good and counts.unsaid in (0, None) and not (counts.queued or counts.running):
+        end = State.FAILED if failed else State.CANCELLED
+        return end, (
+            f"No operation succeeded, {failed} failed and {cancelled} were cancelled, so it is {end}.",
+        )
+    if state is State.PARTIAL:
+        return state, ()
+    rest = "how many succeeded was not said" if good is None else f"{good} succeeded"
+    return State.PARTIAL, (f"{failed} operations failed, {cancelled} were cancelled, {rest}: partial.",)
+
+
+def _left_over(state: State, counts: Counts) -> tuple[str, ...]:
+    """Counts that do not fit a finished word: reported, while the provider's word for the bulk stands."""
+    if counts.total == 0:
+        return ("The bulk has 0 operations.",)
+    waiting = (counts.queued or 0) + (counts.running or 0)
+    if state is State.SUCCEEDED and waiting:
+        return (
+            f"The counts still show {waiting} operations that have not ended; the bulk's own word stands.",
+        )
+    return ()
+
+
+def clean_counts(counts: Counts) -> tuple[Counts, tuple[str, ...]]:
+    """Take out counts that cannot be (negative), and name those that do not add up."""
+    values: dict[str, int | None] = {name: getattr(counts, name) for name in Counts.__struct_fields__}
+    evidence: list[str] = []
+    for name, value in values.items():
+        if value is None:
+            continue
+        if value < 0:
+            evidence.append(f"The count of {name} operations was {value}; it is treated as not said.")
+            values[name] = None
+        elif value > _PLAUSIBLE:
+            evidence.append(f"The count of {name} operations is implausibly high ({value}).")
+    cleaned = Counts(**values) if evidence else counts
+    said = sum(value for name, value in values.items() if name != "total" and value)
+    if cleaned.total is not None and said > cleaned.total:
+        evidence.append(f"The counts add up to {said}, more than the total of {cleaned.total}.")
+    return cleaned, tuple(evidence)

@@ -1,0 +1,91 @@
+"""Providers' times to aware UTC datetimes, without guessing.
+
+Every function returns a pair: the time, or None; and a sentence for the evidence when something was to be said.
+None of them raises: a time that cannot be read never fails the record that holds it.
+"""
+
+import re
+from datetime import UTC, datetime, timedelta
+from typing import Literal
+
+EpochUnit = Literal["s", "ms", "us", "ns"]
+Reading = tuple[datetime | None, str | None]
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_EARLIEST = datetime(2000, 1, 1, tzinfo=UTC)
+_AHEAD = timedelta(days=3653)
+_PER_SECOND: dict[str, int] = {"s": 1, "ms": 1_000, "us": 1_000_000, "ns": 1_000_000_000}
+_MAX_DIGITS = 20
+
+# A full date and time; the parser behind it accepts far more (week dates, bare hours) than any provider documents.
+_ISO = re.compile(
+    r"[0-9]{4}-[0-9]{2}-[0-9]{2}[Tt ][0-9]{2}:[0-9]{2}(?::[0-9]{2}(?:[.,][0-9]{1,9})?)?"
+    r"(?P<zone>[Zz]|[+-][0-9]{2}:?[0-9]{2})?"
+)
+
+
+def from_epoch(value: int | str | None, unit: EpochUnit, *, label: str, now: datetime) -> Reading:
+    """Read an epoch count in `unit` (an integer, or digits). Null, empty and 0 mean "not set".
+
+    `label` names the provider's field in the evidence. A time before 2000 or more than ten years after `now` is not
+    believed: it is None with evidence, since a wrong unit looks just like that.
+    """
+    if value is None or value in ("", 0):
+        return None, None
+    if isinstance(value, str):
+        if not (value.isascii() and value.isdigit() and len(value) <= _MAX_DIGITS):
+            return None, f"{label} {value[:40]!r} is not an epoch time."
+        value = int(value)
+        if not value:
+            return None, None
+    try:
+        when = _EPOCH + timedelta(microseconds=value * 1_000_000 // _PER_SECOND[unit])
+    except OverflowError:
+        return None, f"{label} is far outside any plausible time for epoch {unit}."
+    return _plausible(when, now, f"{label} {value} (epoch {unit})")
+
+
+def from_text(value: str | None, *, label: str, now: datetime, naive_is_utc: bool = False) -> Reading:
+    """Read RFC 3339 or the common forms of ISO 8601. Fractions beyond a microsecond are cut off.
+
+    A time without a zone is None with evidence, unless `naive_is_utc`: then it is taken as UTC, and said so.
+    """
+    if not value:
+        return None, None
+    match = _ISO.fullmatch(value)
+    when = _parse(value) if match else None
+    if match is None or when is None:
+        return None, f"{label} {value[:40]!r} is not a time that can be read."
+    note = None
+    if when.tzinfo is None:
+        if not naive_is_utc:
+            return None, f"{label} {value[:40]!r} names no time zone, so it is not used."
+        when, note = when.replace(tzinfo=UTC), f"{label} names no time zone; it is taken as UTC."
+    try:
+        when = when.astimezone(UTC)
+    except OverflowError:
+        return None, f"{label} {value[:40]!r} is outside the calendar."
+    checked, doubt = _plausible(when, now, f"{label} {value[:40]!r}")
+    return checked, doubt or note
+
+
+def _parse(value: str) -> datetime | None:
+    try:
+        return datetime.fromisoformat(value)
+    except ValueError:
+        pass
+    # Lower-case z, hour 24 and a leap second are legal and rare, so the slower parser is only paid for here.
+    from dateutil.parser import isoparse
+
+    leap = value[17:19] == "60"
+    text = f"{value[:17]}59{value[19:]}" if leap else value
+    try:
+        return isoparse(text.replace("t", "T").replace(" ", "T"))
+    except (ValueError, OverflowError):
+        return None
+
+
+def _plausible(when: datetime, now: datetime, what: str) -> Reading:
+    if _EARLIEST <= when <= now + _AHEAD:
+        return when, None
+    return None, f"{what} would be {when:%Y-%m-%d}, which is not plausible, so it is not used."

@@ -1,0 +1,90 @@
+"""What a base URL may be, and how a path below it is written."""
+
+import ipaddress
+import re
+from urllib.parse import quote, urlsplit
+
+from bulkstatus.errors import ConfigError
+
+_MAX_PORT = 65_535
+_LABEL = re.compile(r"(?!-)[A-Za-z0-9_-]{1,63}(?<!-)")
+_METADATA = ("169.254.", "fe80:")
+
+
+def is_loopback(host: str) -> bool:
+    """True for localhost and the loopback addresses."""
+    if host == "localhost" or host.endswith(".localhost"):
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def check_base_url(url: str, *, setting: str) -> str:
+    """Return `url` in its plain form: scheme, host, port if given, path without a slash at its end.
+
+    Raises ConfigError, naming `setting`, for anything but https (http is for loopback only), and for user info, a
+    query, a fragment, an impossible port, link-local addresses and hosts that are not names or plain addresses.
+    """
+    fault = _fault(url)
+    if fault:
+        raise ConfigError(f"{setting} {url[:120]!r} {fault}", reason="base_url")
+    return url.rstrip("/")
+
+
+def _fault(url: str) -> str | None:  # noqa: C901, PLR0911 - one line a rule reads best
+    if not url.isascii() or not url.isprintable() or " " in url or "\\" in url:
+        return "holds characters that do not belong in a URL; write international hosts in their xn-- form"
+    try:
+        parts = urlsplit(url)
+        port, host = parts.port, parts.hostname
+    except ValueError:
+        return f"is not a URL with a port from 1 to {_MAX_PORT}"
+    if parts.scheme not in ("https", "http"):
+        return "does not begin with https://"
+    if not host:
+        return "names no host"
+    if "@" in parts.netloc:
+        return "holds user info; credentials have settings of their own"
+    if "?" in url or "#" in url:
+        return "holds a query or a fragment; give only scheme, host and path"
+    if port == 0:
+        return f"needs a port from 1 to {_MAX_PORT}"
+    if not _is_host(host):
+        return "does not name a host"
+    if any(host.startswith(prefix) for prefix in _METADATA):
+        return "is a link-local address"
+    if parts.scheme == "http" and not is_loopback(host):
+        return "is not https; http is accepted for loopback addresses only"
+    if any(segment in (".", "..") for segment in parts.path.split("/")) or "//" in parts.path:
+        return "has a path with empty or dot segments"
+    return None
+
+
+def _is_host(host: str) -> bool:
+    try:
+        ipaddress.ip_address(host)
+    except ValueError:
+        labels = host.removesuffix(".").split(".")
+        numeric = labels[-1].isdigit() or labels[-1].lower().startswith("0x")
+        return not numeric and all(_LABEL.fullmatch(label) for label in labels)
+    return True
+
+
+def origin(url: str) -> str:
+    """Scheme, host and port of a URL, the port always written."""
+    parts = urlsplit(url)
+    port = parts.port or {"https": 443, "http": 80}[parts.scheme]
+    return f"{parts.scheme}://{parts.hostname}:{port}"
+
+
+def join_path(segments: tuple[str, ...]) -> str:
+    """Write a path from its segments, each percent-encoded as one.
+
+    Raises ConfigError for an empty segment and for `.` and `..`, which would change the path's meaning.
+    """
+    for segment in segments:
+        if segment in ("", ".", ".."):
+            raise ConfigError(f"{segment!r} cannot be a part of a path", reason="path")
+    return "".join(f"/{quote(segment, safe='')}" for segment in segments)

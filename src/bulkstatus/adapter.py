@@ -1,0 +1,60 @@
+"""The door for adapter authors: all that an adapter needs, and nothing that sends.
+
+An adapter is a frozen struct of settings (`Adapter`). Its methods return a `Call`: a `Request`, and the function that
+reads the `Response`. See the guide on writing an adapter in the documentation.
+"""
+
+from bulkstatus._adapter import Adapter, Confirms, IdGrammar, Limit, Listing, Operations, Probe
+from bulkstatus._auth import Auth, all_of, api_key, app_token, bearer
+from bulkstatus._call import MIB, Call, ListQuery, OperationQuery, Page, RawRows, Request, Response
+from bulkstatus._model import BulkOperation, BulkStatus, Counts, State
+from bulkstatus._reply import bad_shape, decode, retry_after, status_error, whole_seconds, wrong_id
+from bulkstatus._secrets import Secret, SecretText, as_secret
+from bulkstatus._states import Decision, Vocabulary, clean_counts
+from bulkstatus._text import printable
+from bulkstatus._times import EpochUnit, from_epoch, from_text
+from bulkstatus._urls import check_base_url
+
+__all__ = [
+    "MIB",
+    "Adapter",
+    "Auth",
+    "BulkOperation",
+    "BulkStatus",
+    "Call",
+    "Confirms",
+    "Counts",
+    "Decision",
+    "EpochUnit",
+    "IdGrammar",
+    "Limit",
+    "ListQuery",
+    "Listing",
+    "OperationQuery",
+    "Operations",
+    "Page",
+    "Probe",
+    "RawRows",
+    "Request",
+    "Response",
+    "Secret",
+    "SecretText",
+    "State",
+    "Vocabulary",
+    "all_of",
+    "api_key",
+    "app_token",
+    "as_secret",
+    "bad_shape",
+    "bearer",
+    "check_base_url",
+    "clean_counts",
+    "decode",
+    "from_epoch",
+    "from_text",
+    "printable",
+    "retry_after",
+    "status_error",
+    "whole_seconds",
+    "wrong_id",
+]

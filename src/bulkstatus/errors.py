@@ -1,0 +1,178 @@
+"""Everything bulkstatus raises, under one base.
+
+::
+
+    BulkStatusError
+    ├── ConfigError        a setting, an argument or a reference is wrong; nothing was sent   (also ValueError)
+    ├── AuthError          the provider, or a secret's store, refused the credentials
+    ├── NotFound           the provider does not know the bulk, or no longer does           (also LookupError)
+    ├── RateLimited        the provider asks to slow down; `retry_after` says for how long
+    ├── Unavailable        the provider could not be reached, or could not answer
+    ├── ProtocolError      the answer was not understood
+    ├── RequestRejected    the provider understood the request and refuses it
+    └── DeadlineExceeded   our own deadline came first                                      (also TimeoutError)
+
+None of these ever means that a *bulk* failed: that is a state, and comes back as one. An error means that the
+question could not be asked or answered. Branches are for `except`; `reason` adds the fine print
+(`tls_untrusted`, `redirect_refused`, ...), and `status`, `code` and `request_id` are what the provider's support
+asks for. Every error pickles, and none holds a secret.
+"""
+
+from typing import Any, ClassVar, Self
+
+from bulkstatus._text import printable
+
+__all__ = [
+    "AuthError",
+    "BulkStatusError",
+    "ConfigError",
+    "DeadlineExceeded",
+    "NotFound",
+    "ProtocolError",
+    "RateLimited",
+    "RequestRejected",
+    "Unavailable",
+    "error_for_kind",
+]
+
+
+class BulkStatusError(Exception):
+    """The base of all errors of this library.
+
+    `message` is a plain sentence. `source` and `provider` say who was asked (empty when nobody was). `id` is the
+    bulk it was about. `status` is the HTTP status, or the status the provider put into its body. `code` is the
+    provider's own error code and `detail` its own words, made printable. `request_id` is what its support asks
+    for. `retryable` says whether asking the same again later can help. `retry_after` is in seconds.
+    """
+
+    kind: ClassVar[str] = "error"
+    default_retryable: ClassVar[bool] = False
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        source: str = "",
+        provider: str = "",
+        id: str | None = None,
+        status: int | None = None,
+        code: str | None = None,
+        detail: str | None = None,
+        reason: str | None = None,
+        request_id: str | None = None,
+        retryable: bool | None = None,
+        retry_after: float | None = None,
+    ) -> None:
+        super().__init__(message)
+        self.message = message
+        self.source = source
+        self.provider = provider
+        self.id = id
+        self.status = status
+        self.code = None if code is None else printable(code, 128)
+        self.detail = None if detail is None else printable(detail)
+        self.reason = reason
+        self.request_id = None if request_id is None else printable(request_id, 128)
+        self.retryable = self.default_retryable if retryable is None else retryable
+        self.retry_after = retry_after
+
+    def __str__(self) -> str:
+        who = (
+            f"{self.source} ({self.provider})"
+            if self.source and self.provider
+            else self.source or self.provider
+        )
+        what = f"{who}: {self.message}" if who else self.message
+        if self.detail:
+            what = f"{what}: {self.detail}"
+        facts = [
+            f"{label} {value}"
+            for label, value in (("HTTP", self.status), ("code", self.code), ("request", self.request_id))
+            if value is not None
+        ]
+        return f"{what} [{', '.join(facts)}]" if facts else what
+
+    def about(self, *, source: str, provider: str, id: str | None = None) -> Self:
+        """Say who was asked, where that is not yet known, and return the same error."""
+        self.source = self.source or source
+        self.provider = self.provider or provider
+        self.id = self.id if self.id is not None else id
+        return self
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _rebuild, (type(self), self.message), self.__dict__.copy()
+
+
+def _rebuild(cls: type[BulkStatusError], message: str) -> BulkStatusError:
+    return cls(message)
+
+
+class ConfigError(BulkStatusError, ValueError):
+    """A setting, an argument or a reference is wrong. Nothing was sent; the message names it."""
+
+    kind = "config"
+
+
+class AuthError(BulkStatusError):
+    """The credentials were refused, or could not be had from where they are kept."""
+
+    kind = "auth"
+
+
+class NotFound(BulkStatusError, LookupError):
+    """The provider does not know this bulk: never there, not visible to these credentials, or deleted since."""
+
+    kind = "not_found"
+
+
+class RateLimited(BulkStatusError):
+    """The provider asks to slow down. `retry_after` is the pause in seconds it asked for, or None."""
+
+    kind = "rate_limited"
+    default_retryable = True
+
+
+class Unavailable(BulkStatusError):
+    """The provider could not be reached, or said that it cannot answer now."""
+
+    kind = "unavailable"
+    default_retryable = True
+
+
+class ProtocolError(BulkStatusError):
+    """The answer was not what the provider's documentation describes, so nothing is concluded from it."""
+
+    kind = "protocol"
+
+
+class RequestRejected(BulkStatusError):
+    """The provider understood the request and will not carry it out."""
+
+    kind = "rejected"
+
+
+class DeadlineExceeded(BulkStatusError, TimeoutError):
+    """The caller's own deadline came before the answer. Says nothing about the bulk."""
+
+    kind = "deadline"
+    default_retryable = True
+
+
+_BY_KIND: dict[str, type[BulkStatusError]] = {
+    cls.kind: cls
+    for cls in (
+        ConfigError,
+        AuthError,
+        NotFound,
+        RateLimited,
+        Unavailable,
+        ProtocolError,
+        RequestRejected,
+        DeadlineExceeded,
+    )
+}
+
+
+def error_for_kind(kind: str) -> type[BulkStatusError]:
+    """Return the class that carries `kind`; the base for a kind that is not known here."""
+    return _BY_KIND.get(kind, BulkStatusError)
