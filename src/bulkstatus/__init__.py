@@ -1,1 +1,96 @@
-"""One status for every bulk job."""
+"""One status for every bulk job.
+
+::
+
+    import bulkstatus
+
+    with bulkstatus.Client.from_config() as client:
+        for status in client.list(states={"running", "paused"}):
+            print(status.ref, status.state)
+
+Callers import from here and from `bulkstatus.errors`; authors of adapters from `bulkstatus.adapter`; tests from
+`bulkstatus.testing`.
+"""
+
+from typing import TYPE_CHECKING
+
+from bulkstatus._model import BulkOperation, BulkStatus, Counts, Failure, Ref, Report, Skipped, State
+from bulkstatus._text import printable
+from bulkstatus.errors import (
+    AuthError,
+    BulkStatusError,
+    ConfigError,
+    DeadlineExceeded,
+    NotFound,
+    ProtocolError,
+    RateLimited,
+    RequestRejected,
+    Unavailable,
+)
+
+if TYPE_CHECKING:
+    from bulkstatus._client import AsyncClient, Client, SourceHealth
+    from bulkstatus._config import Config, default_path, read_config
+    from bulkstatus._registry import Provider, load, providers
+    from bulkstatus._retry import Policy
+    from bulkstatus._schema import json_schema, with_payload
+
+__all__ = [
+    "AsyncClient",
+    "AuthError",
+    "BulkOperation",
+    "BulkStatus",
+    "BulkStatusError",
+    "Client",
+    "Config",
+    "ConfigError",
+    "Counts",
+    "DeadlineExceeded",
+    "Failure",
+    "NotFound",
+    "Policy",
+    "ProtocolError",
+    "Provider",
+    "RateLimited",
+    "Ref",
+    "Report",
+    "RequestRejected",
+    "Skipped",
+    "SourceHealth",
+    "State",
+    "Unavailable",
+    "default_path",
+    "json_schema",
+    "load",
+    "printable",
+    "providers",
+    "read_config",
+    "with_payload",
+]
+
+# Names whose modules import the HTTP client: loaded at first use, so that `import bulkstatus` stays quick.
+_LAZY = {
+    "AsyncClient": "_client",
+    "Client": "_client",
+    "Config": "_config",
+    "Policy": "_retry",
+    "Provider": "_registry",
+    "SourceHealth": "_client",
+    "default_path": "_config",
+    "json_schema": "_schema",
+    "load": "_registry",
+    "providers": "_registry",
+    "read_config": "_config",
+    "with_payload": "_schema",
+}
+
+
+def __getattr__(name: str) -> object:
+    module = _LAZY.get(name)
+    if module is None:
+        raise AttributeError(f"module 'bulkstatus' has no attribute {name!r}")
+    from importlib import import_module
+
+    value: object = getattr(import_module(f"bulkstatus.{module}"), name)
+    globals()[name] = value
+    return value

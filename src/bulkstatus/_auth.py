@@ -132,7 +132,7 @@ class _AppToken:
     def __init__(
         self,
         request: Request,
-        client_id: str,
+        client_id: Secret,
         client_secret: Secret,
         expires_at_unit: Literal["ms", "s"] | None,
     ) -> None:
@@ -149,7 +149,7 @@ class _AppToken:
 
     @property
     def secrets(self) -> tuple[Secret, ...]:
-        return (self._client_secret,)
+        return (self._client_id, self._client_secret)
 
     def renewal(self, now: float) -> Call[None] | None:
         if self._token is not None and now < self._renew_at:
@@ -198,14 +198,15 @@ class _AppToken:
     def rejected(self, sent: Mapping[str, str]) -> bool:
         if self._token is not None and sent.get("Authorization") == f"Bearer {self._token}":
             self._token = None
-            self._client_secret.forget()
+            for secret in self.secrets:
+                secret.forget()
         return True
 
 
 def app_token(
     request: Request,
     *,
-    client_id: str,
+    client_id: SecretText,
     client_secret: SecretText,
     expires_at_unit: Literal["ms", "s"] | None = None,
 ) -> Auth:
@@ -214,10 +215,9 @@ def app_token(
     `request` says where tokens are had. A token is renewed 30 seconds before it ends and once after a 401. Its
     life is `expires_in` (30 seconds to 24 hours, 5 minutes when unsaid), or `expires_at` in `expires_at_unit`.
     """
-    if not client_id or not client_id.isprintable():
-        raise ConfigError("client_id is empty or holds control characters")
-    secret = as_secret(client_secret, "client_secret")
-    return _AppToken(request, client_id, secret, expires_at_unit)
+    return _AppToken(
+        request, as_secret(client_id, "client_id"), as_secret(client_secret, "client_secret"), expires_at_unit
+    )
 
 
 def _read_token_reply(response: Response) -> TokenReply:

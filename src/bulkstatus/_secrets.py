@@ -17,10 +17,14 @@ class Secret:
     came from; errors use it in the value's place.
     """
 
-    __slots__ = ("_fetch", "_value", "name")
+    __slots__ = ("_fetch", "_value", "name", "renewable")
 
-    def __init__(self, value: str | Callable[[], str], name: str = "secret") -> None:
+    def __init__(
+        self, value: str | Callable[[], str], name: str = "secret", *, renewable: bool | None = None
+    ) -> None:
         self.name = name
+        self.renewable = callable(value) if renewable is None else renewable
+        """True when a refused value can be fetched anew."""
         self._fetch: Callable[[], str] | None = None
         self._value: str | None = None
         if callable(value):
@@ -33,11 +37,6 @@ class Secret:
         """False when `load` has to be called before `reveal`."""
         return self._value is not None
 
-    @property
-    def renewable(self) -> bool:
-        """True when a refused value can be fetched anew."""
-        return self._fetch is not None
-
     def load(self) -> None:
         """Fetch the value if it is not there. May block.
 
@@ -48,7 +47,7 @@ class Secret:
 
     def forget(self) -> None:
         """Drop a value that was refused, when it can be fetched anew."""
-        if self._fetch is not None:
+        if self.renewable:
             self._value = None
 
     def reveal(self) -> str:

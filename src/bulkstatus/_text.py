@@ -1,6 +1,8 @@
 """Text from elsewhere, made safe to show."""
 
+import difflib
 import re
+from collections.abc import Iterable
 
 _LIMIT = 512
 
@@ -26,3 +28,10 @@ def printable(text: str, limit: int = _LIMIT) -> str:
     cut = text if len(text) <= limit else text[:limit]
     shown = _UNSAFE.sub(_escape, cut)
     return shown if cut is text else f"{shown}…"
+
+
+def nearest(word: str, known: Iterable[str]) -> str:
+    """The end of a sentence that says `word` is none of `known`: the one that was probably meant, or all of them."""
+    names = list(known)
+    close = difflib.get_close_matches(word, names, n=1)
+    return f"; did you mean {close[0]!r}?" if close else f" (there are: {', '.join(names)})"

@@ -1,0 +1,417 @@
+"""The facade: one client for all sources, awaiting or blocking."""
+
+import re
+import warnings
+from collections.abc import AsyncGenerator, Collection, Generator, Iterable, Mapping
+from contextlib import AbstractContextManager
+from functools import partial
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Self, TypeVar
+
+import anyio
+import msgspec
+
+from bulkstatus._adapter import Adapter, Limit, Listing, Operations, Probe
+from bulkstatus._call import ListQuery, OperationQuery
+from bulkstatus._config import read_config
+from bulkstatus._engine import Engine
+from bulkstatus._gather import NO_LISTING, Gathering, get_of_source, list_source, side_by_side
+from bulkstatus._model import BulkOperation, BulkStatus, Failure, Ref, Report, State
+from bulkstatus._paging import pages
+from bulkstatus._portal import LoopThread
+from bulkstatus._retry import Policy
+from bulkstatus._text import nearest
+from bulkstatus.errors import BulkStatusError, ConfigError, DeadlineExceeded
+
+if TYPE_CHECKING:
+    import httpx
+
+T = TypeVar("T")
+
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
+
+
+class SourceHealth(msgspec.Struct, frozen=True, kw_only=True):
+    """What a look at a source showed.
+
+    `reachable` and `accepted` (the credentials) are None where the look could not tell. `limits` are the
+    provider's documented ones, `listing` and `operations` what it can do. `failure` is why it does not work.
+    """
+
+    source: str
+    provider: str
+    base_urls: tuple[str, ...]
+    reachable: bool | None
+    accepted: bool | None
+    limits: tuple[Limit, ...]
+    listing: bool
+    operations: bool
+    failure: Failure | None = None
+
+
+class AsyncClient:
+    """All sources behind one facade, for asyncio.
+
+    `sources` maps names of your choice to adapters. `policy` says how patient each question is. `transport` replaces
+    the network, as tests do. Use it in an `async with` statement; every method may be called any number of times
+    side by side. Raises ConfigError for a name that cannot be one, before anything is sent.
+
+    Methods take a `timeout` in seconds for the whole call. When it ends, the call raises DeadlineExceeded or, where
+    it gives a Report, names the sources that were not done. No request is cancelled by it.
+    """
+
+    def __init__(
+        self,
+        sources: Mapping[str, Adapter],
+        *,
+        policy: Policy | None = None,
+        transport: "httpx.AsyncBaseTransport | None" = None,
+    ) -> None:
+        if not sources:
+            raise ConfigError("no sources are configured")
+        for name, adapter in sources.items():
+            if _NAME.fullmatch(name) is None:
+                raise ConfigError(
+                    f"{name[:64]!r} cannot name a source: use letters, digits, '.', '_' and '-'"
+                )
+            if not isinstance(adapter, Adapter):
+                raise ConfigError(f"source {name!r} is not an adapter but a {type(adapter).__name__}")
+        self._adapters = dict(sources)
+        self._engine = Engine(self._adapters, policy=policy or Policy(), transport=transport)
+
+    @classmethod
+    def from_config(
+        cls,
+        path: str | Path | None = None,
+        *,
+        sources: Collection[str] | None = None,
+        policy: Policy | None = None,
+        transport: "httpx.AsyncBaseTransport | None" = None,
+    ) -> Self:
+        """A client for the sources of a configuration file, or for those named in `sources`.
+
+        The file is `path`, else the one `$BULKSTATUS_CONFIG` names, else `bulkstatus.toml` in the user's
+        configuration folder. Raises ConfigError, with file and line, for anything wrong in it.
+        """
+        return cls(read_config(path).build(sources), policy=policy, transport=transport)
+
+    async def __aenter__(self) -> Self:
+        await self._engine.__aenter__()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self._engine.__aexit__(kind, error, trace)
+
+    @property
+    def sources(self) -> dict[str, str]:
+        """The names of the sources, each with its provider's word."""
+        return {name: adapter.provider for name, adapter in self._adapters.items()}
+
+    async def get(self, ref: str | Ref, *, timeout: float | None = None) -> BulkStatus:
+        """How one bulk stands.
+
+        Raises ConfigError for a reference that cannot be one (nothing is sent), NotFound when the provider does not
+        know the bulk, and the other errors of `bulkstatus.errors` when it could not be asked. A bulk that failed is
+        no error: its `state` says so.
+        """
+        source, id = self._resolve(ref)
+        with _deadline(timeout):
+            try:
+                return await self._engine.perform(source, self._adapters[source].status(id))
+            except BulkStatusError as error:
+                error.about(source=source, provider=self._adapters[source].provider, id=id)
+                raise
+
+    async def get_many(self, refs: Iterable[str | Ref], *, timeout: float | None = None) -> Report:
+        """How many bulks stand, with as few requests as their providers allow. References that repeat count once.
+
+        Raises ConfigError when a reference cannot be one; nothing is sent then. All else that goes wrong is in the
+        report's `failures`.
+        """
+        wanted = list(dict.fromkeys(map(self._resolve, refs)))
+        by_source: dict[str, list[str]] = {}
+        for source, id in wanted:
+            by_source.setdefault(source, []).append(id)
+        gathering = Gathering(self._adapters)
+        jobs = {
+            source: partial(get_of_source, self._engine, source, self._adapters[source], ids, gathering)
+            for source, ids in by_source.items()
+        }
+        await side_by_side(jobs, gathering, timeout)
+        return gathering.report(wanted)
+
+    async def list(
+        self,
+        *,
+        sources: Collection[str] | None = None,
+        states: Collection[str] | None = None,
+        timeout: float | None = None,
+    ) -> Report:
+        """The bulks of all sources, or of those named, in all states or in those named.
+
+        A source that cannot be asked is in the report's `failures`, with the rows it gave before that kept; one whose
+        provider has no list is in `skipped`. Rows come from the provider's list, which may say less than `get`: their
+        `evidence` tells. Raises ConfigError for an unknown source or state, and when no source has a list.
+        """
+        names = self._select(sources)
+        if not any(isinstance(self._adapters[name], Listing) for name in names):
+            raise ConfigError(f"{', '.join(names)}: {NO_LISTING}, as in get {names[0]}:ID")
+        wanted = _states(states)
+        gathering = Gathering(self._adapters)
+        query = ListQuery(states=wanted)
+        jobs = {
+            name: partial(list_source, self._engine, name, self._adapters[name], query, gathering)
+            for name in names
+        }
+        await side_by_side(jobs, gathering, timeout)
+        order = sorted(gathering.statuses, key=lambda ref: names.index(ref.source))
+        return gathering.report(order, states=wanted)
+
+    def operations(
+        self, ref: str | Ref, *, states: Collection[str] | None = None, sequence: int | None = None
+    ) -> AsyncGenerator[BulkOperation]:
+        """The operations inside a bulk, page after page as they are taken, in the provider's order.
+
+        Raises ConfigError at once when the provider has no operations or cannot tell the states asked for; while it
+        goes on, what `get` raises, and ProtocolError when the pages turn out not to be complete.
+        """
+        batches = self.operation_pages(ref, states=states, sequence=sequence)
+
+        async def rows() -> AsyncGenerator[BulkOperation]:
+            async for batch in batches:
+                for operation in batch:
+                    yield operation
+
+        return rows()
+
+    def operation_pages(
+        self, ref: str | Ref, *, states: Collection[str] | None = None, sequence: int | None = None
+    ) -> AsyncGenerator[tuple[BulkOperation, ...]]:
+        """As `operations`, a page at a time."""
+        source, id = self._resolve(ref)
+        adapter = self._adapters[source]
+        if not isinstance(adapter, Operations):
+            raise ConfigError(f"{adapter.provider} shows no operations inside a bulk", source=source)
+        wanted = _states(states)
+        first = adapter.operations(id, OperationQuery(states=wanted, sequence=sequence))
+
+        async def batches() -> AsyncGenerator[tuple[BulkOperation, ...]]:
+            async for rows in pages(self._engine, source, first):
+                batch = tuple(row for row in rows if _fits(row, wanted, sequence))
+                if batch:
+                    yield batch
+
+        return batches()
+
+    async def check(
+        self, *, sources: Collection[str] | None = None, timeout: float | None = None
+    ) -> tuple[SourceHealth, ...]:
+        """Ask each source one cheap question that shows whether it is reachable and takes the credentials."""
+        names = self._select(sources)
+        found: dict[str, SourceHealth] = {}
+
+        async def look(name: str) -> None:
+            found[name] = await self._look(name, timeout)
+
+        async with anyio.create_task_group() as group:
+            for name in names:
+                group.start_soon(look, name)
+        return tuple(found[name] for name in names)
+
+    async def _look(self, name: str, timeout: float | None) -> SourceHealth:
+        adapter = self._adapters[name]
+        failure: Failure | None = None
+        if isinstance(adapter, Probe):
+            try:
+                with _deadline(timeout):
+                    await self._engine.perform(name, adapter.probe())
+            except BulkStatusError as error:
+                failure = Failure.of(error.about(source=name, provider=adapter.provider))
+        reachable, accepted = _health(failure) if isinstance(adapter, Probe) else (None, None)
+        return SourceHealth(
+            source=name,
+            provider=adapter.provider,
+            base_urls=tuple(dict.fromkeys(adapter.base_urls())),
+            reachable=reachable,
+            accepted=accepted,
+            limits=adapter.limits,
+            listing=isinstance(adapter, Listing),
+            operations=isinstance(adapter, Operations),
+            failure=failure,
+        )
+
+    def _resolve(self, ref: str | Ref) -> Ref:
+        parsed = Ref.parse(ref)
+        (source,) = self._select([parsed.source])
+        try:
+            return Ref(source, self._adapters[source].id_grammar.check(parsed.id))
+        except ConfigError as error:
+            error.about(source=source, provider=self._adapters[source].provider)
+            raise
+
+    def _select(self, names: Collection[str] | None) -> tuple[str, ...]:
+        if names is None:
+            return tuple(self._adapters)
+        for name in names:
+            if name not in self._adapters:
+                raise ConfigError(f"there is no source {name[:64]!r}{nearest(name, self._adapters)}")
+        return tuple(name for name in self._adapters if name in names)
+
+
+def _states(states: Collection[str] | None) -> frozenset[State] | None:
+    if states is None:
+        return None
+    words = [states] if isinstance(states, str) else states
+    for word in words:
+        if word not in State.__members__.values():
+            raise ConfigError(f"{word[:64]!r} is not a state{nearest(word, map(str, State))}")
+    return frozenset(map(State, words))
+
+
+def _fits(row: BulkOperation, states: Collection[State] | None, sequence: int | None) -> bool:
+    return (states is None or row.state in states) and (sequence is None or row.sequence == sequence)
+
+
+_UNTOLD: dict[str, tuple[bool | None, bool | None]] = {
+    "unavailable": (False, None),
+    "deadline": (False, None),
+    "config": (None, None),
+    "auth": (True, False),
+}
+
+
+def _health(failure: Failure | None) -> tuple[bool | None, bool | None]:
+    """Whether the source is reachable, and whether it takes the credentials."""
+    if failure is None:
+        return True, True
+    if failure.kind == "auth" and failure.status is None:
+        return None, False  # the credentials could not even be fetched from where they are kept
+    return _UNTOLD.get(failure.kind, (True, None))
+
+
+class _deadline(AbstractContextManager[None]):  # noqa: N801 - reads as a statement where it is used
+    """Turn the end of `timeout` seconds into DeadlineExceeded."""
+
+    def __init__(self, timeout: float | None) -> None:
+        self._timeout = timeout
+        self._scope = anyio.CancelScope()
+
+    def __enter__(self) -> None:
+        if self._timeout is not None:
+            self._scope.deadline = anyio.current_time() + self._timeout
+        self._scope.__enter__()
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> bool | None:
+        handled = self._scope.__exit__(kind, error, trace)
+        if self._scope.cancelled_caught:
+            raise DeadlineExceeded(f"no answer within {self._timeout:g} s; the bulk may be in any state")
+        return handled
+
+
+class Client:
+    """All sources behind one facade, for callers that block. The methods are those of AsyncClient.
+
+    It drives an AsyncClient on a private thread, started at first use, so calls from several threads run side by
+    side. Close it, best by a `with` statement.
+    """
+
+    def __init__(
+        self,
+        sources: Mapping[str, Adapter],
+        *,
+        policy: Policy | None = None,
+        transport: "httpx.AsyncBaseTransport | None" = None,
+    ) -> None:
+        self._client = AsyncClient(sources, policy=policy, transport=transport)
+        self._thread: LoopThread | None = None
+        self._opened: AbstractContextManager[AsyncClient] | None = None
+
+    @classmethod
+    def from_config(
+        cls,
+        path: str | Path | None = None,
+        *,
+        sources: Collection[str] | None = None,
+        policy: Policy | None = None,
+        transport: "httpx.AsyncBaseTransport | None" = None,
+    ) -> Self:
+        """As AsyncClient.from_config."""
+        return cls(read_config(path).build(sources), policy=policy, transport=transport)
+
+    def __enter__(self) -> Self:
+        self._loop()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def __del__(self) -> None:
+        if getattr(self, "_thread", None) is not None:
+            warnings.warn("a bulkstatus.Client was not closed", ResourceWarning, source=self, stacklevel=2)
+
+    def close(self) -> None:
+        """Close all connections and end the thread. The client can be used again after it."""
+        thread, opened = self._thread, self._opened
+        self._thread = self._opened = None
+        if thread is not None and opened is not None:
+            opened.__exit__(None, None, None)
+            thread.close()
+
+    def _loop(self) -> LoopThread:
+        if self._thread is None:
+            thread = LoopThread()
+            self._opened = thread.enter(self._client)
+            self._opened.__enter__()
+            self._thread = thread
+        return self._thread
+
+    @property
+    def sources(self) -> dict[str, str]:
+        """As AsyncClient.sources."""
+        return self._client.sources
+
+    def get(self, ref: str | Ref, *, timeout: float | None = None) -> BulkStatus:
+        """As AsyncClient.get."""
+        return self._loop().call(partial(self._client.get, ref, timeout=timeout))
+
+    def get_many(self, refs: Iterable[str | Ref], *, timeout: float | None = None) -> Report:
+        """As AsyncClient.get_many."""
+        return self._loop().call(partial(self._client.get_many, tuple(refs), timeout=timeout))
+
+    def list(
+        self,
+        *,
+        sources: Collection[str] | None = None,
+        states: Collection[str] | None = None,
+        timeout: float | None = None,
+    ) -> Report:
+        """As AsyncClient.list."""
+        return self._loop().call(partial(self._client.list, sources=sources, states=states, timeout=timeout))
+
+    def operations(
+        self, ref: str | Ref, *, states: Collection[str] | None = None, sequence: int | None = None
+    ) -> Generator[BulkOperation]:
+        """As AsyncClient.operations."""
+        batches = self._client.operation_pages(ref, states=states, sequence=sequence)
+
+        async def next_batch() -> tuple[BulkOperation, ...] | None:
+            return await anext(batches, None)
+
+        def rows() -> Generator[BulkOperation]:
+            while (batch := self._loop().call(next_batch)) is not None:
+                yield from batch
+
+        return rows()
+
+    def check(
+        self, *, sources: Collection[str] | None = None, timeout: float | None = None
+    ) -> tuple[SourceHealth, ...]:
+        """As AsyncClient.check."""
+        return self._loop().call(partial(self._client.check, sources=sources, timeout=timeout))

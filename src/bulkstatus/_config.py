@@ -1,0 +1,294 @@
+"""The configuration file: which sources there are, and where their credentials are kept."""
+
+import difflib
+import os
+import shlex
+import stat
+import subprocess
+import sys
+import tomllib
+from collections.abc import Callable, Collection, Iterable
+from pathlib import Path
+from typing import Any, cast
+
+import msgspec
+
+from bulkstatus._adapter import Adapter
+from bulkstatus._registry import load
+from bulkstatus._secrets import Secret
+from bulkstatus._text import nearest, printable
+from bulkstatus.errors import AuthError, ConfigError
+
+_MIB = 1024 * 1024
+_SECRET_LIMIT = 64 * 1024
+_COMMAND_TIMEOUT = 10.0
+_OWN_KEYS = ("provider", "allow_plaintext")
+
+
+def default_path() -> Path:
+    """Where the configuration is looked for: `$BULKSTATUS_CONFIG`, else the user's configuration folder.
+
+    Never the working directory: a folder somebody checked out must not be able to run commands or send credentials.
+    """
+    named = os.environ.get("BULKSTATUS_CONFIG")
+    return Path(named).expanduser() if named else _user_folder() / "bulkstatus" / "bulkstatus.toml"
+
+
+def _user_folder() -> Path:
+    if sys.platform == "win32":
+        return Path(os.environ.get("APPDATA") or Path.home() / "AppData" / "Roaming")
+    if sys.platform == "darwin":
+        return Path.home() / "Library" / "Application Support"
+    named = os.environ.get("XDG_CONFIG_HOME", "")
+    return Path(named) if Path(named).is_absolute() else Path.home() / ".config"
+
+
+class Config:
+    """A configuration file that was read: tables of settings, not yet adapters."""
+
+    def __init__(self, path: Path, text: str, tables: dict[str, dict[str, object]]) -> None:
+        self.path = path
+        self._text = text
+        self._tables = tables
+
+    @property
+    def sources(self) -> dict[str, str]:
+        """The names of the sources, each with its provider's word."""
+        return {name: str(table["provider"]) for name, table in self._tables.items()}
+
+    def build(self, names: Collection[str] | None = None) -> dict[str, Adapter]:
+        """The adapters of all sources, or of those in `names`, credentials that can be read at once checked.
+
+        Raises ConfigError, with file, line and the nearest right name, for what is wrong. Other sources than those
+        named are not looked at.
+        """
+        for name in names or ():
+            if name not in self._tables:
+                raise ConfigError(
+                    f"there is no source {name[:64]!r} in {self.path}{nearest(name, self._tables)}"
+                )
+        return {name: self._adapter(name) for name in self._tables if names is None or name in names}
+
+    def _adapter(self, name: str) -> Adapter:
+        table = self._tables[name]
+        cls = load(str(table["provider"]))
+        settings = {key: value for key, value in table.items() if key not in _OWN_KEYS}
+        for key in settings:
+            if key not in cls.__struct_fields__:
+                known = (*cls.__struct_fields__, *_OWN_KEYS)
+                raise self._error(name, key, f"is not a setting of {cls.provider}{nearest(key, known)}")
+        for field in msgspec.structs.fields(cls):
+            if field.required and field.name not in settings:
+                raise self._error(name, None, f"{field.name} is missing; {cls.provider} needs it")
+        secrets = _SecretReader(self.path.parent, plaintext=table.get("allow_plaintext") is True)
+        converted: dict[str, Any] = {
+            key: self._convert(name, cls, key, value, secrets) for key, value in settings.items()
+        }
+        try:
+            return cls(**converted)
+        except ConfigError as error:
+            raise self._error(name, _named_in(error.message, settings), error.message, whole=True) from None
+
+    def _convert(
+        self, name: str, cls: type[Adapter], key: str, value: object, secrets: "_SecretReader"
+    ) -> object:
+        field = next(field for field in msgspec.structs.fields(cls) if field.name == key)
+        try:
+            return msgspec.convert(value, field.type, dec_hook=secrets.hook(f"{name}.{key}"))
+        except msgspec.ValidationError as error:
+            cause = error.__cause__
+            if isinstance(cause, ConfigError | AuthError):
+                raise self._error(name, key, cause.message) from None
+            raise self._error(name, key, f"cannot be used: {printable(str(error), 200)}") from None
+
+    def _error(self, name: str, key: str | None, why: str, *, whole: bool = False) -> ConfigError:
+        """An error at a key of a source; with `whole`, one whose sentence names the setting itself."""
+        subject = f"sources.{name}:" if whole or key is None else f"sources.{name}.{key}"
+        return ConfigError(f"{self.path}:{_line_of(self._text, name, key)}: {subject} {why}")
+
+
+def read_config(path: str | Path | None = None) -> Config:
+    """Read a configuration file, `default_path()` when none is named.
+
+    Raises ConfigError when there is none, when it is not TOML in UTF-8, and for keys that mean nothing.
+    """
+    file = default_path() if path is None else Path(path).expanduser()
+    text = _read_text(file)
+    try:
+        document = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigError(f"{file}: not valid TOML: {printable(str(error), 200)}") from None
+    for key in document:
+        if key != "sources":
+            raise ConfigError(f"{file}: {key!r} is not a section{nearest(key, ['sources'])}")
+    sources = document.get("sources")
+    if not isinstance(sources, dict) or not sources:
+        raise ConfigError(f"{file}: no sources; add a section such as [sources.payments]")
+    tables: dict[str, dict[str, object]] = {}
+    for name, table in cast("dict[str, object]", sources).items():
+        where = f"{file}:{_line_of(text, name, None)}: sources.{name}"
+        if not isinstance(table, dict):
+            raise ConfigError(f"{where} is not a section; write [sources.{name}]")
+        settings = cast("dict[str, object]", table)
+        provider = settings.get("provider")
+        if not isinstance(provider, str):
+            close = difflib.get_close_matches("provider", settings, n=1)
+            hint = f" (is {close[0]!r} meant to be that?)" if close else ""
+            raise ConfigError(f"{where}: provider is missing{hint}")
+        if not isinstance(settings.get("allow_plaintext", False), bool):
+            raise ConfigError(f"{where}.allow_plaintext must be true or false")
+        tables[name] = settings
+    return Config(file, text, tables)
+
+
+def _read_text(file: Path) -> str:
+    try:
+        if not stat.S_ISREG(file.stat().st_mode):
+            raise ConfigError(f"{file} is not a file")
+        with file.open("rb") as stream:
+            data = stream.read(_MIB + 1)
+    except FileNotFoundError:
+        raise ConfigError(
+            f"there is no configuration at {file}; 'bulkstatus config init' writes a starter"
+        ) from None
+    except OSError as error:
+        raise ConfigError(f"cannot read the configuration {file}: {error.strerror}") from None
+    if len(data) > _MIB:
+        raise ConfigError(f"{file} is larger than 1 MiB, so it is not taken for a configuration")
+    try:
+        return data.decode("utf-8")
+    except UnicodeDecodeError:
+        raise ConfigError(f"{file} is not UTF-8 text") from None
+
+
+def _named_in(message: str, settings: Iterable[str]) -> str | None:
+    return next((key for key in settings if message.startswith(key)), None)
+
+
+def _line_of(text: str, source: str, key: str | None) -> int:
+    """The line of a key, or of its section; the first line where neither is found as it is usually written."""
+    section = 1
+    inside = False
+    for number, line in enumerate(text.splitlines(), 1):
+        bare = line.strip().replace('"', "").replace("'", "").replace(" ", "")
+        if bare.startswith("["):
+            inside = bare.startswith((f"[sources.{source}]", f"[sources.{source}."))
+            section = number if inside and section == 1 else section
+        elif inside and key and bare.startswith(f"{key}="):
+            return number
+    return section
+
+
+class _SecretReader:
+    """Turns references to secrets into Secrets. Those that cost nothing are read, and so checked, at once."""
+
+    def __init__(self, folder: Path, *, plaintext: bool) -> None:
+        self._folder = folder
+        self._plaintext = plaintext
+
+    def hook(self, name: str) -> Callable[[type, object], object]:
+        """The msgspec hook that reads the setting `name`."""
+
+        def read(kind: type, value: object) -> object:
+            if kind is not Secret or not isinstance(value, str):
+                raise ConfigError("must be a text")
+            return self._secret(name, value)
+
+        return read
+
+    def _secret(self, name: str, text: str) -> Secret:
+        scheme, colon, rest = text.partition(":")
+        if colon and scheme in ("env", "file"):
+            read = _environment if scheme == "env" else self._file
+            secret = Secret(lambda: read(rest), name, renewable=scheme == "file")
+            secret.load()
+            return secret
+        if colon and scheme in ("cmd", "keyring"):
+            fetch = _command if scheme == "cmd" else _keyring
+            if not rest.strip():
+                raise ConfigError(f"has nothing behind {scheme}:")
+            return Secret(lambda: fetch(name, rest), name)
+        if self._plaintext:
+            return Secret(text, name)
+        raise ConfigError(
+            "holds a secret in clear; use env:NAME, file:PATH, cmd:COMMAND or keyring:SERVICE/USER, "
+            "or set allow_plaintext = true in this source"
+        )
+
+    def _file(self, name: str) -> str:
+        path = self._folder / Path(name).expanduser()
+        try:
+            # Opened without blocking, so that a pipe cannot hang us before it is seen to be one.
+            descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0))
+            with os.fdopen(descriptor, "rb") as stream:
+                if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+                    raise ConfigError(f"refers to {path}, which is not a file")
+                data = stream.read(_SECRET_LIMIT + 1)
+        except OSError as error:
+            raise ConfigError(f"refers to the file {path}, which cannot be read: {error.strerror}") from None
+        return _text_of(data, f"the file {path}")
+
+
+def _environment(variable: str) -> str:
+    value = os.environ.get(variable)
+    if not value:
+        fault = "not set" if value is None else "empty"
+        raise ConfigError(f"refers to the environment variable {variable[:64]!r}, which is {fault}")
+    return value
+
+
+def _text_of(data: bytes, what: str) -> str:
+    if len(data) > _SECRET_LIMIT:
+        raise ConfigError(f"{what} gives more than 64 KiB, so it is not a credential")
+    try:
+        text = data.decode("ascii")
+    except UnicodeDecodeError:
+        raise ConfigError(f"{what} gives characters outside ASCII, so it is not a credential") from None
+    return text.removesuffix("\n").removesuffix("\r")
+
+
+def _command(name: str, command: str) -> str:
+    try:
+        words = shlex.split(command)
+    except ValueError as error:
+        raise ConfigError(f"{name}: the command cannot be read: {error}") from None
+    try:
+        done = subprocess.run(  # noqa: S603 - the user's own command, from the user's own file, without a shell
+            words, stdin=subprocess.DEVNULL, capture_output=True, timeout=_COMMAND_TIMEOUT, check=False
+        )
+    except subprocess.TimeoutExpired:
+        raise AuthError(
+            f"{name}: {words[0]!r} gave no secret within {_COMMAND_TIMEOUT:g} s", reason="secret"
+        ) from None
+    except OSError as error:
+        raise AuthError(f"{name}: {words[0]!r} cannot be run: {error.strerror}", reason="secret") from None
+    if done.returncode:
+        said = printable(done.stderr.decode("utf-8", "replace").strip(), 200)
+        raise AuthError(
+            f"{name}: {words[0]!r} ended with status {done.returncode}", detail=said, reason="secret"
+        )
+    return _text_of(done.stdout, f"{name}: {words[0]!r}")
+
+
+def _keyring(name: str, entry: str) -> str:
+    try:
+        import keyring
+        from keyring.errors import KeyringError
+    except ImportError:
+        raise AuthError(
+            f"{name}: keyring: needs the extra: pip install 'bulkstatus[keyring]'; or use env: or file:",
+            reason="secret",
+        ) from None
+    service, _, user = entry.rpartition("/")
+    if not service or not user:
+        raise ConfigError(f"{name}: write keyring:SERVICE/USER")
+    try:
+        value = keyring.get_password(service, user)
+    except KeyringError as error:
+        why = type(error).__name__
+        raise AuthError(
+            f"{name}: the keyring cannot be read ({why}); env: and file: work without", reason="secret"
+        ) from None
+    if value is None:
+        raise AuthError(f"{name}: the keyring has no entry {service!r} for {user!r}", reason="secret")
+    return value

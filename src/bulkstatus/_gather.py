@@ -1,0 +1,150 @@
+"""Asking many: every source side by side, and each of them as seldom as its provider allows."""
+
+from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping
+from datetime import UTC, datetime
+
+import anyio
+
+from bulkstatus._adapter import Adapter, Confirms, Listing
+from bulkstatus._call import ListQuery
+from bulkstatus._engine import Engine
+from bulkstatus._model import BulkStatus, Failure, Ref, Report, Skipped, State
+from bulkstatus._paging import pages
+from bulkstatus.errors import BulkStatusError, DeadlineExceeded
+
+# Below this many bulks of one source, asking for each is sure to be as cheap as looking through a list.
+_WORTH_A_LIST = 3
+NO_LISTING = "the provider has no list of bulks; ask for each by its id"
+
+
+class Gathering:
+    """What came together so far of a question to several sources; also what is left when time runs out."""
+
+    def __init__(self, adapters: Mapping[str, Adapter]) -> None:
+        self._adapters = adapters
+        self.statuses: dict[Ref, BulkStatus] = {}
+        self.failures: list[Failure] = []
+        self.skipped: list[Skipped] = []
+
+    def add(self, status: BulkStatus) -> None:
+        """Keep `status`; of two of the same bulk the later one."""
+        self.statuses[status.ref] = status
+
+    def fail(self, source: str, error: BulkStatusError, id: str | None = None) -> None:
+        """Note that `source`, or one bulk of it, could not be asked."""
+        self.failures.append(
+            Failure.of(error.about(source=source, provider=self._adapters[source].provider, id=id))
+        )
+
+    def skip(self, source: str) -> None:
+        """Note that the provider of `source` has no list."""
+        self.skipped.append(
+            Skipped(source=source, provider=self._adapters[source].provider, reason=NO_LISTING)
+        )
+
+    def report(self, order: Iterable[Ref], *, states: Collection[State] | None = None) -> Report:
+        """The report, statuses in `order` and narrowed to `states`."""
+        found = (self.statuses[ref] for ref in order if ref in self.statuses)
+        return Report(
+            statuses=tuple(status for status in found if states is None or status.state in states),
+            failures=tuple(self.failures),
+            skipped=tuple(self.skipped),
+            complete=not self.failures,
+            observed_at=datetime.now(UTC),
+        )
+
+
+async def side_by_side(
+    jobs: Mapping[str, Callable[[], Awaitable[None]]], gathering: Gathering, timeout: float | None
+) -> None:
+    """Run one job a source together. A source that fails, or is not done after `timeout` seconds, hurts only itself."""
+    waiting = set(jobs)
+
+    async def run(source: str, job: Callable[[], Awaitable[None]]) -> None:
+        try:
+            await job()
+        except BulkStatusError as error:
+            gathering.fail(source, error)
+        waiting.discard(source)
+
+    with anyio.move_on_after(timeout):
+        async with anyio.create_task_group() as group:
+            for source, job in jobs.items():
+                group.start_soon(run, source, job)
+    for source in sorted(waiting):
+        gathering.fail(source, DeadlineExceeded(f"not done within {timeout:g} s", reason="deadline"))
+
+
+async def list_source(
+    engine: Engine, source: str, adapter: Adapter, query: ListQuery, into: Gathering
+) -> None:
+    """Read all of a source's listings into `into`."""
+    if not isinstance(adapter, Listing):
+        into.skip(source)
+        return
+    for listing in adapter.listing(query):
+        async for rows in pages(engine, source, listing):
+            for row in rows:
+                into.add(row)
+
+
+async def get_of_source(
+    engine: Engine, source: str, adapter: Adapter, ids: Collection[str], into: Gathering
+) -> None:
+    """Find out about the bulks `ids` of a source, from its list where that takes fewer requests than asking for each.
+
+    A bulk that is not in the list is asked for by its id, since missing from a list is not finished; and a row that
+    says less than the bulk's own record would is settled by asking for that.
+    """
+    missing = dict.fromkeys(ids)
+    rows: dict[str, BulkStatus] = {}
+    if isinstance(adapter, Listing) and len(missing) >= _WORTH_A_LIST:
+        rows = await _rows_for(engine, source, adapter, missing)
+
+    async def settle(id: str) -> None:
+        row = rows.get(id)
+        call = (
+            adapter.status(id)
+            if row is None
+            else adapter.confirm(row)
+            if isinstance(adapter, Confirms)
+            else None
+        )
+        try:
+            if row is not None and call is None:
+                into.add(row)
+            elif call is not None:
+                into.add(await engine.perform(source, call))
+        except BulkStatusError as error:
+            into.fail(source, error, id)
+
+    async with anyio.create_task_group() as group:
+        for id in missing:
+            group.start_soon(settle, id)
+
+
+async def _rows_for(
+    engine: Engine, source: str, adapter: Listing, ids: Collection[str]
+) -> dict[str, BulkStatus]:
+    """The rows of `ids` that a list gives for fewer requests than they would take one by one; none if it fails."""
+    found: dict[str, BulkStatus] = {}
+    wanted = set(ids)
+    try:
+        for listing in adapter.listing(ListQuery()):
+            page = await engine.perform(source, listing)
+            total = page.total if page.total is not None else page.received
+            while True:
+                found.update({row.id: row for row in page.items if row.id in wanted})
+                left = wanted - found.keys()
+                read = page.offset + page.received
+                more = -(-(total - read) // max(1, page.received))
+                if not left or not page.received or page.at is None or more <= 0 or more >= len(left):
+                    break
+                page = await engine.perform(source, page.at(read))
+                total = page.total if page.total is not None else total
+    except BulkStatusError as error:
+        # Whatever is wrong with the list shows again, and is reported, when the bulks are asked for one by one;
+        # but credentials that were refused once are not tried again for every bulk.
+        if error.kind in ("auth", "rate_limited", "config"):
+            raise
+    return found

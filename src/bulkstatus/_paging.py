@@ -1,0 +1,158 @@
+"""All pages of a listing, in order, each row once.
+
+Pages of a cursor follow one another. Pages of an offset are asked for side by side once the total is known, within a
+window that grows as pages are taken: whoever wants ten rows pays for a page, whoever wants all of them waits little.
+"""
+
+from collections import deque
+from collections.abc import AsyncGenerator, Callable
+from typing import Generic, Protocol, TypeVar
+
+from bulkstatus._call import Call, Page
+from bulkstatus._engine import Engine, Pending
+from bulkstatus.errors import ProtocolError
+
+_WINDOW = 8
+_MOST_PAGES = 10_000
+
+
+class Keyed(Protocol):
+    """A record that can be told from others of its listing."""
+
+    @property
+    def key(self) -> str:
+        """What tells it apart; empty when nothing does."""
+        ...
+
+
+T = TypeVar("T", bound=Keyed)
+
+
+async def pages(engine: Engine, source: str, first: Call[Page[T]]) -> AsyncGenerator[tuple[T, ...]]:
+    """Give the rows of a listing page by page.
+
+    Raises ProtocolError when a cursor comes twice, when pages do not end, and, after the rows that could be had,
+    when fewer rows came than the provider says there are.
+    """
+    page = await engine.perform(source, first)
+    if page.at is not None:
+        async for items in _OffsetWalk(engine, source, page.at).walk(page):
+            yield items
+        return
+    cursors: set[str] = set()
+    for _ in range(_MOST_PAGES):
+        yield page.items
+        if page.next is None:
+            return
+        if page.cursor is not None:
+            if page.cursor in cursors:
+                raise _no_end(source, "the provider gave the same cursor twice")
+            cursors.add(page.cursor)
+        page = await engine.perform(source, page.next)
+    raise _no_end(source, f"the listing has more than {_MOST_PAGES:,} pages")
+
+
+def _no_end(source: str, why: str) -> ProtocolError:
+    return ProtocolError(f"{why}; the rows so far are not all", source=source, reason="endless_listing")
+
+
+class _OffsetWalk(Generic[T]):
+    """One walk over a listing that pages by offset.
+
+    Rows may move while it goes on. Where the page says so (`moving`), neighbouring pages overlap by a row: a page
+    that holds no row seen before does not join up with the one before it, so the walk steps back until it does. A
+    row that comes again is left out.
+    """
+
+    def __init__(self, engine: Engine, source: str, at: Callable[[int], Call[Page[T]]]) -> None:
+        self._engine = engine
+        self._source = source
+        self._at = at
+        self._seen: set[str] = set()
+        self._rows = 0
+        self._total: int | None = None
+        self._ahead: deque[tuple[int, Pending[Page[T]]]] = deque()
+        self._window = 1
+
+    async def walk(self, page: Page[T]) -> AsyncGenerator[tuple[T, ...]]:
+        stride = page.received
+        overlap = 1 if page.moving and stride > 1 else 0
+        yield self._take(page)
+        covered = page.offset + page.received
+        for _ in range(_MOST_PAGES):
+            if not page.received or self._is_over(covered):
+                break
+            page = await self._next(covered - overlap, stride - overlap)
+            if overlap and not self._joins(page):
+                async for items in self._step_back(page.offset, stride):
+                    yield items
+            items = self._take(page)
+            if overlap and not items and self._total is None and page.received < stride:
+                break
+            yield items
+            covered = max(covered, page.offset + page.received)
+        else:
+            raise _no_end(self._source, f"the listing has more than {_MOST_PAGES:,} pages")
+        async for items in self._top_up():
+            yield items
+
+    def _is_over(self, covered: int) -> bool:
+        return self._total is not None and covered >= self._total
+
+    async def _next(self, offset: int, step: int) -> Page[T]:
+        """The page at `offset`, others behind it being asked for meanwhile."""
+        while self._ahead and self._ahead[0][0] != offset:
+            # A page was shorter than the first one, so those asked for beyond it do not follow on.
+            self._ahead.clear()
+        behind = self._ahead[-1][0] + step if self._ahead else offset
+        while len(self._ahead) < self._window and (not self._ahead or self._is_worth_asking(behind)):
+            self._ahead.append((behind, self._engine.start(self._source, self._at(behind))))
+            behind += step
+        self._window = min(_WINDOW, self._window * 2)
+        _, pending = self._ahead.popleft()
+        return await pending.result()
+
+    def _is_worth_asking(self, offset: int) -> bool:
+        return self._total is not None and offset < self._total
+
+    def _take(self, page: Page[T]) -> tuple[T, ...]:
+        if page.total is not None:
+            self._total = page.total
+        fresh: list[T] = []
+        for item in page.items:
+            if item.key not in self._seen:
+                if item.key:
+                    self._seen.add(item.key)
+                fresh.append(item)
+        self._rows += len(fresh) + page.received - len(page.items)
+        return tuple(fresh)
+
+    def _joins(self, page: Page[T]) -> bool:
+        return any(item.key in self._seen for item in page.items)
+
+    async def _step_back(self, offset: int, stride: int) -> AsyncGenerator[tuple[T, ...]]:
+        """Read back from `offset` until a page joins up with what was seen, or to the beginning."""
+        while offset > 0:
+            offset = max(0, offset - stride)
+            page = await self._engine.perform(self._source, self._at(offset))
+            joins = self._joins(page)
+            yield self._take(page)
+            if joins:
+                return
+
+    async def _top_up(self) -> AsyncGenerator[tuple[T, ...]]:
+        """Fetch what came in at the front meanwhile, and say so when rows are still missing."""
+        offset = 0
+        while self._total is not None and self._rows < self._total:
+            page = await self._engine.perform(self._source, self._at(offset))
+            items = self._take(page)
+            if not items:
+                break
+            yield items
+            offset += page.received
+        if self._total is not None and self._rows < self._total:
+            raise ProtocolError(
+                f"the provider counts {self._total:,} rows, and only {self._rows:,} came; the list is not complete",
+                source=self._source,
+                reason="short_listing",
+            )

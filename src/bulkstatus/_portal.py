@@ -1,0 +1,54 @@
+"""A private event loop on a thread of its own, for callers that block."""
+
+import threading
+from collections.abc import Awaitable, Callable
+from concurrent.futures import Future
+from contextlib import AbstractAsyncContextManager, AbstractContextManager
+from typing import TypeVar
+
+import anyio
+from anyio.from_thread import BlockingPortal
+
+T = TypeVar("T")
+
+# Replies are decoded on this thread, and a decoder that recurses can overrun the small default stack of some systems.
+_STACK = 16 * 1024 * 1024
+
+
+class LoopThread:
+    """Runs coroutines on a private loop. The thread is a daemon: a script that forgets to close still ends."""
+
+    def __init__(self) -> None:
+        self._ready: Future[BlockingPortal] = Future()
+        previous = threading.stack_size(_STACK)
+        try:
+            self._thread = threading.Thread(
+                target=anyio.run, args=(self._serve,), name="bulkstatus", daemon=True
+            )
+            self._thread.start()
+        finally:
+            threading.stack_size(previous)
+        self._portal = self._ready.result()
+
+    async def _serve(self) -> None:
+        async with BlockingPortal() as portal:
+            self._ready.set_result(portal)
+            await portal.sleep_until_stopped()
+
+    def call(self, function: Callable[[], Awaitable[T]]) -> T:
+        """Run `function` on the loop and wait for it. An interrupt of the waiting cancels it."""
+        future: Future[T] = self._portal.start_task_soon(function)
+        try:
+            return future.result()
+        except BaseException:
+            future.cancel()
+            raise
+
+    def enter(self, resource: AbstractAsyncContextManager[T]) -> AbstractContextManager[T]:
+        """An async context manager as a blocking one; both ends run in one task, as task groups require."""
+        return self._portal.wrap_async_context_manager(resource)
+
+    def close(self) -> None:
+        """Stop the loop and wait for the thread."""
+        self._portal.start_task_soon(self._portal.stop, True)
+        self._thread.join()

@@ -1,0 +1,83 @@
+"""When a question that could not be answered is asked again, and after how long."""
+
+import random
+import time
+from collections.abc import Awaitable, Callable
+from typing import TypeVar
+
+import msgspec
+import stamina
+
+from bulkstatus.errors import BulkStatusError, ProtocolError, RateLimited, RequestRejected
+
+T = TypeVar("T")
+
+
+class Policy(msgspec.Struct, frozen=True, kw_only=True):
+    """How patient one question is. All times in seconds.
+
+    `request_timeout` ends a single request whatever the server does; `attempts` is how often a question is asked in
+    all; `patience` bounds the whole of it, pauses included: a pause the provider asks for that does not fit into it
+    ends the question at once with the provider's own error, `retry_after` set. `connections` is how many requests of
+    one source may be under way together.
+    """
+
+    attempts: int = 4
+    request_timeout: float = 20.0
+    patience: float = 120.0
+    connections: int = 8
+
+
+_LONGEST_PAUSE = 300.0
+_BASE, _BASE_THROTTLED, _LONGEST_BACKOFF = 0.25, 1.0, 8.0
+_FEW: dict[str | None, int] = {"dns": 2, "pool": 2}
+
+
+def attempts_for(error: BulkStatusError, policy: Policy) -> int:
+    """How often in all a question that met `error` may be asked."""
+    if not error.retryable:
+        return 1
+    if isinstance(error, ProtocolError):
+        return min(2, policy.attempts)
+    if isinstance(error, RequestRejected):
+        return min(3, policy.attempts)
+    return min(_FEW.get(error.reason, policy.attempts), policy.attempts)
+
+
+def backoff(error: BulkStatusError, failed: int, *, jitter: Callable[[], float] = random.random) -> float:
+    """Seconds to wait after the `failed`-th attempt: full jitter, or the pause the provider asked for if longer."""
+    base = _BASE_THROTTLED if isinstance(error, RateLimited) else _BASE
+    wait = jitter() * min(_LONGEST_BACKOFF, base * 2.0**failed)
+    return max(wait, error.retry_after or 0.0)
+
+
+async def with_retries(once: Callable[[], Awaitable[T]], policy: Policy) -> T:
+    """Await `once` until it answers, as often and as long as `policy` allows; raise the last error.
+
+    The first try is made by hand: entering stamina costs about a tenth of a request, and nearly every question is
+    answered at once.
+    """
+    began = time.monotonic()
+    try:
+        return await once()
+    except BulkStatusError as error:
+        if attempts_for(error, policy) == 1:
+            raise
+        first = error
+    failed = 0
+
+    def pause(error: Exception) -> bool | float:
+        nonlocal failed
+        failed += 1
+        if not isinstance(error, BulkStatusError) or failed >= attempts_for(error, policy):
+            return False
+        wait = backoff(error, failed)
+        fits = wait <= _LONGEST_PAUSE and time.monotonic() + wait < began + policy.patience
+        return wait if fits else False
+
+    async for attempt in stamina.retry_context(on=pause, attempts=None, timeout=None):
+        with attempt:
+            if attempt.num == 1:
+                raise first
+            return await once()
+    raise AssertionError("stamina ends by an answer or an error")  # pragma: no cover

@@ -1,0 +1,42 @@
+"""The JSON form of the model, and the schema that documents it."""
+
+from typing import Any
+
+import msgspec
+
+from bulkstatus._client import SourceHealth
+from bulkstatus._model import BulkOperation, BulkStatus, Failure, Report
+
+
+class BulkOperationWithPayload(
+    BulkOperation,
+    frozen=True,
+    kw_only=True,
+    rename={"request_payload": "request", "response_payload": "response"},
+):
+    """A BulkOperation with its payloads, which are given only when asked for by name. They hold personal data."""
+
+    request_payload: str | None = None
+    response_payload: str | None = None
+
+
+def with_payload(operation: BulkOperation) -> BulkOperationWithPayload:
+    """The operation with its payloads as fields, to be written out."""
+    return BulkOperationWithPayload(
+        **msgspec.structs.asdict(operation),
+        request_payload=operation.request,
+        response_payload=operation.response,
+    )
+
+
+def json_schema() -> dict[str, Any]:
+    """The JSON Schema (2020-12) of everything that is written as JSON; each kind is under `$defs`."""
+    kinds = (BulkStatus, BulkOperation, BulkOperationWithPayload, Failure, Report, SourceHealth)
+    _, components = msgspec.json.schema_components(kinds, ref_template="#/$defs/{name}")
+    return {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "title": "bulkstatus",
+        "description": "What bulkstatus writes as JSON. All times are RFC 3339 in UTC; null means not said.",
+        "anyOf": [{"$ref": f"#/$defs/{kind.__name__}"} for kind in kinds],
+        "$defs": dict(sorted(components.items())),
+    }
