@@ -9,6 +9,7 @@ from bulkstatus._auth import Auth
 from bulkstatus._call import Call, ListQuery, OperationQuery, Page
 from bulkstatus._model import BulkOperation, BulkStatus, State
 from bulkstatus._secrets import Secret
+from bulkstatus._text import nearest
 from bulkstatus.errors import ConfigError
 
 _MAX_ID = 128
@@ -66,7 +67,11 @@ class Adapter(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
                 msgspec.structs.force_setattr(self, name, Secret(value, name))
         for word, state in self.state_map.items():
             if state not in State.__members__.values():
-                raise ConfigError(f"state_map: {word!r} is pinned to {state!r}, which is not a state")
+                raise ConfigError(
+                    f"state_map: {word!r} is pinned to {state!r}{nearest(str(state), map(str, State))}"
+                )
+        pins = {word: State(state) for word, state in self.state_map.items()}
+        msgspec.structs.force_setattr(self, "state_map", pins)
 
     def auth(self) -> Auth:
         """A new auth scheme for one source."""

@@ -1,7 +1,8 @@
 """How a source proves who it is. Nothing here sends anything.
 
 A scheme gives headers; when it needs a token first, it gives the call that fetches one. The engine sends that call,
-one at a time for each source, and asks `rejected` once when the provider answers 401.
+one at a time for each source, and asks `rejected` once when the provider answers 401, or an adapter says that another token may do (an AuthError whose reason
+is `token`).
 """
 
 import re

@@ -113,6 +113,9 @@ class Page(msgspec.Struct, Generic[T], frozen=True, kw_only=True):
     begins), `received` (rows in the answer, also those left out of `items`), and `total` where it said so. Pages are
     then read side by side. `moving` says that rows may come, go or change places while pages are read; then
     neighbouring pages are read with an overlap, so that no row slips between them.
+
+    `left_out` counts records of the answer that could not become items, because nothing in them says which bulk they
+    are about: the listing then ends in an error after its items, and is never taken for complete.
     """
 
     items: tuple[T, ...]
@@ -123,6 +126,7 @@ class Page(msgspec.Struct, Generic[T], frozen=True, kw_only=True):
     received: int = 0
     total: int | None = None
     moving: bool = False
+    left_out: int = 0
 
 
 class RawRows:

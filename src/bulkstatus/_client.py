@@ -9,7 +9,6 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Self, TypeVar
 
-import anyio
 import msgspec
 
 from bulkstatus._adapter import Adapter, Limit, Listing, Operations, Probe
@@ -21,8 +20,9 @@ from bulkstatus._model import BulkOperation, BulkStatus, Failure, Ref, Report, S
 from bulkstatus._paging import pages
 from bulkstatus._portal import LoopThread
 from bulkstatus._retry import Policy
+from bulkstatus._tasks import deadline, together
 from bulkstatus._text import nearest
-from bulkstatus.errors import BulkStatusError, ConfigError, DeadlineExceeded
+from bulkstatus.errors import BulkStatusError, ConfigError
 
 if TYPE_CHECKING:
     import httpx
@@ -118,7 +118,7 @@ class AsyncClient:
         no error: its `state` says so.
         """
         source, id = self._resolve(ref)
-        with _deadline(timeout):
+        with deadline(timeout):
             try:
                 return await self._engine.perform(source, self._adapters[source].status(id))
             except BulkStatusError as error:
@@ -216,9 +216,7 @@ class AsyncClient:
         async def look(name: str) -> None:
             found[name] = await self._look(name, timeout)
 
-        async with anyio.create_task_group() as group:
-            for name in names:
-                group.start_soon(look, name)
+        await together(partial(look, name) for name in names)
         return tuple(found[name] for name in names)
 
     async def _look(self, name: str, timeout: float | None) -> SourceHealth:
@@ -226,7 +224,7 @@ class AsyncClient:
         failure: Failure | None = None
         if isinstance(adapter, Probe):
             try:
-                with _deadline(timeout):
+                with deadline(timeout):
                     await self._engine.perform(name, adapter.probe())
             except BulkStatusError as error:
                 failure = Failure.of(error.about(source=name, provider=adapter.provider))
@@ -290,27 +288,6 @@ def _health(failure: Failure | None) -> tuple[bool | None, bool | None]:
     if failure.kind == "auth" and failure.status is None:
         return None, False  # the credentials could not even be fetched from where they are kept
     return _UNTOLD.get(failure.kind, (True, None))
-
-
-class _deadline(AbstractContextManager[None]):  # noqa: N801 - reads as a statement where it is used
-    """Turn the end of `timeout` seconds into DeadlineExceeded."""
-
-    def __init__(self, timeout: float | None) -> None:
-        self._timeout = timeout
-        self._scope = anyio.CancelScope()
-
-    def __enter__(self) -> None:
-        if self._timeout is not None:
-            self._scope.deadline = anyio.current_time() + self._timeout
-        self._scope.__enter__()
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> bool | None:
-        handled = self._scope.__exit__(kind, error, trace)
-        if self._scope.cancelled_caught:
-            raise DeadlineExceeded(f"no answer within {self._timeout:g} s; the bulk may be in any state")
-        return handled
 
 
 class Client:

@@ -27,7 +27,7 @@ from bulkstatus.errors import AuthError, BulkStatusError, ConfigError, ProtocolE
 
 T = TypeVar("T")
 
-_LONGEST_CHAIN = 1_000
+_LONGEST_CHAIN = 10_000
 _UNAUTHORIZED = 401
 
 
@@ -159,7 +159,8 @@ class _Line:
         try:
             return await self._read(call, sent)
         except AuthError as error:
-            if error.status != _UNAUTHORIZED or not self._auth.rejected(sent):
+            another_may_do = error.status == _UNAUTHORIZED or error.reason == "token"
+            if not another_may_do or not self._auth.rejected(sent):
                 raise
         return await self._read(call, await self._credentials())
 

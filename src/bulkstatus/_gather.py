@@ -1,15 +1,16 @@
 """Asking many: every source side by side, and each of them as seldom as its provider allows."""
 
-from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Coroutine, Iterable, Mapping
+from copy import copy
 from datetime import UTC, datetime
-
-import anyio
+from functools import partial
 
 from bulkstatus._adapter import Adapter, Confirms, Listing
 from bulkstatus._call import ListQuery
 from bulkstatus._engine import Engine
 from bulkstatus._model import BulkStatus, Failure, Ref, Report, Skipped, State
 from bulkstatus._paging import pages
+from bulkstatus._tasks import deadline, together
 from bulkstatus.errors import BulkStatusError, DeadlineExceeded
 
 # Below this many bulks of one source, asking for each is sure to be as cheap as looking through a list.
@@ -55,24 +56,26 @@ class Gathering:
 
 
 async def side_by_side(
-    jobs: Mapping[str, Callable[[], Awaitable[None]]], gathering: Gathering, timeout: float | None
+    jobs: Mapping[str, Callable[[], Coroutine[object, object, None]]],
+    gathering: Gathering,
+    timeout: float | None,
 ) -> None:
     """Run one job a source together. A source that fails, or is not done after `timeout` seconds, hurts only itself."""
     waiting = set(jobs)
 
-    async def run(source: str, job: Callable[[], Awaitable[None]]) -> None:
+    async def run(source: str, job: Callable[[], Coroutine[object, object, None]]) -> None:
         try:
             await job()
         except BulkStatusError as error:
             gathering.fail(source, error)
         waiting.discard(source)
 
-    with anyio.move_on_after(timeout):
-        async with anyio.create_task_group() as group:
-            for source, job in jobs.items():
-                group.start_soon(run, source, job)
-    for source in sorted(waiting):
-        gathering.fail(source, DeadlineExceeded(f"not done within {timeout:g} s", reason="deadline"))
+    try:
+        with deadline(timeout):
+            await together(partial(run, source, job) for source, job in jobs.items())
+    except DeadlineExceeded as error:
+        for source in sorted(waiting):
+            gathering.fail(source, copy(error))
 
 
 async def list_source(
@@ -118,9 +121,7 @@ async def get_of_source(
         except BulkStatusError as error:
             into.fail(source, error, id)
 
-    async with anyio.create_task_group() as group:
-        for id in missing:
-            group.start_soon(settle, id)
+    await together(partial(settle, id) for id in missing)
 
 
 async def _rows_for(

@@ -101,6 +101,9 @@ async def exchange(
         raise ConfigError("the request could not be written; check base_url and the credentials") from None
     except httpx.TransportError as error:
         raise _transport_error(error, request) from error
+    except (httpx.HTTPError, httpx.StreamError, RuntimeError, OSError) as error:
+        # What no transport should raise must not take the other questions down with it.
+        raise Unavailable(f"the exchange broke off ({type(error).__name__})", reason="connection") from error
     return Response(
         status=reply.status_code,
         headers={name.lower(): value for name, value in reply.headers.items()},

@@ -32,7 +32,7 @@ async def pages(engine: Engine, source: str, first: Call[Page[T]]) -> AsyncGener
     """Give the rows of a listing page by page.
 
     Raises ProtocolError when a cursor comes twice, when pages do not end, and, after the rows that could be had,
-    when fewer rows came than the provider says there are.
+    when fewer rows came than the provider says there are, or some could not be read at all.
     """
     page = await engine.perform(source, first)
     if page.at is not None:
@@ -40,9 +40,12 @@ async def pages(engine: Engine, source: str, first: Call[Page[T]]) -> AsyncGener
             yield items
         return
     cursors: set[str] = set()
+    left_out = 0
     for _ in range(_MOST_PAGES):
         yield page.items
+        left_out += page.left_out
         if page.next is None:
+            _check_left_out(source, left_out)
             return
         if page.cursor is not None:
             if page.cursor in cursors:
@@ -50,6 +53,15 @@ async def pages(engine: Engine, source: str, first: Call[Page[T]]) -> AsyncGener
             cursors.add(page.cursor)
         page = await engine.perform(source, page.next)
     raise _no_end(source, f"the listing has more than {_MOST_PAGES:,} pages")
+
+
+def _check_left_out(source: str, left_out: int) -> None:
+    if left_out:
+        raise ProtocolError(
+            f"{left_out:,} records name no bulk, so the list is not complete",
+            source=source,
+            reason="left_out",
+        )
 
 
 def _no_end(source: str, why: str) -> ProtocolError:
@@ -70,6 +82,7 @@ class _OffsetWalk(Generic[T]):
         self._at = at
         self._seen: set[str] = set()
         self._rows = 0
+        self._left_out = 0
         self._total: int | None = None
         self._ahead: deque[tuple[int, Pending[Page[T]]]] = deque()
         self._window = 1
@@ -125,6 +138,7 @@ class _OffsetWalk(Generic[T]):
                     self._seen.add(item.key)
                 fresh.append(item)
         self._rows += len(fresh) + page.received - len(page.items)
+        self._left_out += page.left_out
         return tuple(fresh)
 
     def _joins(self, page: Page[T]) -> bool:
@@ -156,3 +170,4 @@ class _OffsetWalk(Generic[T]):
                 source=self._source,
                 reason="short_listing",
             )
+        _check_left_out(self._source, self._left_out)

@@ -11,6 +11,7 @@ from urllib.parse import urlsplit
 import msgspec
 
 from bulkstatus._call import Response
+from bulkstatus._text import printable
 from bulkstatus.errors import (
     AuthError,
     BulkStatusError,
@@ -43,8 +44,10 @@ def decode(response: Response, decoder: Callable[[bytes], T]) -> T:
     try:
         return decoder(body)
     except msgspec.ValidationError as error:
-        _, _, place = str(error).rpartition(" - at ")
-        raise _bad_payload(response, f"the value at {place or '`$`'} is not of the documented type") from None
+        _, found, place = str(error).rpartition(" - at ")
+        raise _bad_payload(
+            response, f"the value at {place if found else '`$`'} is not of the documented type"
+        ) from None
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         kind = response.headers.get("content-type", "no content type").partition(";")[0]
         raise _bad_payload(response, f"the body is not JSON ({kind[:60]}, {len(body)} bytes)") from None
@@ -77,7 +80,9 @@ def bad_shape(response: Response, why: str) -> ProtocolError:
 def wrong_id(response: Response, *, asked: str, got: str) -> ProtocolError:
     """The error for an answer about another bulk than the one asked for."""
     return ProtocolError(
-        f"asked about {asked}, answered about {got[:128]}", status=response.status, reason="id_mismatch"
+        f"asked about {asked}, answered about {printable(got, 128)}",
+        status=response.status,
+        reason="id_mismatch",
     )
 
 
@@ -129,11 +134,12 @@ def status_error(  # noqa: C901, PLR0911 - one return a row of the table reads b
     detail: str | None = None,
     request_id: str | None = None,
     pause: float | None = None,
+    hint: str | None = None,
 ) -> BulkStatusError:
     """The error that an HTTP status other than a usable 2xx stands for.
 
     `status` is the effective status where a provider repeats it in the body. `pause` is the provider's own request
-    to wait, in seconds; without it `Retry-After` is read.
+    to wait, in seconds; without it `Retry-After` is read. `hint` is added to the message.
     """
     actual = response.status if status is None else status
     wait = pause if pause is not None else retry_after(response.headers, now=response.received_at)
@@ -142,7 +148,7 @@ def status_error(  # noqa: C901, PLR0911 - one return a row of the table reads b
         cls: type[BulkStatusError], message: str, *, reason: str | None = None, retryable: bool | None = None
     ) -> BulkStatusError:
         return cls(
-            message,
+            message if hint is None else f"{message}; {hint}",
             status=actual,
             code=code,
             detail=detail,

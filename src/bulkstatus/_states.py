@@ -7,6 +7,7 @@ from typing import NamedTuple
 from bulkstatus._model import Counts, State
 
 _PLAUSIBLE = 1_000_000_000
+_LONGEST_WORD = 80
 
 
 class Decision(NamedTuple):
@@ -38,6 +39,10 @@ class Vocabulary:
         """What the word alone says. `pins` are the user's own readings and come first."""
         if not word:
             return Decision(State.UNKNOWN, ("The provider sent no status word.",))
+        if len(word) > _LONGEST_WORD:
+            return Decision(
+                State.UNKNOWN, (f"{self.name} word of {len(word)} characters is not a documented one.",)
+            )
         if pins:
             pinned = pins.get(word) or {fold(key): state for key, state in pins.items()}.get(fold(word))
             if pinned:

@@ -42,7 +42,12 @@ def from_epoch(value: int | str | None, unit: EpochUnit, *, label: str, now: dat
         when = _EPOCH + timedelta(microseconds=value * 1_000_000 // _PER_SECOND[unit])
     except OverflowError:
         return None, f"{label} is far outside any plausible time for epoch {unit}."
-    return _plausible(when, now, f"{label} {value} (epoch {unit})")
+    if _is_plausible(when, now):
+        return when, None
+    return (
+        None,
+        f"{label} {value} (epoch {unit}) would be {when:%Y-%m-%d}; that is not plausible, so it is not used.",
+    )
 
 
 def from_text(value: str | None, *, label: str, now: datetime, naive_is_utc: bool = False) -> Reading:
@@ -65,8 +70,9 @@ def from_text(value: str | None, *, label: str, now: datetime, naive_is_utc: boo
         when = when.astimezone(UTC)
     except OverflowError:
         return None, f"{label} {value[:40]!r} is outside the calendar."
-    checked, doubt = _plausible(when, now, f"{label} {value[:40]!r}")
-    return checked, doubt or note
+    if _is_plausible(when, now):
+        return when, note
+    return None, f"{label} {value[:40]!r} is not a plausible time, so it is not used."
 
 
 def _parse(value: str) -> datetime | None:
@@ -85,7 +91,5 @@ def _parse(value: str) -> datetime | None:
         return None
 
 
-def _plausible(when: datetime, now: datetime, what: str) -> Reading:
-    if _EARLIEST <= when <= now + _AHEAD:
-        return when, None
-    return None, f"{what} would be {when:%Y-%m-%d}, which is not plausible, so it is not used."
+def _is_plausible(when: datetime, now: datetime) -> bool:
+    return _EARLIEST <= when and when - now <= _AHEAD

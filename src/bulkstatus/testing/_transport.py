@@ -1,6 +1,6 @@
 """A fake in process, as an httpx transport."""
 
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Mapping
 
 import anyio
 import httpx
@@ -36,4 +36,14 @@ class FakeTransport(httpx.AsyncBaseTransport):
         if fault is not None and fault.drop:
             raise httpx.ReadError("connection dropped", request=request)
         response = reply()
-        return httpx.Response(response.status, content=response.body, headers=response.headers)
+        return httpx.Response(response.status, stream=_Body(response.body), headers=response.headers)
+
+
+class _Body(httpx.AsyncByteStream):
+    """A body still to be read, as from a network."""
+
+    def __init__(self, body: bytes) -> None:
+        self._body = body
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        yield self._body

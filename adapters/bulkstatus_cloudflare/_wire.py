@@ -1,0 +1,81 @@
+"""What is read of Cloudflare's answers. Nothing here is checked: Cloudflare's own schemas cannot be satisfied.
+
+In the description that Cloudflare publishes (https://github.com/cloudflare/api-schemas) the answer for 4XX has to
+have `success` true and false at once, so no field is held to its documented type before it is looked at.
+"""
+
+from collections.abc import Iterator
+from typing import NamedTuple, cast
+
+import msgspec
+
+from bulkstatus.adapter import whole_seconds
+
+_MAX_CODE_DIGITS = 9
+_MAX_HEADER = 512
+
+
+class Result(msgspec.Struct, frozen=True):
+    """The bulk itself. `operation_id` is what the write call names it, and was seen in the place of `id`."""
+
+    id: object = None
+    operation_id: object = None
+    status: object = None
+    completed: object = None
+    error: object = None
+
+
+class Envelope(msgspec.Struct, frozen=True):
+    """What is around every answer of the API. A `result` that is no object is kept as it is."""
+
+    success: object = None
+    errors: object = None
+    result: Result | list[object] | str | int | float | bool | None = None
+
+
+ENVELOPE = msgspec.json.Decoder(Envelope)
+
+
+class Fault(NamedTuple):
+    """One entry of `errors`, or of an entry's `error_chain`."""
+
+    code: int | None
+    text: str
+
+
+def read_faults(errors: object) -> Iterator[Fault]:
+    """All entries of `errors` in their order, each followed by its chain; entries that are no objects are left out."""
+    if not isinstance(errors, list):
+        return
+    for item in cast("list[object]", errors):
+        if isinstance(item, dict):
+            entry = cast("dict[str, object]", item)
+            text = entry.get("message")
+            yield Fault(_code(entry.get("code")), text if isinstance(text, str) else "")
+            yield from read_faults(entry.get("error_chain"))
+
+
+def _code(value: object) -> int | None:
+    if isinstance(value, str) and value.isascii() and value.isdigit() and len(value) <= _MAX_CODE_DIGITS:
+        return int(value)
+    return value if isinstance(value, int) and not isinstance(value, bool) else None
+
+
+def seconds_to_reset(header: str) -> float | None:
+    """Read a `Ratelimit` header: the seconds after which requests are free again, or None.
+
+    The header is a structured-field list (RFC 9651): `"default";r=0;t=30, "burst";r=5;t=2`. Of the policies that have no
+    request left (`r=0`) the one that resets last counts; when none is used up, the first of all. Items that cannot
+    be read are left out. https://developers.cloudflare.com/fundamentals/api/reference/limits/
+    """
+    waits: list[float] = []
+    used_up: list[float] = []
+    for item in header[:_MAX_HEADER].split(","):
+        pairs = (pair.partition("=") for pair in item.split(";"))
+        fields = {name.strip().lower(): value for name, _, value in pairs}
+        wait = whole_seconds(fields.get("t"))
+        if wait is not None:
+            waits.append(wait)
+            if whole_seconds(fields.get("r")) == 0:
+                used_up.append(wait)
+    return max(used_up) if used_up else min(waits, default=None)

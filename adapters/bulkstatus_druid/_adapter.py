@@ -1,0 +1,425 @@
+"""The DRUID adapter: its words, its settings, its calls."""
+
+import re
+from collections.abc import Callable, Mapping
+from datetime import datetime
+from typing import ClassVar, TypeVar
+
+import msgspec
+
+from bulkstatus.adapter import (
+    MIB,
+    Adapter,
+    Auth,
+    BulkOperation,
+    BulkStatus,
+    Call,
+    IdGrammar,
+    ListQuery,
+    OperationQuery,
+    Page,
+    RawRows,
+    Request,
+    Response,
+    SecretText,
+    State,
+    Vocabulary,
+    app_token,
+    bad_shape,
+    check_base_url,
+    decode,
+    from_epoch,
+    from_text,
+    status_error,
+    wrong_id,
+)
+from bulkstatus.errors import (
+    BulkStatusError,
+    ConfigError,
+    NotFound,
+    ProtocolError,
+    RequestRejected,
+)
+from bulkstatus_druid import _wire
+
+# https://dru-id.com/developers/apis/bulk-api/bulk-get-status/ is the only page that explains the words.
+_BULK = Vocabulary(
+    "druid bulk",
+    {
+        "received": State.QUEUED,
+        "scheduled": State.QUEUED,
+        "processing": State.RUNNING,
+        "completed": State.SUCCEEDED,  # not an end by itself: `confirm` reads the failed results
+        "failed": State.FAILED,
+    },
+)
+
+_NOT_READ = "The provider says completed; item results not read."
+_NONE_FAILED = "The failed item results were read and none was found."
+_SOME_FAILED = "completed, but the item results name users that failed, so it is partial."
+_UNPROVEN = "The provider says completed, but its item results can no longer be read: success is not proven."
+_SOME_DONE = "Some users may have been updated before the bulk failed; the provider does not say."
+_ENDED = "updatedOn is the time of the last status change, so it is taken as the end."
+
+_GONE = "not found or expired: the provider deletes results after a configurable time"
+_NO_RESULTS = "no results are there: the bulk is not known, has none yet, or the provider has deleted them"
+_FORBIDDEN = "the app lacks the permission for this; it is granted in the provider's cockpit"
+# Documented so: https://dru-id.com/developers/apis/bulk-api/bulk-get-all/
+_AUTH_SERVER = "the provider could not reach its own authorisation server"
+
+_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.:~-]{0,127}")
+_HEADER_VALUE = re.compile(r"[\x21-\x7e](?:[\x20-\x7e]{0,254}[\x21-\x7e])?")
+_LIMIT = 100  # no default and no maximum is documented
+_MAX_PAGES = 10_000
+_FAILED_ONLY: frozenset[str] = frozenset({State.FAILED})
+_TELLABLE: frozenset[str] = frozenset({State.FAILED, State.UNKNOWN})
+_OK, _BAD_REQUEST, _FAULTY = 200, 400, 400
+
+_Reply = TypeVar("_Reply", _wire.BulkReply, _wire.ResultsReply)
+_Answer = TypeVar("_Answer")
+
+
+class _Ask(msgspec.Struct, frozen=True, kw_only=True):
+    """One page of results to be asked for. `start` is how many entries came before, `seen` which cursors did."""
+
+    id: str
+    failed_only: bool
+    last: str | None = None
+    limit: int | None = _LIMIT
+    start: int = 0
+    seen: frozenset[str] = frozenset()
+
+    def after(self, reply: _wire.ResultsReply, *, remember: bool = False) -> "_Ask | None":
+        """The page that follows `reply`, or None at the end: only a missing cursor ends the results."""
+        if reply.last is None:
+            return None
+        seen = self.seen | {reply.last} if remember else self.seen
+        return msgspec.structs.replace(
+            self, last=reply.last, start=self.start + len(reply.entries), seen=seen
+        )
+
+
+class Druid(Adapter, frozen=True, kw_only=True):
+    """Bulk user updates of DRUID (https://dru-id.com/developers/apis/bulk-api/).
+
+    `api_base_url` is the host of the ActivityID API (usually `https://graph.` and the tenant's domain),
+    `auth_base_url` that of the token endpoint (`https://auth.` and the domain); one of them serves for both.
+    `client_id` and `client_secret` are the app's credentials from the provider's cockpit. `from_header` is the
+    entry point id that other ActivityID calls want as `From`; `accept_language` asks for messages in a language.
+    Both headers are left out when None.
+
+    A single look at a `completed` bulk reads its failed results too, and says `succeeded` only when there is none.
+    A listing does not: its `completed` rows say in their evidence that the results were not read. Times are UTC;
+    digits are epoch milliseconds. Raises ConfigError for settings that cannot be right.
+    """
+
+    provider: ClassVar[str] = "druid"
+    id_grammar: ClassVar[IdGrammar] = IdGrammar(
+        _ID.pattern, "up to 128 letters, digits and _ . : ~ -, the first a letter or a digit"
+    )
+    poll_floor: ClassVar[float] = 5.0
+    poll_ceiling: ClassVar[float] = 60.0
+    rows_per_page: ClassVar[int | None] = None
+
+    api_base_url: str | None = None
+    auth_base_url: str | None = None
+    client_id: SecretText
+    client_secret: SecretText
+    from_header: str | None = None
+    accept_language: str | None = None
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        for setting in ("api_base_url", "auth_base_url"):
+            url = getattr(self, setting)
+            if url is not None:
+                msgspec.structs.force_setattr(self, setting, check_base_url(url, setting=setting))
+        for setting in ("from_header", "accept_language"):
+            value = getattr(self, setting)
+            if value is not None and _HEADER_VALUE.fullmatch(value) is None:
+                raise ConfigError(
+                    f"{setting} must be printable ASCII, without blanks at its ends, of at most 256 characters"
+                )
+        self._bases()
+
+    def _bases(self) -> tuple[str, str]:
+        api = self.api_base_url or self.auth_base_url
+        auth = self.auth_base_url or self.api_base_url
+        if api is None or auth is None:
+            raise ConfigError("api_base_url or auth_base_url is needed; one of them serves for both")
+        return api, auth
+
+    def base_urls(self) -> tuple[str, ...]:
+        return tuple(dict.fromkeys(self._bases()))
+
+    def auth(self) -> Auth:
+        """Client credentials in the form body (https://dru-id.com/developers/apis/oauth-2/client-token/)."""
+        _, auth = self._bases()
+        return app_token(
+            Request.to(auth, "oauth2", "token", headers={"Accept": "application/json"}),
+            client_id=self.client_id,
+            client_secret=self.client_secret,
+            expires_at_unit="ms",
+        )
+
+    def _request(
+        self,
+        *segments: str,
+        query: Mapping[str, str | int | None] | None = None,
+        body_limit: int = 8 * MIB,
+    ) -> Request:
+        # The pages demand Content-Type on these GETs, though they have no body.
+        headers = {
+            "Accept": "application/json",
+            "Content-Type": "application/json",
+            "From": self.from_header,
+            "Accept-Language": self.accept_language,
+        }
+        sent = {name: value for name, value in headers.items() if value is not None}
+        api, _ = self._bases()
+        path = ("activityid", "v1", "user", "bulk", *segments)
+        return Request.to(api, *path, query=query, headers=sent, body_limit=body_limit)
+
+    def status(self, id: str) -> Call[BulkStatus]:
+        """How bulk `id` stands (https://dru-id.com/developers/apis/bulk-api/bulk-get-status/).
+
+        `completed` is followed by a look at the failed results, unless `state_map` pins it. Raises NotFound for an
+        id that the provider does not know or has forgotten.
+        """
+
+        def read(response: Response) -> BulkStatus | Call[BulkStatus]:
+            reply = _checked(response, _wire.read_bulks, missing=_GONE)
+            row = _row_of(id, reply.rows, response)
+            found = self._status(id, row, response).carrying(raw=response.body)
+            return self.confirm(found) or found
+
+        return Call(self._request(id), read)
+
+    def listing(self, query: ListQuery) -> tuple[Call[Page[BulkStatus]], ...]:
+        """Every bulk still held, in one answer (https://dru-id.com/developers/apis/bulk-api/bulk-get-all/).
+
+        The provider has no filter, so `query` narrows nothing. A row without a `bulkId` cannot be addressed: it is
+        counted in `left_out`.
+        """
+        del query
+        return (Call(self._request(body_limit=32 * MIB), self._read_list),)
+
+    def _read_list(self, response: Response) -> Page[BulkStatus]:
+        rows = _checked(response, _wire.read_bulks, missing=None).rows
+        raw = RawRows(response.body, _wire.split_bulks)
+        found = tuple(
+            self._status(id, row, response).carrying(raw=raw.row(index))
+            for index, row in enumerate(rows)
+            if (id := _id_of(row)) is not None
+        )
+        return Page(items=found, left_out=len(rows) - len(found))
+
+    def confirm(self, row: BulkStatus) -> Call[BulkStatus] | None:
+        """The look at the failed results that decides a `completed` row; None for a row that is decided."""
+        if _NOT_READ not in row.evidence or _ID.fullmatch(row.id) is None:
+            return None
+        return self._look(row, _Ask(id=row.id, failed_only=True))
+
+    def _look(self, row: BulkStatus, ask: _Ask) -> Call[BulkStatus]:
+        return self._results(
+            ask, lambda asked, outcome, response: self._decide(row, asked, outcome, response)
+        )
+
+    def _decide(
+        self, row: BulkStatus, ask: _Ask, outcome: _wire.ResultsReply | NotFound, response: Response
+    ) -> BulkStatus | Call[BulkStatus]:
+        if isinstance(outcome, NotFound):
+            return _decided(row, State.UNKNOWN, _UNPROVEN, response)
+        if outcome.entries:
+            return _decided(row, State.PARTIAL, _SOME_FAILED, response)
+        following = ask.after(outcome, remember=True)
+        if following is None:
+            return _decided(row, State.SUCCEEDED, _NONE_FAILED, response)
+        if following.seen == ask.seen or len(following.seen) > _MAX_PAGES:
+            raise ProtocolError(
+                "the results do not end: a page's lastId came before, or there are too many pages",
+                status=response.status,
+                reason="endless",
+            )
+        return self._look(row, following)
+
+    def operations(self, id: str, query: OperationQuery) -> Call[Page[BulkOperation]]:
+        """The results of bulk `id` (https://dru-id.com/developers/apis/bulk-api/bulk-get-results/).
+
+        Asked for `failed` alone, the provider sends failed users only, and they are `failed`. Asked for all, it
+        does not say in a documented way which ones failed, so they are `unknown`. `sequence` counts the entries
+        read, from 0; the entry itself is the `response` payload. Raises ConfigError for other states and for one
+        position.
+        """
+        if query.sequence is not None:
+            raise ConfigError("druid results have no positions, so one of them cannot be asked for")
+        if query.states is not None and not query.states <= _TELLABLE:
+            raise ConfigError("druid can only be asked for failed operations, or for all of them")
+        return self._results(_Ask(id=id, failed_only=query.states == _FAILED_ONLY), self._read_operations)
+
+    def _read_operations(
+        self, ask: _Ask, outcome: _wire.ResultsReply | NotFound, response: Response
+    ) -> Page[BulkOperation]:
+        del response
+        if isinstance(outcome, NotFound):
+            raise outcome
+        following = ask.after(outcome)
+        return Page(
+            items=tuple(
+                _operation(entry, ask.start + index, failed=ask.failed_only)
+                for index, entry in enumerate(outcome.entries)
+            ),
+            next=None if following is None else self._results(following, self._read_operations),
+            cursor=outcome.last,
+        )
+
+    def _results(
+        self,
+        ask: _Ask,
+        use: Callable[[_Ask, _wire.ResultsReply | NotFound, Response], _Answer | Call[_Answer]],
+    ) -> Call[_Answer]:
+        """Ask for one page of results and hand `use` what came of it."""
+        query: dict[str, str | int | None] = {"limit": ask.limit, "last": ask.last}
+        if ask.failed_only:
+            query["failedOnly"] = "true"
+
+        def read(response: Response) -> _Answer | Call[_Answer]:
+            outcome: _wire.ResultsReply | NotFound
+            try:
+                outcome = _checked(response, _wire.read_results, missing=_NO_RESULTS)
+            except NotFound as error:
+                outcome = error
+            except RequestRejected as error:
+                # The largest limit is not documented; without one the provider's own default holds.
+                if error.status != _BAD_REQUEST or ask.limit is None:
+                    raise
+                return self._results(msgspec.structs.replace(ask, limit=None), use)
+            return use(ask, outcome, response)
+
+        return Call(self._request(ask.id, "results", query=query), read)
+
+    def probe(self) -> Call[None]:
+        """The list of bulks, asked for to see whether the credentials are accepted."""
+
+        def read(response: Response) -> None:
+            _checked(response, _wire.read_bulks, missing=None)
+
+        return Call(self._request(body_limit=32 * MIB), read)
+
+    def _status(self, id: str, row: _wire.BulkRow, response: Response) -> BulkStatus:
+        """What one row says by itself."""
+        word = row.status if isinstance(row.status, str) and row.status else None
+        said = _BULK.read(word, self.state_map)
+        state = said.state
+        evidence = list(said.evidence)
+        if row.status is not None and not isinstance(row.status, str):
+            evidence.append("status is not text, so it is not used.")
+        pinned = bool(self.state_map) and said != _BULK.read(word, {})
+        if not pinned and state is State.SUCCEEDED:
+            evidence.append(_NOT_READ)
+        if not pinned and state is State.FAILED:
+            evidence.append(_SOME_DONE)
+        created = _time(row.created_on, "createdOn", response.received_at, evidence)
+        updated = _time(row.updated_on, "updatedOn", response.received_at, evidence)
+        ended = updated if state.is_terminal else None
+        if ended is not None:
+            evidence.append(_ENDED)
+        return BulkStatus(
+            source=response.source,
+            provider=self.provider,
+            id=id,
+            state=state,
+            native_state=word,
+            created_at=created,
+            updated_at=updated,
+            finished_at=ended,
+            observed_at=response.received_at,
+            evidence=tuple(evidence),
+        )
+
+
+def _time(value: object, label: str, now: datetime, evidence: list[str]) -> datetime | None:
+    """Read a time; its format is undocumented. What is to be said about it is added to `evidence`."""
+    if value is None:
+        return None
+    if isinstance(value, str) and not (value.isascii() and value.isdigit()):
+        when, note = from_text(value, label=label, now=now, naive_is_utc=True)
+    elif isinstance(value, str | int) and not isinstance(value, bool):
+        # Milliseconds, like the vendor's own expires_at.
+        when, note = from_epoch(value, "ms", label=label, now=now)
+    else:
+        when, note = None, f"{label} is neither text nor a whole number, so it is not used."
+    if note is not None:
+        evidence.append(note)
+    return when
+
+
+def _decided(row: BulkStatus, state: State, why: str, response: Response) -> BulkStatus:
+    """`row` once its failed results have been looked at."""
+    dropped = (_NOT_READ,) if state.is_terminal else (_NOT_READ, _ENDED)
+    return msgspec.structs.replace(
+        row,
+        state=state,
+        finished_at=row.finished_at if state.is_terminal else None,
+        observed_at=response.received_at,
+        evidence=(*(line for line in row.evidence if line not in dropped), why),
+    ).carrying(**vars(row))
+
+
+def _operation(entry: msgspec.Raw, sequence: int, *, failed: bool) -> BulkOperation:
+    """One entry; what is in it is undocumented, so nothing but the question asked tells its state."""
+    raw = bytes(entry)
+    return BulkOperation(sequence=sequence, state=State.FAILED if failed else State.UNKNOWN).carrying(
+        response=raw.decode(errors="replace"), raw=raw
+    )
+
+
+def _id_of(row: _wire.BulkRow) -> str | None:
+    return row.bulk_id if isinstance(row.bulk_id, str) and row.bulk_id else None
+
+
+def _row_of(id: str, rows: list[_wire.BulkRow], response: Response) -> _wire.BulkRow:
+    """The row about bulk `id`."""
+    if not rows:
+        raise NotFound(_GONE, status=response.status)
+    named = {found: row for row in rows if (found := _id_of(row)) is not None}
+    if id in named:
+        return named[id]
+    if not named:
+        raise bad_shape(response, "the value at `$.content.bulkId` is not there, or not text")
+    raise wrong_id(response, asked=id, got=next(iter(named)))
+
+
+def _checked(response: Response, read: Callable[[bytes], _Reply], *, missing: str | None) -> _Reply:
+    """The reply, once neither the HTTP status nor the one repeated in the body says that there is an error.
+
+    `missing` is what a 404 means here; None leaves it in general words.
+    """
+    if response.status != _OK:
+        raise _error(response, _result_of(response), missing)
+    reply = decode(response, read)
+    if (said_status := _wire.said_status(reply.result)) is not None and said_status >= _FAULTY:
+        raise _error(response, reply.result, missing)
+    if reply.fault is not None:
+        raise bad_shape(response, reply.fault)
+    return reply
+
+
+def _result_of(response: Response) -> object:
+    """What the body of an error says; gateways send HTML or nothing."""
+    try:
+        return decode(response, _wire.read_result)
+    except ProtocolError:
+        return None
+
+
+def _error(response: Response, result: object, missing: str | None) -> BulkStatusError:
+    said = _wire.said_status(result)
+    body_decides = response.status < _FAULTY and said is not None and said >= _FAULTY
+    status = said if body_decides else response.status
+    detail = _wire.error_text(result)
+    error = status_error(response, status=status, detail=detail)
+    message = {404: missing, 403: _FORBIDDEN, 504: _AUTH_SERVER}.get(error.status or 0)
+    if message is None or error.reason is not None:  # with a reason: the network edge, not the provider
+        return error
+    return type(error)(message, status=error.status, detail=detail, retry_after=error.retry_after)

@@ -1,0 +1,197 @@
+"""DRUID's JSON: the fields that are read, and the shapes they may come in.
+
+The provider's pages name the fields but show no sample, so every shape that they allow is accepted. Fields are
+`object` here: an odd value in one of them must not fail the record, let alone the page.
+"""
+
+import re
+from typing import NamedTuple, cast
+
+import msgspec
+
+
+class BulkRow(msgspec.Struct, frozen=True, rename="camel"):
+    """One bulk (https://dru-id.com/developers/apis/bulk-api/bulk-get-status/)."""
+
+    bulk_id: object = None
+    status: object = None
+    created_on: object = None
+    updated_on: object = None
+
+
+class BulkReply(NamedTuple):
+    """The answer to both status calls. `fault` says why `content` cannot be read."""
+
+    rows: list[BulkRow]
+    result: object
+    fault: str | None = None
+
+
+class ResultsReply(NamedTuple):
+    """One page of results: entries as sent, and the cursor for the next page. `fault` as in `BulkReply`."""
+
+    entries: list[msgspec.Raw]
+    last: str | None
+    result: object
+    fault: str | None = None
+
+
+class _Typed(msgspec.Struct, frozen=True):
+    content: list[BulkRow] | BulkRow | msgspec.UnsetType | None = msgspec.UNSET
+    result: object = None
+
+
+class _Loose(msgspec.Struct, frozen=True):
+    content: msgspec.Raw = msgspec.Raw(b"null")
+    result: msgspec.Raw = msgspec.Raw(b"null")
+
+
+# An answer with neither member is not the API's: "no bulks" and "no failed users" must be said, not missing.
+_SAYS_NOTHING = "it holds neither content nor result"
+
+
+_TYPED = msgspec.json.Decoder(_Typed)
+_LOOSE = msgspec.json.Decoder(_Loose)
+_MEMBERS = msgspec.json.Decoder(dict[str, msgspec.Raw])
+_ROWS = msgspec.json.Decoder(list[msgspec.Raw])
+_ANY = msgspec.json.Decoder(object)
+_STATUS = re.compile(r"[1-9][0-9]{2}")
+
+
+def read_bulks(body: bytes) -> BulkReply:
+    """Read `content` as a list of bulks, one bulk, or none."""
+    try:
+        typed = _TYPED.decode(body)
+    except msgspec.ValidationError:
+        return _read_bulks_loosely(body)
+    content = typed.content
+    if content is msgspec.UNSET:
+        return BulkReply([], typed.result, None if isinstance(typed.result, dict) else _SAYS_NOTHING)
+    rows = content if isinstance(content, list) else [] if content is None else [content]
+    return BulkReply(rows, typed.result)
+
+
+def _read_bulks_loosely(body: bytes) -> BulkReply:
+    loose = _LOOSE.decode(body)
+    result = _value(loose.result)
+    match _kind(loose.content):
+        case b"[":
+            return BulkReply([_loose_row(row) for row in _ROWS.decode(loose.content)], result)
+        case b"{":
+            return BulkReply([_loose_row(loose.content)], result)
+        case b"n":
+            return BulkReply([], result)
+        case _:
+            return BulkReply([], result, "the value at `$.content` is neither an object nor a list")
+
+
+def _loose_row(raw: msgspec.Raw) -> BulkRow:
+    """What can be read of a row; nothing when it is not an object."""
+    if _kind(raw) != b"{":
+        return BulkRow()
+    members = _MEMBERS.decode(raw)
+    return BulkRow(*(_value(members.get(name)) for name in BulkRow.__struct_encode_fields__))
+
+
+def split_bulks(body: bytes) -> list[msgspec.Raw]:
+    """Cut a list answer into its records, in the order of `read_bulks`."""
+    content = _LOOSE.decode(body).content
+    return _ROWS.decode(content) if _kind(content) == b"[" else [content]
+
+
+def read_result(body: bytes) -> object:
+    """The `result` member of any answer, or None."""
+    return _value(_LOOSE.decode(body).result)
+
+
+def read_results(body: bytes) -> ResultsReply:
+    """Read a page of results; entries and cursor may be in several places.
+
+    https://dru-id.com/developers/apis/bulk-api/bulk-get-results/ names `lastId` and says that each entry explains
+    why a user was not updated; where either sits cannot be read there.
+    """
+    top = _MEMBERS.decode(body)
+    result, content = top.get("result"), top.get("content")
+    inner = _MEMBERS.decode(content) if content is not None and _kind(content) == b"{" else {}
+    entries, entries_fault = _entries(top, content, inner)
+    last, last_fault = _last_id(top, inner, _members(result))
+    return ResultsReply(entries, last, _value(result), entries_fault or last_fault)
+
+
+def _entries(
+    top: dict[str, msgspec.Raw], content: msgspec.Raw | None, inner: dict[str, msgspec.Raw]
+) -> tuple[list[msgspec.Raw], str | None]:
+    if content is not None and _kind(content) == b"[":
+        return _ROWS.decode(content), None
+    holder = inner
+    if content is None or _kind(content) == b"n":
+        holder = {name: value for name, value in top.items() if name not in ("content", "result")}
+    elif _kind(content) != b"{":
+        return [], "the value at `$.content` is neither an object nor a list"
+    lists = [_ROWS.decode(holder[name]) for name in _results_first(holder) if _kind(holder[name]) == b"["]
+    if not lists and any(_kind(value) == b"{" for value in holder.values()):
+        # Taking this for "no entries" would turn failed users into a success.
+        return [], "the results hold objects where a list was expected"
+    if not lists and "content" not in top and "lastId" not in top and not _members(top.get("result")):
+        return [], _SAYS_NOTHING
+    filled = [entries for entries in lists if entries]
+    return (filled[0] if filled else []), None
+
+
+def _results_first(members: dict[str, msgspec.Raw]) -> list[str]:
+    return sorted(members, key=lambda name: name != "results")
+
+
+def _last_id(*places: dict[str, msgspec.Raw]) -> tuple[str | None, str | None]:
+    for place in places:
+        value = _value(place.get("lastId"))
+        if value is None or value == "":
+            continue
+        if isinstance(value, int) and not isinstance(value, bool):
+            return str(value), None
+        return (value, None) if isinstance(value, str) else (None, "`lastId` is not text")
+    return None, None
+
+
+def _members(raw: msgspec.Raw | None) -> dict[str, msgspec.Raw]:
+    return _MEMBERS.decode(raw) if raw is not None and _kind(raw) == b"{" else {}
+
+
+def _kind(raw: msgspec.Raw) -> bytes:
+    """The first byte of a JSON value, which tells its type."""
+    return bytes(memoryview(raw)[:1])
+
+
+def _value(raw: msgspec.Raw | None) -> object:
+    """A JSON value; one that Python cannot hold (a number out of range) stays as it was sent."""
+    if raw is None:
+        return None
+    try:
+        return _ANY.decode(raw)
+    except msgspec.DecodeError:
+        return raw
+
+
+def said_status(result: object) -> int | None:
+    """The HTTP status that the provider repeats in `result.status`, or None."""
+    value = _object(result).get("status")
+    if isinstance(value, str) and _STATUS.fullmatch(value):
+        return int(value)
+    return value if isinstance(value, int) and not isinstance(value, bool) else None
+
+
+def error_text(result: object) -> str | None:
+    """What `result` says went wrong: `message` as documented, or `errors` as the vendor's iOS SDK models it.
+
+    The SDK's model: https://github.com/dru-id/sdk-ios-lib (ResultData.swift).
+    """
+    members = _object(result)
+    errors = members.get("errors")
+    holders = [_object(item) for item in cast("list[object]", errors)] if isinstance(errors, list) else []
+    texts = [members.get("message")]
+    texts += [holder.get(name) for name in ("details", "message") for holder in holders]
+    return next((text for text in texts if isinstance(text, str) and text), None)
+
+
+def _object(value: object) -> dict[str, object]:
+    return cast("dict[str, object]", value) if isinstance(value, dict) else {}

@@ -1,0 +1,421 @@
+"""Weavr Multi, document version v3: bulk processes.
+
+https://docs.weavr.io/bulk-operations/overview/ and https://api.weavr.io/products/multi/openapi/manage/bulks.md
+"""
+
+from collections.abc import Callable, Mapping
+from functools import partial
+from http import HTTPStatus
+from typing import ClassVar, Literal, TypeVar, get_args
+
+import msgspec
+
+from bulkstatus.adapter import (
+    MIB,
+    Adapter,
+    Auth,
+    BulkOperation,
+    BulkStatus,
+    Call,
+    Counts,
+    EpochUnit,
+    IdGrammar,
+    Limit,
+    ListQuery,
+    OperationQuery,
+    Page,
+    RawRows,
+    Request,
+    Response,
+    SecretText,
+    State,
+    Vocabulary,
+    all_of,
+    api_key,
+    bad_shape,
+    bearer,
+    check_base_url,
+    clean_counts,
+    decode,
+    from_epoch,
+    status_error,
+    whole_seconds,
+    wrong_id,
+)
+from bulkstatus.errors import AuthError, BulkStatusError, ConfigError, ProtocolError
+from bulkstatus_weavr._wire import (
+    ERROR_CODE,
+    REFUSAL,
+    Notes,
+    Operation,
+    Process,
+    Refusal,
+    Rows,
+    SyntaxErrors,
+    raw_operations,
+    raw_processes,
+    read_operations,
+    read_process,
+    read_processes,
+)
+
+# https://docs.weavr.io/bulk-operations/multi-bulk-process lists the words and what they mean.
+BULK_STATES = {
+    "SUBMITTED": State.QUEUED,  # waits for somebody to execute it, and never expires
+    "RUNNING": State.RUNNING,
+    "PAUSED": State.PAUSED,
+    "COMPLETED": State.SUCCEEDED,
+    "PARTIALLY_COMPLETED": State.PARTIAL,
+    "FAILED": State.FAILED,  # "none of the operations executed"
+    "CANCELLED": State.CANCELLED,
+}
+# https://docs.weavr.io/bulk-operations/multi-bulk-operations
+OPERATION_STATES = {
+    "SUBMITTED": State.QUEUED,
+    "RUNNING": State.RUNNING,
+    "COMPLETED": State.SUCCEEDED,
+    "FAILED": State.FAILED,
+    "CANCELLED": State.CANCELLED,
+}
+ON_FAILURE: dict[str, Literal["stop", "continue"]] = {
+    "ON_FAILURE_STOP": "stop",
+    "ON_FAILURE_CONTINUE": "continue",
+}
+
+_BULK = Vocabulary("weavr bulk", BULK_STATES)
+_OPERATION = Vocabulary("weavr operation", OPERATION_STATES)
+# The states that operations are counted in are also the names of the counts.
+_COUNTED = frozenset(OPERATION_STATES.values())
+
+_PAGE_SIZE = 100  # the documented maximum; a larger limit is a 400 or is cut, the pages disagree
+_PAGE_LIMIT = 32 * MIB
+_MOST_ITEMS = 10_000  # https://api.weavr.io/products/multi/openapi/operations.md
+_MOST_LISTINGS = 3
+_LONGEST_CODE = 64
+_THROTTLED = "TOO_MANY_REQUESTS"
+_NO_BULKS = "NO_CONFIG_FOUND"
+_NOT_ALLOWED = "bulk operations are not permitted to this user, or not enabled for this account"
+_SESSION_OVER = "a Weavr session ends 5 minutes after its last call"
+
+T = TypeVar("T")
+R = TypeVar("R", Process, Operation)
+
+
+class Weavr(Adapter, frozen=True, kw_only=True):
+    """Bulk processes of one identity at Weavr Multi.
+
+    `base_url` is the Multi API's, with its path: `https://sandbox.weavr.io/multi`, or the live one that Weavr gives.
+    `api_key` is the account's key, `auth_token` the user's token; Weavr ends it 5 minutes after its last call and
+    cannot renew it, so a function or a `cmd:` reference, which is asked again after a 401, lasts longer than a text.
+    `epoch_unit` is the unit of Weavr's times, which its documentation does not state: milliseconds unless set.
+
+    Raises ConfigError for a setting that cannot be. https://docs.weavr.io/start/multi-multi-api
+    """
+
+    provider: ClassVar[str] = "weavr"
+    id_grammar: ClassVar[IdGrammar] = IdGrammar(r"[0-9]{1,32}", "1 to 32 digits")
+    # https://docs.weavr.io/apis/rate-limit/ gives the standard limits; more are had on request.
+    limits: ClassVar[tuple[Limit, ...]] = (Limit(100, 60), Limit(1_000, 3_600), Limit(10_000, 86_400))
+    poll_floor: ClassVar[float] = 2.0
+    # A session ends 5 minutes after its last call (https://docs.weavr.io/apis/authentication/account/); looking
+    # once a minute keeps it alive, with room for retries.
+    poll_ceiling: ClassVar[float] = 60.0
+    rows_per_page: ClassVar[int | None] = _PAGE_SIZE
+
+    base_url: str
+    api_key: SecretText
+    auth_token: SecretText
+    epoch_unit: EpochUnit = "ms"
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        msgspec.structs.force_setattr(self, "base_url", check_base_url(self.base_url, setting="base_url"))
+        if self.epoch_unit not in get_args(EpochUnit):
+            raise ConfigError(f"epoch_unit is one of {', '.join(get_args(EpochUnit))}")
+
+    def auth(self) -> Auth:
+        return all_of(api_key(self.api_key), bearer(self.auth_token, name="auth_token"))
+
+    def base_urls(self) -> tuple[str, ...]:
+        return (self.base_url,)
+
+    def status(self, id: str) -> Call[BulkStatus]:
+        """One bulk with the counts of its operations.
+
+        https://api.weavr.io/products/multi/openapi/manage/bulkid.md
+        """
+
+        def read(response: Response) -> BulkStatus:
+            record, notes = _answer(response, read_process)
+            if record.bulk_id in (None, "") and record.status is None:
+                raise bad_shape(response, "it holds neither a bulkId nor a status")
+            if record.bulk_id not in (None, "") and str(record.bulk_id) != id:
+                raise wrong_id(response, asked=id, got=str(record.bulk_id))
+            return self._bulk(response, record, notes, id=id).carrying(raw=response.body)
+
+        return Call(Request.to(self.base_url, "bulks", id), read)
+
+    def listing(self, query: ListQuery) -> tuple[Call[Page[BulkStatus]], ...]:
+        """Every bulk of the identity, or one listing for each word when up to three words say it.
+
+        https://api.weavr.io/products/multi/openapi/manage/bulks.md
+        """
+        words = self._words(_BULK, query.states)
+        if words is None or not 1 <= len(words) <= _MOST_LISTINGS:
+            return (self._bulks(None, 0),)
+        if "RUNNING" in words and "PAUSED" in words:
+            # A bulk that is resumed after RUNNING was read and before PAUSED is would be in neither listing. The
+            # order of the words does as much for the moves that lead one way.
+            words = (*words, "RUNNING")
+        return tuple(self._bulks(word, 0) for word in words)
+
+    def confirm(self, row: BulkStatus) -> Call[BulkStatus] | None:
+        """An ended bulk of a list comes without counts, which may turn `succeeded` or `failed` into `partial`."""
+        if not row.state.is_terminal or _has_counts(row.counts) or not _is_id(row.id):
+            return None
+        return self.status(row.id)
+
+    def operations(self, id: str, query: OperationQuery) -> Call[Page[BulkOperation]]:
+        """The operations of a bulk, in the order they run in.
+
+        https://api.weavr.io/products/multi/openapi/manage/bulkidoperations
+        """
+        words = self._words(_OPERATION, query.states)
+        word = words[0] if words is not None and len(words) == 1 else None
+        return self._operations(id, word, query.sequence, 0)
+
+    def probe(self) -> Call[None]:
+        """The shortest list."""
+
+        def read(response: Response) -> None:
+            _page(response, read_processes, "bulkProcesses")
+
+        return Call(Request.to(self.base_url, "bulks", query={"limit": 1}), read)
+
+    def _words(self, vocabulary: Vocabulary, states: frozenset[str] | None) -> tuple[str, ...] | None:
+        if states is None:
+            return None
+        return vocabulary.words(tuple(state for state in State if state in states), self.state_map)
+
+    def _bulks(self, word: str | None, offset: int) -> Call[Page[BulkStatus]]:
+        def read(response: Response) -> Page[BulkStatus]:
+            rows, records = _page(response, read_processes, "bulkProcesses")
+            raw = RawRows(response.body, raw_processes)
+            items = tuple(
+                self._bulk(response, record, rows.notes.get(index, ()), id=str(record.bulk_id)).carrying(
+                    raw=raw.row(index)
+                )
+                for index, record in enumerate(records)
+                if record.bulk_id not in (None, "")  # nothing could be asked about such a row
+            )
+            received, total = _extent(rows, records, offset)
+            return Page(
+                items=items,
+                left_out=len(records) - len(items),
+                at=partial(self._bulks, word),
+                offset=offset,
+                received=received,
+                total=total,
+                moving=True,
+            )
+
+        return Call(self._page_request("bulks", offset=offset, status=word), read)
+
+    def _operations(
+        self, id: str, word: str | None, sequence: int | None, offset: int
+    ) -> Call[Page[BulkOperation]]:
+        def read(response: Response) -> Page[BulkOperation]:
+            rows, records = _page(response, read_operations, "operations")
+            raw = RawRows(response.body, raw_operations)
+            items = tuple(
+                self._operation(response, record).carrying(
+                    request=record.request_payload, response=record.response_payload, raw=raw.row(index)
+                )
+                for index, record in enumerate(records)
+            )
+            received, total = _extent(rows, records, offset)
+            return Page(
+                items=items,
+                at=partial(self._operations, id, word, sequence),
+                offset=offset,
+                received=received,
+                total=total,
+                moving=word is not None,  # the operations of a bulk are fixed, only their statuses change
+            )
+
+        request = self._page_request("bulks", id, "operations", offset=offset, status=word, sequence=sequence)
+        return Call(request, read)
+
+    def _page_request(self, *segments: str, offset: int, **filters: str | int | None) -> Request:
+        # The first page is asked for by leaving offset out.
+        query = {"limit": _PAGE_SIZE, "offset": offset or None, **filters}
+        return Request.to(self.base_url, *segments, query=query, body_limit=_PAGE_LIMIT)
+
+    def _bulk(self, response: Response, record: Process, notes: Notes, *, id: str) -> BulkStatus:
+        counts, about_counts = _counts(record, self.state_map)
+        state, why = _BULK.decide(record.status, counts, self.state_map)
+        unit, now = self.epoch_unit, response.received_at
+        started, odd_start = from_epoch(record.execution_start, unit, label="executionStart", now=now)
+        finished, odd_finish = from_epoch(record.execution_finish, unit, label="executionFinish", now=now)
+        on_failure, odd_mode = _on_failure(record.mode)
+        return BulkStatus(
+            source=response.source,
+            provider=self.provider,
+            id=id,
+            state=state,
+            native_state=record.status,
+            phase="awaiting_action" if state is State.QUEUED and _is_submitted(record.status) else None,
+            counts=counts,
+            started_at=started,
+            finished_at=finished,
+            observed_at=now,
+            action=record.operation,
+            on_failure=on_failure,
+            evidence=(*why, *about_counts, *filter(None, (odd_start, odd_finish, odd_mode)), *notes),
+        )
+
+    def _operation(self, response: Response, record: Operation) -> BulkOperation:
+        state, _ = _OPERATION.read(record.status, self.state_map)
+        return BulkOperation(
+            id=None if record.operation_id is None else str(record.operation_id),
+            sequence=record.sequence,
+            state=state,
+            native_state=record.status,
+            method=record.method,
+            path=record.path,
+            error=_error_code(response, record.response_payload) if state is State.FAILED else None,
+        )
+
+
+def _is_id(text: str) -> bool:
+    try:
+        Weavr.id_grammar.check(text)
+    except ConfigError:
+        return False
+    return True
+
+
+def _is_submitted(word: str | None) -> bool:
+    return _BULK.read(word, {}).state is State.QUEUED
+
+
+def _has_counts(counts: Counts | None) -> bool:
+    return counts is not None and any(getattr(counts, name) is not None for name in _COUNTED)
+
+
+def _counts(record: Process, pins: Mapping[str, State]) -> tuple[Counts | None, Notes]:
+    total = record.submitted_items_count
+    if record.operation_status_counts is None:
+        if total is None:
+            return None, ()
+        if 0 <= total <= _MOST_ITEMS:
+            return Counts(total=total), ()
+    sums: dict[str, int] = {}
+    notes: list[str] = []
+    for entry in record.operation_status_counts or ():
+        word, count = (None, None) if entry is None else (entry.status, entry.count)
+        if not isinstance(word, str) or not isinstance(count, int) or isinstance(count, bool):
+            notes.append(
+                "An entry of operationStatusCounts holds no status and whole number; it is left out."
+            )
+            continue
+        state = _OPERATION.read(word, pins).state
+        if state in _COUNTED:
+            sums[state] = sums.get(state, 0) + count
+        else:
+            notes.append(f"{count} operations have the word {word[:40]!r}, which no count here stands for.")
+    counts, doubts = clean_counts(Counts(total=total, **sums))
+    return (None if counts == Counts() else counts), (*dict.fromkeys(notes), *doubts)
+
+
+def _on_failure(mode: str | None) -> tuple[Literal["stop", "continue"] | None, str | None]:
+    if mode is None:
+        return None, None
+    known = ON_FAILURE.get(mode) or ON_FAILURE.get(mode.upper())
+    return known, None if known else f"mode {mode[:40]!r} is not a documented one."
+
+
+def _error_code(response: Response, payload: str | None) -> str | None:
+    """The code in what an operation was answered; never its message, which may speak of people."""
+    if not payload:
+        return None
+    try:
+        found = decode(msgspec.structs.replace(response, body=payload.encode()), ERROR_CODE.decode)
+    except ProtocolError:
+        return None
+    codes = (_text(found.error_code), _text(found.code))
+    return next((code for code in codes if code and len(code) <= _LONGEST_CODE), None)
+
+
+def _text(value: object) -> str | None:
+    return value if isinstance(value, str) and value else None
+
+
+def _answer(response: Response, decoder: Callable[[bytes], T]) -> T:
+    if response.status != HTTPStatus.OK:
+        raise _refused(response)
+    return decode(response, decoder)
+
+
+def _page(response: Response, decoder: Callable[[bytes], Rows[R]], array: str) -> tuple[Rows[R], list[R]]:
+    rows = _answer(response, decoder)
+    if rows.records is not None:
+        return rows, rows.records
+    if 0 not in (rows.total, rows.received):
+        raise bad_shape(response, f"it holds no {array}")
+    return rows, []
+
+
+def _extent(rows: Rows[R], records: list[R], offset: int) -> tuple[int, int | None]:
+    """How many rows came, and how many there are; counts that the rows themselves contradict are not believed."""
+    received, total = len(records), rows.total
+    if rows.received is not None and received <= rows.received <= _PAGE_SIZE:
+        received = rows.received
+    if total is not None and (total < 0 or (received and total < offset + received)):
+        total = None
+    return received, total
+
+
+def _refused(response: Response) -> BulkStatusError:
+    """The error for an answer that is not a 200. Its body may be empty, or have any of three shapes.
+
+    https://api.weavr.io/products/multi/openapi/manage/bulks.md
+    """
+    try:
+        body = decode(response, REFUSAL.decode)
+    except ProtocolError:
+        body = Refusal()
+    code = _text(body.error_code) or _text(body.code)
+    throttled = response.status == HTTPStatus.CONFLICT and code == _THROTTLED
+    slow_down = throttled or response.status == HTTPStatus.TOO_MANY_REQUESTS
+    error = status_error(
+        response,
+        status=HTTPStatus.TOO_MANY_REQUESTS if throttled else None,
+        code=code,
+        detail="; ".join(filter(None, (_text(body.message), _invalid_fields(body)))) or None,
+        request_id=response.headers.get("request-ref"),
+        pause=whole_seconds(response.headers.get("x-ratelimit-reset")) if slow_down else None,
+    )
+    error.status = response.status
+    hint = _hint(error)
+    if hint:
+        error.message = f"{error.message}; {hint}"
+    return error
+
+
+def _hint(error: BulkStatusError) -> str | None:
+    if isinstance(error, AuthError):
+        return _SESSION_OVER if error.status == HTTPStatus.UNAUTHORIZED else _NOT_ALLOWED
+    if error.code == _NO_BULKS:
+        error.retryable = False
+        return _NOT_ALLOWED
+    return None
+
+
+def _invalid_fields(body: Refusal) -> str | None:
+    """The fields of a 400 and what is wrong with each; the values they had are not repeated."""
+    try:
+        found = msgspec.convert(body.syntax_errors, SyntaxErrors).invalid_fields
+    except msgspec.ValidationError:
+        return None
+    return ", ".join(f"{field.field_name} {field.error}".strip() for field in found) or None
