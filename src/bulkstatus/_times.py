@@ -72,7 +72,7 @@ def from_text(value: str | None, *, label: str, now: datetime, naive_is_utc: boo
         return None, f"{label} {value[:40]!r} is outside the calendar."
     if _is_plausible(when, now):
         return when, note
-    return None, f"{label} {value[:40]!r} is not a plausible time, so it is not used."
+    return None, f"{label} {value[:40]!r} is not plausible as a time, so it is not used."
 
 
 def _parse(value: str) -> datetime | None:
@@ -92,4 +92,4 @@ def _parse(value: str) -> datetime | None:
 
 
 def _is_plausible(when: datetime, now: datetime) -> bool:
-    return _EARLIEST <= when and when - now <= _AHEAD
+    return when >= _EARLIEST and when - now <= _AHEAD

@@ -1,1 +1,130 @@
-"""The command line."""
+"""The command line: `bulkstatus`.
+
+It imports the public doors of the library only. stdout is data, stderr is everything else; the exit codes are those
+of `_exit`. Modules that cost time (the HTTP client, rich) are imported by the commands that use them.
+"""
+
+import errno
+import os
+import signal
+import sys
+import traceback
+from collections.abc import Sequence
+from contextlib import suppress
+from typing import NoReturn
+
+from bulkstatus import BulkStatusError, Failure, printable
+from bulkstatus.cli import _exit
+from bulkstatus.cli._text import STDIN, failure_line, say
+
+__all__ = ["main"]
+
+_LINE = 4096
+_NOT_WRITABLE = (errno.ENOSPC, errno.EFBIG, errno.EIO, errno.EDQUOT)
+
+
+class _Terminated(BaseException):
+    """SIGTERM has come."""
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command with the arguments `argv`, those of the process when None. Return its exit code.
+
+    An interrupt (130), a termination (143) and a reader that went away (141) end the process at once, with what was
+    written kept.
+    """
+    tokens = list(sys.argv[1:] if argv is None else argv)
+    try:
+        _prepare()
+        try:
+            code = _run(tokens)
+            sys.stdout.flush()
+        except OSError as error:
+            if error.errno not in _NOT_WRITABLE:
+                raise
+            say(f"cannot write the output: {error.strerror}")
+            _leave(_exit.BLIND)
+    except KeyboardInterrupt:
+        _leave(_exit.INTERRUPTED)
+    except _Terminated:
+        _leave(_exit.TERMINATED)
+    except BrokenPipeError:
+        _leave(_exit.BROKEN_PIPE)
+    return code
+
+
+def _prepare() -> None:
+    """Make stdout take any text, and SIGTERM end the command as tidily as an interrupt."""
+    if sys.stdout is None:  # closed by whoever started us (`>&-`)
+        sys.stdout = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115 - it stays open to the end
+    reconfigure = getattr(sys.stdout, "reconfigure", None)
+    if reconfigure is not None:
+        reconfigure(errors="backslashreplace")
+
+    def end(signum: int, frame: object) -> NoReturn:
+        raise _Terminated
+
+    with suppress(ValueError):  # not on the main thread: signals are somebody else's
+        signal.signal(signal.SIGTERM, end)
+
+
+def _leave(code: int) -> NoReturn:
+    """End the process now. What still runs on other threads is not waited for: it may hang on a name server."""
+    with suppress(OSError, ValueError):
+        sys.stdout.flush()
+    with suppress(OSError, ValueError):
+        sys.stderr.flush()
+    os._exit(code)
+
+
+def _run(tokens: list[str]) -> int:
+    if tokens == ["--version"]:
+        from importlib.metadata import version
+
+        print(version("bulkstatus"))
+        return _exit.OK
+    from cyclopts import CycloptsError
+
+    from bulkstatus.cli._app import app
+
+    try:
+        code = app(
+            [STDIN if token == "-" else token for token in tokens],  # noqa: S105 - no password
+            exit_on_error=False,
+            print_error=False,
+        )
+    except CycloptsError as error:
+        _explain_usage(tokens, str(error))
+        return _exit.USAGE
+    except BulkStatusError as error:
+        say(failure_line(Failure.of(error)))
+        return _exit.for_kind(error.kind)
+    except SystemExit as error:
+        # rich ends the process with 1 when the reader of the help has gone.
+        return _exit.BROKEN_PIPE if error.code == 1 else _exit.OK
+    except OSError:
+        raise
+    except Exception as error:  # noqa: BLE001 - the last resort: one line in place of a traceback
+        _explain_bug(error)
+        return _exit.BUG
+    return code if isinstance(code, int) else _exit.OK
+
+
+def _explain_usage(tokens: Sequence[str], why: str) -> None:
+    from bulkstatus.cli._app import command_of
+
+    words = " ".join(("bulkstatus", *command_of(tokens)))
+    say(f"{' '.join(why.replace(STDIN, '-').split())} See '{words} --help'.", limit=_LINE)
+
+
+def _explain_bug(error: Exception) -> None:
+    import logging
+
+    from bulkstatus.cli._options import LOG
+
+    verbose = logging.getLogger(LOG).isEnabledFor(logging.DEBUG)
+    if verbose:
+        for line in "".join(traceback.format_exception(error)).splitlines():
+            print(printable(line, _LINE), file=sys.stderr)
+    hint = "please report it" if verbose else "run again with -v for the traceback"
+    say(f"internal error ({type(error).__name__}); {hint}")

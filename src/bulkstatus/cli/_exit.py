@@ -1,0 +1,62 @@
+"""Exit codes: what a script may rely on. Pure functions."""
+
+from collections.abc import Iterable
+
+from bulkstatus import BulkStatus, Report, State
+
+OK = 0
+BUG = 1
+USAGE = 2
+FAILED = 3
+AUTH = 4
+NOT_FOUND = 5
+PARTIAL = 6
+BLIND = 7
+PENDING = 8
+BLOCKED = 9
+INTERRUPTED = 130
+BROKEN_PIPE = 141
+TERMINATED = 143
+
+# Wrong usage comes first because nothing was sent then; of all else, what needs a human most urgently.
+_ORDER = (USAGE, BUG, FAILED, PARTIAL, NOT_FOUND, AUTH, BLIND, BLOCKED, PENDING, OK)
+
+_BY_KIND = {"config": USAGE, "auth": AUTH, "not_found": NOT_FOUND}
+
+_BY_STATE = {
+    State.SUCCEEDED: OK,
+    State.FAILED: FAILED,
+    State.CANCELLED: FAILED,
+    State.EXPIRED: FAILED,
+    State.PARTIAL: PARTIAL,
+    State.UNKNOWN: BLIND,
+    State.PAUSED: BLOCKED,
+    State.QUEUED: PENDING,
+    State.RUNNING: PENDING,
+}
+
+
+def combine(codes: Iterable[int]) -> int:
+    """The one code for several; 0 for none."""
+    found = set(codes)
+    return next((code for code in _ORDER if code in found), OK)
+
+
+def for_kind(kind: str) -> int:
+    """The code for an error or a failure of this kind."""
+    return _BY_KIND.get(kind, BLIND)
+
+
+def for_status(status: BulkStatus) -> int:
+    """The code for how a bulk stands, as `--exit-status` asks for it."""
+    if status.phase == "awaiting_action" and not status.state.is_terminal:
+        return BLOCKED
+    return _BY_STATE[status.state]
+
+
+def for_report(report: Report, *, by_state: bool, allow_incomplete: bool = False) -> int:
+    """The code for a report: its failures, unless those are allowed, and its states, where they are asked for."""
+    codes = [] if allow_incomplete else [for_kind(failure.kind) for failure in report.failures]
+    if by_state:
+        codes += map(for_status, report.statuses)
+    return combine(codes)

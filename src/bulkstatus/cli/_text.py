@@ -1,0 +1,112 @@
+"""Sentences and short forms for people. Everything from a provider passes `printable` here."""
+
+import sys
+from datetime import UTC, datetime
+
+from bulkstatus import BulkStatus, Counts, Failure, Skipped, printable
+
+STDIN = "\0-"
+"""Stands for the argument `-`. No argument of a process can hold a NUL, so it cannot be typed."""
+
+_MINUTE, _HOUR, _DAY = 60, 3_600, 86_400
+_SENTENCE = 2_000
+
+_ADVICE = {
+    "auth": "check its credentials, then try 'bulkstatus sources'",
+    "not_found": "check the id, and that it is this source's",
+    "unavailable": "try again, or try 'bulkstatus sources' to see whether it answers",
+    "protocol": "try again with -v to see what was asked",
+    "deadline": "try a longer --timeout",
+}
+
+
+def say(text: str, *, limit: int = _SENTENCE) -> None:
+    """Write one line to stderr."""
+    print(f"bulkstatus: {printable(text, limit)}", file=sys.stderr)
+
+
+def tell(text: str) -> None:
+    """Write one line about a source to stderr, as it is."""
+    print(printable(text, _SENTENCE), file=sys.stderr)
+
+
+def failure_line(failure: Failure) -> str:
+    """What could not be asked, why, and what to try."""
+    error = failure.error()
+    error.source = error.provider = ""
+    what = f"{who} cannot ask: {error}" if (who := _who(failure)) else str(error)
+    advice = _advice(failure)
+    return f"{what}; {advice}" if advice else what
+
+
+def skipped_line(skipped: Skipped) -> str:
+    """Which source was not asked, and why."""
+    return f"{skipped.source} ({skipped.provider}): not asked: {skipped.reason}, as in 'bulkstatus get {skipped.source}:ID'"
+
+
+def _who(failure: Failure) -> str:
+    if not failure.source:
+        return ""
+    ref = failure.source if failure.id is None else f"{failure.source}:{failure.id}"
+    return f"{ref} ({failure.provider}):" if failure.provider else f"{ref}:"
+
+
+def _advice(failure: Failure) -> str | None:
+    if failure.kind == "rate_limited" and failure.retry_after:
+        return f"try again in {span(failure.retry_after)}"
+    if failure.kind == "rate_limited":
+        return "try again in a minute"
+    return _ADVICE.get(failure.kind)
+
+
+def span(seconds: float) -> str:
+    """A length of time in its largest whole unit: `42s`, `3m`, `5h`, `12d`."""
+    whole = max(0, int(seconds))
+    for unit, size in (("d", _DAY), ("h", _HOUR), ("m", _MINUTE)):
+        if whole >= 2 * size or (whole >= size and unit != "d"):
+            return f"{whole // size}{unit}"
+    return f"{whole}s"
+
+
+def clock(moment: datetime) -> str:
+    """A time in UTC, to the second: `2026-01-31T12:00:00Z`."""
+    return f"{moment.astimezone(UTC):%Y-%m-%dT%H:%M:%SZ}"
+
+
+def latest(status: BulkStatus) -> tuple[str, datetime] | None:
+    """The last that the provider dated in the life of a bulk, and when it was; None when it dated nothing."""
+    known = (
+        ("finished", status.finished_at),
+        ("started", status.started_at),
+        ("updated", status.updated_at),
+        ("created", status.created_at),
+    )
+    return next(((word, moment) for word, moment in known if moment is not None), None)
+
+
+def age(status: BulkStatus, now: datetime) -> str:
+    """`finished 3m ago`, `started 42s ago`; empty when the provider dated nothing."""
+    last = latest(status)
+    if last is None:
+        return ""
+    word, moment = last
+    seconds = (now - moment).total_seconds()
+    return f"{word} in {span(-seconds)}" if seconds <= -_MINUTE else f"{word} {span(seconds)} ago"
+
+
+def progress(counts: Counts | None) -> str:
+    """`247/250`: operations that have ended, of all; `?` for what was not said, empty when neither was."""
+    if counts is None or (counts.finished is None and counts.total is None):
+        return ""
+    ended = "?" if counts.finished is None else f"{counts.finished}"
+    return f"{ended}/{'?' if counts.total is None else counts.total}"
+
+
+def detail(status: BulkStatus) -> str:
+    """What went wrong, else what the bulk does."""
+    return printable(status.error or status.action or "")
+
+
+def word(status: BulkStatus) -> str:
+    """The provider's word, made printable; empty when there was none."""
+    return printable(status.native_state or "", 80)
