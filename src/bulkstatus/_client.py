@@ -1,6 +1,7 @@
 """The facade: one client for all sources, awaiting or blocking."""
 
 import re
+import threading
 import warnings
 from collections.abc import AsyncGenerator, Collection, Generator, Iterable, Mapping
 from contextlib import AbstractContextManager
@@ -305,6 +306,7 @@ class Client:
         transport: "httpx.AsyncBaseTransport | None" = None,
     ) -> None:
         self._client = AsyncClient(sources, policy=policy, transport=transport)
+        self._guard = threading.Lock()
         self._thread: LoopThread | None = None
         self._opened: AbstractContextManager[AsyncClient] | None = None
 
@@ -335,19 +337,21 @@ class Client:
 
     def close(self) -> None:
         """Close all connections and end the thread. The client can be used again after it."""
-        thread, opened = self._thread, self._opened
-        self._thread = self._opened = None
+        with self._guard:
+            thread, opened = self._thread, self._opened
+            self._thread = self._opened = None
         if thread is not None and opened is not None:
             opened.__exit__(None, None, None)
             thread.close()
 
     def _loop(self) -> LoopThread:
-        if self._thread is None:
-            thread = LoopThread()
-            self._opened = thread.enter(self._client)
-            self._opened.__enter__()
-            self._thread = thread
-        return self._thread
+        with self._guard:
+            if self._thread is None:
+                thread = LoopThread()
+                self._opened = thread.enter(self._client)
+                self._opened.__enter__()
+                self._thread = thread
+            return self._thread
 
     @property
     def sources(self) -> dict[str, str]:

@@ -11,7 +11,7 @@ from contextlib import asynccontextmanager
 from copy import copy
 from functools import partial
 from types import TracebackType
-from typing import Generic, Self, TypeVar, cast
+from typing import Any, Generic, Self, TypeVar, cast
 
 import anyio
 import anyio.abc
@@ -56,7 +56,19 @@ class Pending(Generic[T]):
         except BulkStatusError as error:
             self._error = error
         finally:
-            self._done.set()
+            self.abandon()
+
+    def abandon(self) -> None:
+        """Let the callers go, with what is there: a result, an error, or word that the client was closed."""
+        self._done.set()
+
+
+class _NoCredentials(Exception):
+    """The credentials could not be had. Its retries are behind it, so the question's own do not begin."""
+
+    def __init__(self, error: BulkStatusError) -> None:
+        super().__init__()
+        self.error = error
 
 
 class Engine:
@@ -71,6 +83,7 @@ class Engine:
     ) -> None:
         self._lines = {name: _Line(name, adapter, policy, transport) for name, adapter in adapters.items()}
         self._tasks: anyio.abc.TaskGroup | None = None
+        self._open: set[Pending[Any]] = set()
 
     async def __aenter__(self) -> Self:
         if self._tasks is not None:
@@ -87,6 +100,9 @@ class Engine:
         tasks, self._tasks = self._tasks, None
         tasks.cancel_scope.cancel()
         await tasks.__aexit__(None, None, None)
+        for pending in self._open:
+            pending.abandon()  # a task that had not begun has no chance to say so itself
+        self._open.clear()
         with anyio.CancelScope(shield=True):
             for line in self._lines.values():
                 await line.aclose()
@@ -96,8 +112,13 @@ class Engine:
         if self._tasks is None:
             raise RuntimeError("the client is not open: use it in a with statement")
         pending = Pending[T]()
-        self._tasks.start_soon(pending.settle, self._lines[source], call)
+        self._open.add(pending)
+        self._tasks.start_soon(self._settle, pending, self._lines[source], call)
         return pending
+
+    async def _settle(self, pending: Pending[T], line: "_Line", call: Call[T]) -> None:
+        await pending.settle(line, call)
+        self._open.discard(pending)
 
     async def perform(self, source: str, call: Call[T]) -> T:
         """Ask `source` and wait for the answer. Raises an error of `bulkstatus.errors`, source and provider set."""
@@ -149,6 +170,8 @@ class _Line:
             raise ProtocolError(
                 f"no answer at the end of {_LONGEST_CHAIN} that led to one another", reason="endless"
             )
+        except _NoCredentials as failure:
+            raise failure.error.about(source=self._name, provider=self._provider) from failure.error.__cause__
         except BulkStatusError as error:
             error.about(source=self._name, provider=self._provider)
             raise
@@ -236,9 +259,15 @@ class _Line:
             async with self._auth_lock:
                 if self._renewals != renewals and self._renewal_error is not None:
                     # Somebody else tried while this question waited its turn; the answer serves for both.
-                    raise copy(self._renewal_error)
+                    raise _NoCredentials(copy(self._renewal_error))
                 if not self._ready():
-                    await self._renew()
+                    try:
+                        await self._renew()
+                    except BulkStatusError as error:
+                        self._renewal_error = error
+                        raise _NoCredentials(error) from error
+                    finally:
+                        self._renewals += 1
         return self._auth.headers()
 
     def _ready(self) -> bool:
@@ -248,7 +277,6 @@ class _Line:
         )
 
     async def _renew(self) -> None:
-        self._renewals += 1
         self._renewal_error = None
         try:
             for secret in self._auth.secrets:
@@ -261,9 +289,7 @@ class _Line:
             )
             while (call := self._auth.renewal(time.monotonic())) is not None:
                 await with_retries(partial(self._read, call, {}), policy)
-        except BulkStatusError as error:
-            self._renewal_error = error
+        except BulkStatusError:
             raise
         except Exception as error:  # noqa: BLE001 - a function of the user's failed; its text may hold the credential
-            self._renewal_error = AuthError(f"the credentials could not be fetched ({type(error).__name__})")
-            raise self._renewal_error from None
+            raise AuthError(f"the credentials could not be fetched ({type(error).__name__})") from None

@@ -146,7 +146,7 @@ async def _read_body(reply: httpx.Response, limit: int) -> bytes:
 def _transport_error(error: httpx.TransportError, request: Request) -> BulkStatusError:
     host = urlsplit(request.base_url).hostname or ""
     causes = list(_causes(error))
-    tls = next((cause for cause in causes if isinstance(cause, ssl.SSLError)), None)
+    tls = next((cause for cause in causes if isinstance(cause, ssl.SSLError) and not _is_cut(cause)), None)
     if tls is not None:
         why = getattr(tls, "verify_message", "") or tls.reason or "the handshake failed"
         return Unavailable(
@@ -164,6 +164,9 @@ def _transport_error(error: httpx.TransportError, request: Request) -> BulkStatu
             else f"cannot look up the host {host}"
         )
         return Unavailable(message, reason="dns" if unknown else "connect")
+    if "location header" in str(error):
+        # httpx reads where a redirect leads even when it is not to follow it, and stumbles over what is no URL.
+        return ProtocolError("a redirect was not followed; check base_url", reason="redirect_refused")
     if isinstance(error, httpx.ProxyError):
         return Unavailable(
             "the proxy refused the connection; check the proxy settings", reason="proxy", retryable=False
@@ -181,6 +184,11 @@ _TRANSPORT: tuple[tuple[type[httpx.TransportError], str, str], ...] = (
     (httpx.TimeoutException, "no answer within 10 s from", "timeout"),
     (httpx.RemoteProtocolError, "no proper HTTP answer from", "framing"),
 )
+
+
+def _is_cut(error: ssl.SSLError) -> bool:
+    """True for a connection that ended in the middle of TLS, which says nothing about trust."""
+    return isinstance(error, ssl.SSLEOFError | ssl.SSLZeroReturnError | ssl.SSLSyscallError)
 
 
 def _causes(error: BaseException | None) -> "list[BaseException]":

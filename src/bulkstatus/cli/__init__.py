@@ -11,6 +11,7 @@ import sys
 import traceback
 from collections.abc import Sequence
 from contextlib import suppress
+from pathlib import Path
 from typing import NoReturn
 
 from bulkstatus import BulkStatusError, Failure, printable
@@ -56,12 +57,12 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _prepare() -> None:
     """Make stdout take any text, and SIGTERM end the command as tidily as an interrupt."""
     if sys.stdout is None:  # closed by whoever started us (`>&-`)
-        sys.stdout = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115 - it stays open to the end
+        sys.stdout = Path(os.devnull).open("w", encoding="utf-8")  # noqa: SIM115 - it stays open to the end
     reconfigure = getattr(sys.stdout, "reconfigure", None)
     if reconfigure is not None:
         reconfigure(errors="backslashreplace")
 
-    def end(signum: int, frame: object) -> NoReturn:
+    def end(_signum: int, _frame: object) -> NoReturn:
         raise _Terminated
 
     with suppress(ValueError):  # not on the main thread: signals are somebody else's

@@ -107,10 +107,7 @@ def opened(client: Client) -> Generator[Client]:
     """The client, closed at the end; but left as it is when a signal ends the process, which must not wait."""
     try:
         yield client
-    except Exception:
-        client.close()
-        raise
-    except GeneratorExit:
+    except (Exception, GeneratorExit):
         client.close()
         raise
     client.close()

@@ -1,0 +1,337 @@
+"""The commands, their options and their help."""
+
+import time
+from collections.abc import Iterator, Sequence
+from datetime import UTC, datetime
+from importlib.metadata import version
+from pathlib import Path
+from typing import Annotated
+
+from cyclopts import App, Parameter
+
+from bulkstatus import BulkOperation, Client, ConfigError, DeadlineExceeded, Policy, Report
+from bulkstatus.cli import _exit
+from bulkstatus.cli._options import (
+    ConfigOption,
+    ExitStatusOption,
+    OutputOption,
+    SourceOption,
+    StateOption,
+    TimeoutOption,
+    VerboseOption,
+    opened,
+    seconds,
+    start_log,
+)
+from bulkstatus.cli._refs import of_sources, one_reference, references, sources_of
+from bulkstatus.cli._text import say
+
+app = App(
+    name="bulkstatus",
+    help="One status for every bulk job of several providers.",
+    version=lambda: version("bulkstatus"),
+    help_format="markdown",
+    help_epilogue="A bulk is called by its reference, source:id. Begin with 'bulkstatus demo', which needs no account.",
+    result_action="return_value",
+    suppress_keyboard_interrupt=False,
+    default_parameter=Parameter(negative=()),
+)
+app.register_install_completion_command()  # pyright: ignore[reportUnknownMemberType] - its **kwargs are untyped
+config_app = App(name="config", help="Find, check or begin the configuration file.")
+app.command(config_app)
+
+Refs = Annotated[
+    list[str],
+    Parameter(name="REF", help="References (source:id); `-` takes them from stdin.", negative=()),
+]
+OneRef = Annotated[
+    str, Parameter(name="REF", help="A reference (source:id); `-` takes it from stdin.", negative=())
+]
+
+
+def command_of(tokens: Sequence[str]) -> tuple[str, ...]:
+    """The words of the command line that name a command, for the hint to its help."""
+    chain, _, _ = app.parse_commands(list(tokens))
+    return tuple(chain)
+
+
+@app.command
+def get(
+    refs: Refs,
+    /,
+    *,
+    config: ConfigOption = None,
+    source: SourceOption = (),
+    output: OutputOption = "table",
+    timeout: TimeoutOption = None,
+    exit_status: ExitStatusOption = False,
+    verbose: VerboseOption = False,
+) -> int:
+    """Show how bulks stand.
+
+    For example:
+
+        bulkstatus get payments:112233445566778899
+        bulkstatus list --state running -o name | bulkstatus get - -o json
+    """
+    from bulkstatus.cli._output import report
+
+    start_log(verbose=verbose)
+    limit = seconds(timeout)
+    wanted = references(refs)
+    names = sources_of(wanted)
+    if source:
+        wanted = of_sources(wanted, source)
+        names = source
+    if wanted:
+        with opened(Client.from_config(config, sources=names)) as client:
+            found = client.get_many(wanted, timeout=limit)
+    else:
+        say("no references were given, so nothing was asked")
+        found = Report(statuses=(), complete=True, observed_at=datetime.now(UTC))
+    report(found, output)
+    return _exit.for_report(found, by_state=exit_status)
+
+
+@app.command(name="list")
+def list_(
+    *,
+    config: ConfigOption = None,
+    source: SourceOption = (),
+    state: StateOption = (),
+    output: OutputOption = "table",
+    timeout: TimeoutOption = None,
+    exit_status: ExitStatusOption = False,
+    allow_incomplete: Annotated[
+        bool, Parameter(show_default=False, help="Exit 0 although a source could not be asked.")
+    ] = False,
+    verbose: VerboseOption = False,
+) -> int:
+    """List the bulks of all sources whose providers have a list.
+
+    For example:
+
+        bulkstatus list --state running --state paused
+        bulkstatus list --source payments -o csv --timeout 30s
+    """
+    from bulkstatus.cli._output import report
+
+    start_log(verbose=verbose)
+    limit = seconds(timeout)
+    with opened(Client.from_config(config, sources=source or None)) as client:
+        found = client.list(states=state or None, timeout=limit)
+    report(found, output)
+    return _exit.for_report(found, by_state=exit_status, allow_incomplete=allow_incomplete)
+
+
+@app.command
+def operations(
+    ref: OneRef,
+    /,
+    *,
+    config: ConfigOption = None,
+    state: StateOption = (),
+    sequence: Annotated[int | None, Parameter(help="Only the operation at this position.")] = None,
+    limit: Annotated[int | None, Parameter(help="Stop after so many operations.")] = None,
+    show_payload: Annotated[
+        bool,
+        Parameter(
+            show_default=False,
+            help="Show requests and responses too. They hold personal data.",
+        ),
+    ] = False,
+    output: OutputOption = "table",
+    timeout: TimeoutOption = None,
+    verbose: VerboseOption = False,
+) -> int:
+    """List the operations inside a bulk, as they come.
+
+    For example:
+
+        bulkstatus operations payments:112233445566778899 --state failed
+        bulkstatus operations payments:112233445566778899 -o jsonl --show-payload
+    """
+    from bulkstatus.cli._output import operations as write
+
+    start_log(verbose=verbose)
+    within = seconds(timeout)
+    if limit is not None and limit < 1:
+        raise ConfigError(f"--limit {limit} is too small: write 1 or more")
+    wanted = one_reference(ref)
+    policy = None if within is None else Policy(patience=within, request_timeout=min(within, 20.0))
+    client = Client.from_config(config, sources=sources_of([wanted]), policy=policy)
+    with opened(client):
+        rows = client.operations(wanted, states=state or None, sequence=sequence)
+        write(_some(rows, limit, within), output, payload=show_payload)
+    return _exit.OK
+
+
+def _some(rows: Iterator[BulkOperation], limit: int | None, within: float | None) -> Iterator[BulkOperation]:
+    """At most `limit` rows, and none later than `within` seconds from now."""
+    began = time.monotonic()
+    for number, row in enumerate(rows, 1):
+        if within is not None and time.monotonic() - began > within:
+            raise DeadlineExceeded(f"not done within {within:g} s", reason="deadline")
+        yield row
+        if number == limit:
+            return
+
+
+@app.command
+def explain(
+    ref: OneRef,
+    /,
+    *,
+    config: ConfigOption = None,
+    output: OutputOption = "table",
+    timeout: TimeoutOption = None,
+    verbose: VerboseOption = False,
+) -> int:
+    """Say in plain words how a bulk stands, why, and what to do next.
+
+    For example:
+
+        bulkstatus explain payments:112233445566778899
+        bulkstatus explain crm:019a0a00-1111-7222-8333-444455556666 -o json
+    """
+    from bulkstatus.cli._output import document, lines, report
+
+    start_log(verbose=verbose)
+    limit = seconds(timeout)
+    wanted = one_reference(ref)
+    with opened(Client.from_config(config, sources=sources_of([wanted]))) as client:
+        status = client.get(wanted, timeout=limit)
+    if output == "json":
+        document(status)
+    elif output == "table":
+        from bulkstatus.cli._explain import explanation
+
+        lines(explanation(status))
+    else:
+        report(Report(statuses=(status,), complete=True, observed_at=status.observed_at), output)
+    return _exit.OK
+
+
+@app.command
+def sources(
+    *,
+    config: ConfigOption = None,
+    source: SourceOption = (),
+    output: OutputOption = "table",
+    timeout: TimeoutOption = None,
+    verbose: VerboseOption = False,
+) -> int:
+    """Ask every source whether it answers and takes the credentials.
+
+    For example:
+
+        bulkstatus sources
+        bulkstatus sources --source payments -o json
+    """
+    from bulkstatus.cli._sources import sources as show
+
+    start_log(verbose=verbose)
+    return show(config, source, output, seconds(timeout))
+
+
+@app.command
+def providers(*, output: OutputOption = "table") -> int:
+    """Name the providers that are installed. Nothing is sent.
+
+    For example:
+
+        bulkstatus providers
+        bulkstatus providers -o json
+    """
+    from bulkstatus.cli._sources import installed
+
+    installed(output)
+    return _exit.OK
+
+
+@config_app.command
+def path(*, config: ConfigOption = None) -> int:
+    """Say where the configuration is looked for.
+
+    For example:
+
+        bulkstatus config path
+        "$EDITOR" "$(bulkstatus config path)"
+    """
+    from bulkstatus.cli._config import show_path
+
+    show_path(config)
+    return _exit.OK
+
+
+@config_app.command
+def check(*, config: ConfigOption = None) -> int:
+    """Set up every source of the configuration and report what is wrong. Nothing is sent.
+
+    For example:
+
+        bulkstatus config check
+        bulkstatus config check --config ./staging.toml
+    """
+    from bulkstatus.cli._config import check as look
+
+    return look(config)
+
+
+@config_app.command
+def init(
+    file: Annotated[Path | None, Parameter(name="PATH", help="Where to write it.")] = None,
+    /,
+    *,
+    config: ConfigOption = None,
+) -> int:
+    """Write a first configuration, everything in it commented out. Nothing is overwritten.
+
+    For example:
+
+        bulkstatus config init
+        bulkstatus config init ./staging.toml
+    """
+    from bulkstatus.cli._config import write_starter
+
+    write_starter(file or config)
+    return _exit.OK
+
+
+@app.command
+def schema() -> int:
+    """Write the JSON Schema of all JSON output.
+
+    For example:
+
+        bulkstatus schema
+        bulkstatus schema > bulkstatus.schema.json
+    """
+    from bulkstatus import json_schema
+    from bulkstatus.cli._output import document
+
+    document(json_schema())
+    return _exit.OK
+
+
+@app.command
+def demo(
+    *,
+    seconds: Annotated[
+        float, Parameter(name="--seconds", help="How long to watch at most, in seconds.")
+    ] = 18.0,
+) -> int:
+    """Watch bulks of every provider live and end, on this machine, without any account.
+
+    For example:
+
+        bulkstatus demo
+        bulkstatus demo --seconds 8 | cat
+    """
+    from bulkstatus.cli._demo import demo as play
+
+    start_log(verbose=False)
+    if not 0 < seconds <= 3_600:  # noqa: PLR2004 - an hour; also refuses what is no number
+        raise ConfigError(f"--seconds {seconds:g} is out of range: write 1 to 3600")
+    play(seconds)
+    return _exit.OK
