@@ -14,11 +14,12 @@ import msgspec
 from bulkstatus._call import Call, Request, Response
 from bulkstatus._reply import decode, status_error
 from bulkstatus._secrets import Secret, SecretText, as_secret, check_secret
-from bulkstatus.errors import AuthError, ConfigError, ProtocolError
+from bulkstatus.errors import AuthError, BulkStatusError, ConfigError, ProtocolError
 
 _HEADER_NAME = re.compile(r"[A-Za-z0-9-]{1,64}")
 _SHORTEST, _LONGEST, _UNSAID = 30.0, 86_400.0, 300.0
 _EARLY = 30.0
+_FAR = 10**15
 
 
 class Auth(Protocol):
@@ -168,7 +169,10 @@ class _AppToken:
         return Call(request, read)
 
     def _keep(self, response: Response, asked_at: float) -> None:
-        reply = _read_token_reply(response)
+        try:
+            reply = _read_token_reply(response)
+        except BulkStatusError as error:
+            raise error.redact(secret.reveal() for secret in self.secrets) from None
         token = reply.access_token
         kind = reply.token_type
         if not isinstance(token, str) or not token or (isinstance(kind, str) and kind.lower() != "bearer"):
@@ -252,5 +256,5 @@ def _number(value: object) -> float | None:
     if isinstance(value, str) and value.isascii() and value.isdigit() and len(value) <= 20:  # noqa: PLR2004
         return float(value)
     if isinstance(value, int | float) and not isinstance(value, bool):
-        return float(min(value, 1e15))
+        return float(min(max(value, -_FAR), _FAR))
     return None

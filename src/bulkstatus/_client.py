@@ -119,12 +119,13 @@ class AsyncClient:
         no error: its `state` says so.
         """
         source, id = self._resolve(ref)
-        with deadline(timeout):
-            try:
-                return await self._engine.perform(source, self._adapters[source].status(id))
-            except BulkStatusError as error:
-                error.about(source=source, provider=self._adapters[source].provider, id=id)
-                raise
+        adapter = self._adapters[source]
+        try:
+            with deadline(timeout):
+                return await self._engine.perform(source, adapter.status(id))
+        except BulkStatusError as error:
+            error.about(source=source, provider=adapter.provider, id=id)
+            raise
 
     async def get_many(self, refs: Iterable[str | Ref], *, timeout: float | None = None) -> Report:
         """How many bulks stand, with as few requests as their providers allow. References that repeat count once.
@@ -133,6 +134,7 @@ class AsyncClient:
         report's `failures`.
         """
         wanted = list(dict.fromkeys(map(self._resolve, refs)))
+        self._engine.tasks()  # raises when not open, before there are tasks to raise in
         by_source: dict[str, list[str]] = {}
         for source, id in wanted:
             by_source.setdefault(source, []).append(id)
@@ -158,9 +160,12 @@ class AsyncClient:
         `evidence` tells. Raises ConfigError for an unknown source or state, and when no source has a list.
         """
         names = self._select(sources)
+        if not names:
+            raise ConfigError("no source is named")
         if not any(isinstance(self._adapters[name], Listing) for name in names):
             raise ConfigError(f"{', '.join(names)}: {NO_LISTING}, as in get {names[0]}:ID")
         wanted = _states(states)
+        self._engine.tasks()
         gathering = Gathering(self._adapters)
         query = ListQuery(states=wanted)
         jobs = {
@@ -197,13 +202,22 @@ class AsyncClient:
         if not isinstance(adapter, Operations):
             raise ConfigError(f"{adapter.provider} shows no operations inside a bulk", source=source)
         wanted = _states(states)
-        first = adapter.operations(id, OperationQuery(states=wanted, sequence=sequence))
+        about = partial(BulkStatusError.about, source=source, provider=adapter.provider, id=id)
+        try:
+            first = adapter.operations(id, OperationQuery(states=wanted, sequence=sequence))
+        except BulkStatusError as error:
+            about(error)
+            raise
 
         async def batches() -> AsyncGenerator[tuple[BulkOperation, ...]]:
-            async for rows in pages(self._engine, source, first):
-                batch = tuple(row for row in rows if _fits(row, wanted, sequence))
-                if batch:
-                    yield batch
+            try:
+                async for rows in pages(self._engine, source, first):
+                    batch = tuple(row for row in rows if _fits(row, wanted, sequence))
+                    if batch:
+                        yield batch
+            except BulkStatusError as error:
+                about(error)
+                raise
 
         return batches()
 
@@ -212,6 +226,7 @@ class AsyncClient:
     ) -> tuple[SourceHealth, ...]:
         """Ask each source one cheap question that shows whether it is reachable and takes the credentials."""
         names = self._select(sources)
+        self._engine.tasks()
         found: dict[str, SourceHealth] = {}
 
         async def look(name: str) -> None:

@@ -21,7 +21,7 @@ import httpx
 from bulkstatus._adapter import Adapter
 from bulkstatus._call import Call, Request, Response
 from bulkstatus._http import exchange, new_client
-from bulkstatus._retry import Policy, with_retries
+from bulkstatus._retry import Policy, Quota, with_retries
 from bulkstatus._urls import origin
 from bulkstatus.errors import AuthError, BulkStatusError, ConfigError, ProtocolError, RateLimited, Unavailable
 
@@ -107,13 +107,18 @@ class Engine:
             for line in self._lines.values():
                 await line.aclose()
 
-    def start(self, source: str, call: Call[T]) -> Pending[T]:
-        """Begin to ask `source`, in a task of the engine's, and return at once."""
+    def tasks(self) -> anyio.abc.TaskGroup:
+        """The group that questions run in. Raises RuntimeError when the engine is not open."""
         if self._tasks is None:
             raise RuntimeError("the client is not open: use it in a with statement")
+        return self._tasks
+
+    def start(self, source: str, call: Call[T]) -> Pending[T]:
+        """Begin to ask `source`, in a task of the engine's, and return at once."""
+        tasks = self.tasks()
         pending = Pending[T]()
         self._open.add(pending)
-        self._tasks.start_soon(self._settle, pending, self._lines[source], call)
+        tasks.start_soon(self._settle, pending, self._lines[source], call)
         return pending
 
     async def _settle(self, pending: Pending[T], line: "_Line", call: Call[T]) -> None:
@@ -149,6 +154,7 @@ class _Line:
         self._transport = transport
         self._pool: _Pool | None = None
         self._slots = anyio.Semaphore(policy.connections)
+        self._quota = Quota()
         self._auth_lock = anyio.Lock()
         self._renewals = 0
         self._renewal_error: BulkStatusError | None = None
@@ -162,19 +168,31 @@ class _Line:
     async def run(self, call: Call[T]) -> T:
         """Ask `call`, and those that follow from it, and give what they end in."""
         try:
-            for _ in range(_LONGEST_CHAIN):
-                result = await with_retries(partial(self._ask, call), self._policy)
-                if not isinstance(result, Call):
-                    return result
-                call = cast("Call[T]", result)
-            raise ProtocolError(
-                f"no answer at the end of {_LONGEST_CHAIN} that led to one another", reason="endless"
-            )
+            return await self._follow(call)
         except _NoCredentials as failure:
             raise failure.error.about(source=self._name, provider=self._provider) from failure.error.__cause__
         except BulkStatusError as error:
             error.about(source=self._name, provider=self._provider)
             raise
+        except Exception as error:  # noqa: BLE001 - a fault of one adapter ends no other's questions
+            # Its text may quote a header, and so a credential.
+            raise ProtocolError(
+                f"the adapter's request cannot be sent ({type(error).__name__})",
+                source=self._name,
+                provider=self._provider,
+                reason="adapter",
+            ) from None
+
+    async def _follow(self, call: Call[T]) -> T:
+        for _ in range(_LONGEST_CHAIN):
+            result = await with_retries(partial(self._ask, call), self._policy, self._quota)
+            self._quota.earn()
+            if not isinstance(result, Call):
+                return result
+            call = cast("Call[T]", result)
+        raise ProtocolError(
+            f"no answer at the end of {_LONGEST_CHAIN} that led to one another", reason="endless"
+        )
 
     async def _ask(self, call: Call[T]) -> T | Call[T]:
         """One attempt; two requests when the first showed that the credentials have to be renewed."""
@@ -191,11 +209,11 @@ class _Line:
         response = await self._send(call.request, credentials)
         try:
             return call.read(response)
-        except RateLimited as error:
-            # A throttled credential is throttled for every question, so the whole source waits.
-            self._paused_until = max(self._paused_until, time.monotonic() + (error.retry_after or 0.0))
-            raise
-        except BulkStatusError:
+        except BulkStatusError as error:
+            error.redact(value.rpartition(" ")[2] for value in credentials.values())
+            if isinstance(error, RateLimited):
+                # A throttled credential is throttled for every question, so the whole source waits.
+                self._paused_until = max(self._paused_until, time.monotonic() + (error.retry_after or 0.0))
             raise
         except Exception as error:
             raise ProtocolError(
@@ -207,8 +225,13 @@ class _Line:
     async def _send(self, request: Request, credentials: Mapping[str, str]) -> Response:
         if origin(request.base_url) not in self._origins:
             raise ConfigError("the adapter asked for an address outside its base URLs", reason="url")
-        await self._pause()
-        async with self._slots, self._client() as pool:
+        async with self._slots:
+            # Behind the semaphore, so that those who queue there see a pause that began meanwhile.
+            await self._pause()
+            return await self._exchange(request, credentials)
+
+    async def _exchange(self, request: Request, credentials: Mapping[str, str]) -> Response:
+        async with self._client() as pool:
             with anyio.move_on_after(self._policy.request_timeout):
                 return await exchange(
                     pool.client, request, credentials, source=self._name, provider=self._provider
@@ -288,7 +311,7 @@ class _Line:
                 patience=self._policy.patience,
             )
             while (call := self._auth.renewal(time.monotonic())) is not None:
-                await with_retries(partial(self._read, call, {}), policy)
+                await with_retries(partial(self._read, call, {}), policy, self._quota)
         except BulkStatusError:
             raise
         except Exception as error:  # noqa: BLE001 - a function of the user's failed; its text may hold the credential

@@ -11,10 +11,12 @@ from bulkstatus._engine import Engine
 from bulkstatus._model import BulkStatus, Failure, Ref, Report, Skipped, State
 from bulkstatus._paging import pages
 from bulkstatus._tasks import deadline, together
-from bulkstatus.errors import BulkStatusError, DeadlineExceeded
+from bulkstatus.errors import BulkStatusError, DeadlineExceeded, ProtocolError
 
-# Below this many bulks of one source, asking for each is sure to be as cheap as looking through a list.
-_WORTH_A_LIST = 3
+# From this many bulks of one source on, a look at its list can be cheaper than asking for each.
+_WORTH_A_LIST, _WORTH_A_PAGE = 2, 3
+# What may be wrong with the list alone; anything else would only happen again with every bulk.
+_ABOUT_THE_LIST = frozenset({"not_found", "protocol", "rejected"})
 NO_LISTING = "the provider has no list of bulks; ask for each by its id"
 
 
@@ -68,6 +70,10 @@ async def side_by_side(
             await job()
         except BulkStatusError as error:
             gathering.fail(source, error)
+        except Exception as error:  # noqa: BLE001 - a fault of one adapter hides no other source
+            # Its text may quote a setting, and so a credential.
+            why = f"the adapter failed ({type(error).__name__})"
+            gathering.fail(source, ProtocolError(why, reason="adapter"))
         waiting.discard(source)
 
     try:
@@ -101,7 +107,9 @@ async def get_of_source(
     """
     missing = dict.fromkeys(ids)
     rows: dict[str, BulkStatus] = {}
-    if isinstance(adapter, Listing) and len(missing) >= _WORTH_A_LIST:
+    if isinstance(adapter, Listing) and len(missing) >= (
+        _WORTH_A_LIST if adapter.rows_per_page is None else _WORTH_A_PAGE
+    ):
         rows = await _rows_for(engine, source, adapter, missing)
 
     async def settle(id: str) -> None:
@@ -127,7 +135,7 @@ async def get_of_source(
 async def _rows_for(
     engine: Engine, source: str, adapter: Listing, ids: Collection[str]
 ) -> dict[str, BulkStatus]:
-    """The rows of `ids` that a list gives for fewer requests than they would take one by one; none if it fails."""
+    """The rows of `ids` that a list gives for fewer requests than they would take one by one."""
     found: dict[str, BulkStatus] = {}
     wanted = set(ids)
     try:
@@ -144,8 +152,6 @@ async def _rows_for(
                 page = await engine.perform(source, page.at(read))
                 total = page.total if page.total is not None else total
     except BulkStatusError as error:
-        # Whatever is wrong with the list shows again, and is reported, when the bulks are asked for one by one;
-        # but credentials that were refused once are not tried again for every bulk.
-        if error.kind in ("auth", "rate_limited", "config"):
+        if error.kind not in _ABOUT_THE_LIST:
             raise
     return found

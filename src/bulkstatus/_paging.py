@@ -72,7 +72,8 @@ class _OffsetWalk(Generic[T]):
     """One walk over a listing that pages by offset.
 
     Rows may move while it goes on. Where the page says so (`moving`), neighbouring pages overlap by a row: a page
-    that holds no row seen before does not join up with the one before it, so the walk steps back until it does. A
+    that holds no row seen before does not join up with those before it, so the walk steps back until one does, and
+    goes on from there. As only pages that join up are taken, all that stood before their last row has been seen. A
     row that comes again is left out.
     """
 
@@ -86,24 +87,24 @@ class _OffsetWalk(Generic[T]):
         self._total: int | None = None
         self._ahead: deque[tuple[int, Pending[Page[T]]]] = deque()
         self._window = 1
+        self._overlap = 0
 
     async def walk(self, page: Page[T]) -> AsyncGenerator[tuple[T, ...]]:
         stride = page.received
-        overlap = 1 if page.moving and stride > 1 else 0
+        overlap = self._overlap = int(page.moving and stride > 1 and all(item.key for item in page.items))
         yield self._take(page)
         covered = page.offset + page.received
         for _ in range(_MOST_PAGES):
             if not page.received or self._is_over(covered):
                 break
-            page = await self._next(covered - overlap, stride - overlap)
-            if overlap and not self._joins(page):
-                async for items in self._step_back(page.offset, stride):
-                    yield items
+            asked = await self._next(covered - overlap, stride - overlap)
+            page = await self._step_back(asked, stride) if overlap else asked
             items = self._take(page)
-            if overlap and not items and self._total is None and page.received < stride:
-                break
             yield items
-            covered = max(covered, page.offset + page.received)
+            end = page.offset + page.received
+            if overlap and page is asked and not items and end <= covered:
+                break
+            covered = end
         else:
             raise _no_end(self._source, f"the listing has more than {_MOST_PAGES:,} pages")
         async for items in self._top_up():
@@ -126,7 +127,7 @@ class _OffsetWalk(Generic[T]):
         return await pending.result()
 
     def _is_worth_asking(self, offset: int) -> bool:
-        return self._total is not None and offset < self._total
+        return self._total is not None and offset + self._overlap < self._total
 
     def _take(self, page: Page[T]) -> tuple[T, ...]:
         if page.total is not None:
@@ -142,17 +143,15 @@ class _OffsetWalk(Generic[T]):
         return tuple(fresh)
 
     def _joins(self, page: Page[T]) -> bool:
-        return any(item.key in self._seen for item in page.items)
+        # The row that joins may be one that was left out.
+        return page.received > len(page.items) or any(item.key in self._seen for item in page.items)
 
-    async def _step_back(self, offset: int, stride: int) -> AsyncGenerator[tuple[T, ...]]:
-        """Read back from `offset` until a page joins up with what was seen, or to the beginning."""
-        while offset > 0:
-            offset = max(0, offset - stride)
-            page = await self._engine.perform(self._source, self._at(offset))
-            joins = self._joins(page)
-            yield self._take(page)
-            if joins:
-                return
+    async def _step_back(self, page: Page[T], stride: int) -> Page[T]:
+        """The page itself if it joins up with what was seen, else the nearest before it that does, or the first."""
+        while page.offset > 0 and not self._joins(page):
+            before = max(0, page.offset - stride)
+            page = await self._engine.perform(self._source, self._at(before))
+        return page
 
     async def _top_up(self) -> AsyncGenerator[tuple[T, ...]]:
         """Fetch what came in at the front meanwhile, and say so when rows are still missing."""

@@ -30,6 +30,8 @@ _ONE_BRACKET = bytes.maketrans(b"[]", b"{}")
 _STRINGS = re.compile(rb'"[^"]*"')
 _IMF_DATE = re.compile(r"[A-Z][a-z]{2}, [0-9]{2} [A-Z][a-z]{2} [0-9]{4} [0-9]{2}:[0-9]{2}:[0-9]{2} GMT")
 _MAX_DIGITS = 9
+_PLACE = re.compile(r" - at `(\$(?:\.\w+|\[(?:[0-9]+|\.\.\.)\])*)`\Z", re.ASCII)
+_MISSING = re.compile(r"Object missing required field `(\w+)`", re.ASCII)
 
 
 def decode(response: Response, decoder: Callable[[bytes], T]) -> T:
@@ -44,13 +46,22 @@ def decode(response: Response, decoder: Callable[[bytes], T]) -> T:
     try:
         return decoder(body)
     except msgspec.ValidationError as error:
-        _, found, place = str(error).rpartition(" - at ")
-        raise _bad_payload(
-            response, f"the value at {place if found else '`$`'} is not of the documented type"
-        ) from None
+        raise _bad_payload(response, _fault(str(error))) from None
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         kind = response.headers.get("content-type", "no content type").partition(";")[0]
-        raise _bad_payload(response, f"the body is not JSON ({kind[:60]}, {len(body)} bytes)") from None
+        raise _bad_payload(
+            response, f"the body is not JSON ({printable(kind, 60)}, {len(body)} bytes)"
+        ) from None
+
+
+def _fault(message: str) -> str:
+    """What msgspec's `message` says of the place and of a field that is missing; values are never repeated."""
+    found = _PLACE.search(message)
+    place = found[1] if found else "$"
+    missing = _MISSING.match(message)
+    if missing:
+        return f"`{place}.{missing[1]}` is missing"
+    return f"the value at `{place}` is not of the documented type"
 
 
 def _bad_payload(response: Response, why: str) -> ProtocolError:
@@ -177,15 +188,22 @@ def status_error(  # noqa: C901, PLR0911 - one return a row of the table reads b
         return error(Unavailable, "the provider cannot answer now")
     if 400 <= actual <= 599:  # noqa: PLR2004 - the classes of RFC 9110, 15
         return error(RequestRejected, "the provider rejected the request")
-    if 300 <= actual <= 399:  # noqa: PLR2004
-        host = urlsplit(response.headers.get("location", "")[:500]).netloc.rpartition("@")[2]
-        target = f" to {host[:100]}" if host else ""
+    if 300 <= actual <= 399 and actual != HTTPStatus.NOT_MODIFIED:  # noqa: PLR2004
+        host = _host_of(response.headers.get("location", ""))
+        target = f" to {host}" if host else ""
         return error(
             ProtocolError, f"a redirect{target} was not followed; check base_url", reason="redirect_refused"
         )
     return error(
         ProtocolError, "the answer has a status that means nothing here", reason="protocol", retryable=True
     )
+
+
+def _host_of(url: str) -> str:
+    try:
+        return printable(urlsplit(url[:500]).netloc.rpartition("@")[2], 100)
+    except ValueError:
+        return ""
 
 
 def _is_edge_challenge(response: Response) -> bool:

@@ -51,8 +51,32 @@ def backoff(error: BulkStatusError, failed: int, *, jitter: Callable[[], float] 
     return max(wait, error.retry_after or 0.0)
 
 
-async def with_retries(once: Callable[[], Awaitable[T]], policy: Policy) -> T:
-    """Await `once` until it answers, as often and as long as `policy` allows; raise the last error.
+class Quota:
+    """How many retries a source may still cost. Successes earn them, so an outage is not met with a flood.
+
+    Retries cost 5 (2 when throttled, since then the pause is already given) of at most 50; a success earns 1.
+    """
+
+    _FULL, _TRANSIENT, _THROTTLED = 50, 5, 2
+
+    def __init__(self) -> None:
+        self._left = self._FULL
+
+    def earn(self) -> None:
+        """A question was answered."""
+        self._left = min(self._FULL, self._left + 1)
+
+    def spend(self, error: BulkStatusError) -> bool:
+        """Pay for one retry after `error`; False when there is not enough left."""
+        cost = self._THROTTLED if isinstance(error, RateLimited) else self._TRANSIENT
+        if cost > self._left:
+            return False
+        self._left -= cost
+        return True
+
+
+async def with_retries(once: Callable[[], Awaitable[T]], policy: Policy, quota: Quota) -> T:
+    """Await `once` until it answers, as often and as long as `policy` and `quota` allow; raise the last error.
 
     The first try is made by hand: entering stamina costs about a tenth of a request, and nearly every question is
     answered at once.
@@ -73,7 +97,7 @@ async def with_retries(once: Callable[[], Awaitable[T]], policy: Policy) -> T:
             return False
         wait = backoff(error, failed)
         fits = wait <= _LONGEST_PAUSE and time.monotonic() + wait < began + policy.patience
-        return wait if fits else False
+        return wait if fits and quota.spend(error) else False
 
     async for attempt in stamina.retry_context(on=pause, attempts=None, timeout=None):
         with attempt:

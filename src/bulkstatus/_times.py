@@ -20,7 +20,7 @@ _MAX_DIGITS = 20
 # A full date and time; the parser behind it accepts far more (week dates, bare hours) than any provider documents.
 _ISO = re.compile(
     r"[0-9]{4}-[0-9]{2}-[0-9]{2}[Tt ][0-9]{2}:[0-9]{2}(?::[0-9]{2}(?:[.,][0-9]{1,9})?)?"
-    r"(?P<zone>[Zz]|[+-][0-9]{2}:?[0-9]{2})?"
+    r"(?P<zone>[Zz]|[+-][0-9]{2}:?[0-5][0-9])?"
 )
 
 

@@ -8,7 +8,7 @@ from bulkstatus.errors import ConfigError
 
 _MAX_PORT = 65_535
 _LABEL = re.compile(r"(?!-)[A-Za-z0-9_-]{1,63}(?<!-)")
-_METADATA = ("169.254.", "fe80:")
+_USER_INFO = re.compile(r"//[^/?#]*@")
 
 
 def is_loopback(host: str) -> bool:
@@ -29,7 +29,7 @@ def check_base_url(url: str, *, setting: str) -> str:
     """
     fault = _fault(url)
     if fault:
-        raise ConfigError(f"{setting} {url[:120]!r} {fault}", reason="base_url")
+        raise ConfigError(f"{setting} {_USER_INFO.sub('//***@', url)[:120]!r} {fault}", reason="base_url")
     return url.rstrip("/")
 
 
@@ -53,7 +53,7 @@ def _fault(url: str) -> str | None:  # noqa: C901, PLR0911 - one line a rule rea
         return f"needs a port from 1 to {_MAX_PORT}"
     if not _is_host(host):
         return "does not name a host"
-    if any(host.startswith(prefix) for prefix in _METADATA):
+    if _is_link_local(host):
         return "is a link-local address"
     if parts.scheme == "http" and not is_loopback(host):
         return "is not https; http is accepted for loopback addresses only"
@@ -70,6 +70,15 @@ def _is_host(host: str) -> bool:
         numeric = labels[-1].isdigit() or labels[-1].lower().startswith("0x")
         return not numeric and all(_LABEL.fullmatch(label) for label in labels)
     return True
+
+
+def _is_link_local(host: str) -> bool:
+    try:
+        address = ipaddress.ip_address(host)
+    except ValueError:
+        return False
+    mapped = address.ipv4_mapped if isinstance(address, ipaddress.IPv6Address) else None
+    return (mapped or address).is_link_local
 
 
 def origin(url: str) -> str:

@@ -18,6 +18,7 @@ question could not be asked or answered. Branches are for `except`; `reason` add
 asks for. Every error pickles, and none holds a secret.
 """
 
+from collections.abc import Iterable
 from typing import Any, ClassVar, Self
 
 from bulkstatus._text import printable
@@ -34,6 +35,9 @@ __all__ = [
     "Unavailable",
     "error_for_kind",
 ]
+
+
+_SHORTEST_SECRET = 6
 
 
 class BulkStatusError(Exception):
@@ -97,6 +101,21 @@ class BulkStatusError(Exception):
         self.source = self.source or source
         self.provider = self.provider or provider
         self.id = self.id if self.id is not None else id
+        return self
+
+    def redact(self, secrets: Iterable[str]) -> Self:
+        """Take every one of `secrets` out of the texts, and return the same error: providers repeat what they get.
+
+        What is shorter than 6 characters is left alone: it protects nothing, and stands in half of all sentences.
+        """
+        for secret in secrets:
+            if len(secret) < _SHORTEST_SECRET:
+                continue
+            for name in ("message", "detail", "code", "request_id"):
+                text: str | None = getattr(self, name)
+                if text and secret in text:
+                    setattr(self, name, text.replace(secret, "***"))
+        self.args = (self.message,)
         return self
 
     def __reduce__(self) -> tuple[Any, ...]:

@@ -4,6 +4,7 @@ It imports the public doors of the library only. stdout is data, stderr is every
 of `_exit`. Modules that cost time (the HTTP client, rich) are imported by the commands that use them.
 """
 
+import atexit
 import errno
 import os
 import signal
@@ -21,7 +22,7 @@ from bulkstatus.cli._text import STDIN, failure_line, say
 __all__ = ["main"]
 
 _LINE = 4096
-_NOT_WRITABLE = (errno.ENOSPC, errno.EFBIG, errno.EIO, errno.EDQUOT)
+_OUTPUT = (errno.EPIPE, errno.ENOSPC, errno.EFBIG, errno.EIO, errno.EDQUOT)
 
 
 class _Terminated(BaseException):
@@ -40,9 +41,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         try:
             code = _run(tokens)
             sys.stdout.flush()
+        except BrokenPipeError:
+            raise
         except OSError as error:
-            if error.errno not in _NOT_WRITABLE:
-                raise
             say(f"cannot write the output: {error.strerror}")
             _leave(_exit.BLIND)
     except KeyboardInterrupt:
@@ -58,6 +59,7 @@ def _prepare() -> None:
     """Make stdout take any text, and SIGTERM end the command as tidily as an interrupt."""
     if sys.stdout is None:  # closed by whoever started us (`>&-`)
         sys.stdout = Path(os.devnull).open("w", encoding="utf-8")  # noqa: SIM115 - it stays open to the end
+        atexit.register(sys.stdout.close)
     reconfigure = getattr(sys.stdout, "reconfigure", None)
     if reconfigure is not None:
         reconfigure(errors="backslashreplace")
@@ -103,9 +105,9 @@ def _run(tokens: list[str]) -> int:
     except SystemExit as error:
         # rich ends the process with 1 when the reader of the help has gone.
         return _exit.BROKEN_PIPE if error.code == 1 else _exit.OK
-    except OSError:
-        raise
-    except Exception as error:  # noqa: BLE001 - the last resort: one line in place of a traceback
+    except Exception as error:  # the last resort: one line in place of a traceback
+        if isinstance(error, OSError) and error.errno in _OUTPUT:
+            raise
         _explain_bug(error)
         return _exit.BUG
     return code if isinstance(code, int) else _exit.OK

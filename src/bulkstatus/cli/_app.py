@@ -333,5 +333,4 @@ def demo(
     start_log(verbose=False)
     if not 0 < seconds <= 3_600:  # noqa: PLR2004 - an hour; also refuses what is no number
         raise ConfigError(f"--seconds {seconds:g} is out of range: write 1 to 3600")
-    play(seconds)
-    return _exit.OK
+    return play(seconds)

@@ -3,9 +3,12 @@
 import time
 from collections import Counter
 from collections.abc import Callable, Generator, Iterable
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
+from functools import partial
 
-from bulkstatus import BulkStatus, Client, Failure, Ref, State, printable
+from bulkstatus import BulkStatus, BulkStatusError, Client, Failure, Ref, State, printable
+from bulkstatus.cli import _exit
 from bulkstatus.cli._options import opened
 from bulkstatus.cli._output import console, lines, on_terminal
 from bulkstatus.cli._text import clock, failure_line, progress, tell, word
@@ -17,6 +20,7 @@ _EVERY = 0.5
 _SETTLED = 15.0  # fakes promise that their bulks end by then
 _QUIET = 2.0
 _TIMEOUT = 5.0
+_SIDE_BY_SIDE = 8
 
 _STORY = (
     "Several vocabularies in one: the state is ours, the word is the provider's own.",
@@ -25,13 +29,13 @@ _STORY = (
 )
 
 
-def demo(seconds: float) -> None:
-    """Serve the fakes and watch their bulks, for `seconds` at most."""
+def demo(seconds: float) -> int:
+    """Serve the fakes and watch their bulks, for `seconds` at most; return the exit code."""
     with _stage() as (client, refs):
         watch = _on_terminal if on_terminal() else _in_a_pipe
         statuses, failures = watch(client, refs, seconds)
     ends = Counter(status.state for status in statuses)
-    told = ", ".join(f"{ends[state]} {state}" for state in State if ends[state])
+    told = ", ".join(f"{ends[state]} {state}" for state in State if ends[state]) or "none was seen"
     lines([f"{len(statuses)} bulks of {len({status.provider for status in statuses})} providers: {told}."])
     if on_terminal():
         screen = console()
@@ -39,6 +43,7 @@ def demo(seconds: float) -> None:
             screen.print(sentence)
     for failure in failures:
         tell(failure_line(failure))
+    return _exit.combine(_exit.for_kind(failure.kind) for failure in failures)
 
 
 @contextmanager
@@ -86,18 +91,30 @@ def _follow(client: Client, refs: list[Ref], seconds: float, show: Show) -> Seen
     """Look at all bulks that have not ended, again and again, until nothing moves any more."""
     began = moved = time.monotonic()
     known: dict[Ref, BulkStatus] = {}
-    failures: list[Failure] = []
-    while True:
-        open_ones = [ref for ref in refs if ref not in known or not known[ref].state.is_terminal]
-        found = client.get_many(open_ones, timeout=_TIMEOUT)
-        failures = list(found.failures)
-        now = time.monotonic()
-        for status in found:
-            if status.ref not in known or known[status.ref].native_state != status.native_state:
+    with ThreadPoolExecutor(_SIDE_BY_SIDE) as threads:
+        while True:
+            open_ones = [ref for ref in refs if ref not in known or not known[ref].state.is_terminal]
+            answers = list(threads.map(partial(_look, client), open_ones))
+            found = [answer for answer in answers if isinstance(answer, BulkStatus)]
+            show(found)
+            now = time.monotonic()
+            if any(_word_of(known, status.ref) != status.native_state for status in found):
                 moved = now
-            known[status.ref] = status
-        show(found)
-        settled = now - began >= _SETTLED and now - moved >= _QUIET
-        if len(open_ones) == 0 or settled or now - began + _EVERY >= seconds:
-            return [known[ref] for ref in refs if ref in known], failures
-        time.sleep(_EVERY)
+            known.update((status.ref, status) for status in found)
+            settled = now - began >= _SETTLED and now - moved >= _QUIET
+            if not open_ones or settled or now - began + _EVERY >= seconds:
+                failures = [answer for answer in answers if isinstance(answer, Failure)]
+                return [known[ref] for ref in refs if ref in known], failures
+            time.sleep(_EVERY)
+
+
+def _look(client: Client, ref: Ref) -> BulkStatus | Failure:
+    """One bulk by its id: rows of a list lack the counts of what is running, and with them the progress."""
+    try:
+        return client.get(ref, timeout=_TIMEOUT)
+    except BulkStatusError as error:
+        return Failure.of(error)
+
+
+def _word_of(known: dict[Ref, BulkStatus], ref: Ref) -> str | None:
+    return known[ref].native_state if ref in known else None

@@ -32,7 +32,7 @@ def explanation(status: BulkStatus, now: datetime | None = None) -> Iterator[str
     end = "an end" if status.state.is_terminal else "not an end"
     yield f"{printable(str(status.ref))} ({status.provider})"
     yield _line("state", f"{status.state}, {end}: {_MEANS[status.state]}")
-    yield _line("word", printable(repr(status.native_state)) if status.native_state else "not said")
+    yield _line("word", f"'{printable(status.native_state, 80)}'" if status.native_state else "not said")
     if status.phase:
         yield _line("phase", printable(status.phase))
     yield _line("action", printable(status.action) if status.action else "not said")

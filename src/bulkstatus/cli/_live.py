@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 from types import TracebackType
-from typing import Self
+from typing import Literal, Self
 
 from rich.console import Console
 from rich.live import Live
@@ -16,6 +16,9 @@ from bulkstatus.cli._text import age, detail, progress, word
 _WIDE = 110
 _BAR = 12
 _REDRAWS = 8
+_GAP = 2
+# How narrow a column may become. A reference is folded then, the others are cut.
+_SHRINKS = {"ref": 20, "word": 8, "since": 8, "detail": 8}
 
 COLOURS = {
     State.QUEUED: "blue",
@@ -33,17 +36,30 @@ COLOURS = {
 def status_table(statuses: Iterable[BulkStatus], console: Console, now: datetime) -> Table:
     """The bulks as a table as wide as the console. References and states are never cut; what is behind them may be."""
     wide = console.width >= _WIDE
-    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
-    table.add_column("ref", overflow="fold", header_style="bold")
-    table.add_column("state", no_wrap=True, min_width=9, header_style="bold")
-    table.add_column("progress", no_wrap=True, header_style="bold")
-    table.add_column("word", no_wrap=True, overflow="ellipsis", header_style="bold")
-    if wide:
-        table.add_column("since", no_wrap=True, overflow="ellipsis", header_style="bold")
-        table.add_column("detail", no_wrap=True, overflow="ellipsis", header_style="bold")
-    for status in statuses:
-        table.add_row(*_cells(status, now, wide=wide, blocks=console.encoding.startswith("utf")))
+    blocks = console.encoding.startswith("utf")
+    rows = [_cells(status, now, wide=wide, blocks=blocks) for status in statuses]
+    headers = ("ref", "state", "progress", "word", *(("since", "detail") if wide else ()))
+    table = Table(box=None, pad_edge=False, padding=(0, _GAP, 0, 0))
+    for header, width in zip(headers, _widths(headers, rows, console.width), strict=True):
+        overflow: Literal["fold", "ellipsis"] = "fold" if header == "ref" else "ellipsis"
+        table.add_column(header, width=width, no_wrap=header != "ref", overflow=overflow, header_style="bold")
+    for row in rows:
+        table.add_row(*row)
     return table
+
+
+def _widths(headers: Sequence[str], rows: Sequence[Sequence[Text]], room: int) -> list[int]:
+    """The width of each column: what it needs, the last ones less when there is no room for all."""
+    needed = [
+        max(len(header), *(row[index].cell_len for row in rows), 0) for index, header in enumerate(headers)
+    ]
+    spare = room - sum(needed) - _GAP * (len(headers) - 1)
+    for index, header in reversed(list(enumerate(headers))):
+        if spare < 0 and header in _SHRINKS:
+            width = max(min(_SHRINKS[header], needed[index]), needed[index] + spare)
+            spare += needed[index] - width
+            needed[index] = width
+    return needed
 
 
 def _cells(status: BulkStatus, now: datetime, *, wide: bool, blocks: bool) -> list[Text]:
@@ -65,18 +81,18 @@ def bar(counts: Counts | None, *, blocks: bool, width: int = _BAR) -> Text:
     if counts is None or counts.progress is None or not counts.total:
         return drawn
     full, rest = ("\u2501", "\u2500") if blocks else ("#", "-")
-    ended = 0
+    ended = drawn_to = 0
     for count, colour in (
         (counts.succeeded, "green"),
         (counts.failed, "red"),
         (counts.cancelled, "magenta"),
     ):
-        if count:
-            cells = max(1, round(width * count / counts.total))
-            cells = min(cells, width - ended)
-            drawn.append(full * cells, style=colour)
-            ended += cells
-    drawn.append(rest * (width - ended), style="dim")
+        ended += count or 0
+        # Rounded down, so that a bar is full only when all have ended.
+        until = min(width, width * ended // counts.total)
+        drawn.append(full * (until - drawn_to), style=colour)
+        drawn_to = until
+    drawn.append(rest * (width - drawn_to), style="dim")
     return drawn
 
 

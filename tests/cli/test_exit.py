@@ -1,0 +1,104 @@
+"""Exit codes as pure functions."""
+
+from datetime import UTC, datetime
+
+import pytest
+
+from bulkstatus import BulkStatus, Failure, Report, State
+from bulkstatus.cli import _exit
+
+NOW = datetime(2026, 1, 31, 12, 0, tzinfo=UTC)
+
+
+def status(state, **more):
+    """A bulk in this state."""
+    return BulkStatus(source="s", provider="p", id="1", state=state, observed_at=NOW, **more)
+
+
+def failure(kind):
+    """A source that could not be asked."""
+    return Failure(source="s", provider="p", kind=kind, message="m", retryable=False)
+
+
+@pytest.mark.parametrize(
+    ("codes", "code"),
+    [
+        ([], 0),
+        ([0, 0], 0),
+        ([0, 8], 8),
+        ([8, 9], 9),
+        ([9, 7], 7),
+        ([7, 4], 4),
+        ([4, 5], 5),
+        ([5, 6], 6),
+        ([6, 3], 3),
+        ([3, 1], 1),
+        ([1, 2], 2),
+        ([8, 0, 3, 7], 3),
+    ],
+)
+def test_of_several_codes_the_most_urgent_wins(codes, code):
+    """The order is 2, 1, 3, 6, 5, 4, 7, 9, 8, 0."""
+    assert _exit.combine(codes) == code
+    assert _exit.combine(reversed(codes)) == code
+
+
+@pytest.mark.parametrize(
+    ("kind", "code"),
+    [
+        ("config", 2),
+        ("auth", 4),
+        ("not_found", 5),
+        ("rate_limited", 7),
+        ("unavailable", 7),
+        ("protocol", 7),
+        ("rejected", 7),
+        ("deadline", 7),
+        ("a kind of tomorrow", 7),
+    ],
+)
+def test_each_kind_of_error_has_a_code(kind, code):
+    """What is not known is taken for "could not look"."""
+    assert _exit.for_kind(kind) == code
+
+
+@pytest.mark.parametrize(
+    ("state", "code"),
+    [
+        ("succeeded", 0),
+        ("failed", 3),
+        ("cancelled", 3),
+        ("expired", 3),
+        ("partial", 6),
+        ("unknown", 7),
+        ("paused", 9),
+        ("queued", 8),
+        ("running", 8),
+    ],
+)
+def test_each_state_has_a_code(state, code):
+    """No state is without one."""
+    assert _exit.for_status(status(State(state))) == code
+
+
+def test_every_state_is_in_the_table():
+    """A state that is added later cannot be forgotten here."""
+    assert set(_exit._BY_STATE) == set(State)
+
+
+def test_a_bulk_that_waits_for_somebody_is_blocked():
+    """The phase tells; an end stays an end whatever the phase."""
+    assert _exit.for_status(status(State.QUEUED, phase="awaiting_action")) == 9
+    assert _exit.for_status(status(State.FAILED, phase="awaiting_action")) == 3
+
+
+@pytest.mark.parametrize(
+    ("by_state", "allowed", "code"),
+    [(False, False, 4), (True, False, 3), (False, True, 0), (True, True, 3)],
+)
+def test_a_report_tells_states_only_when_asked(by_state, allowed, code):
+    """Failures count unless they are allowed, states only when they are asked for."""
+    report = Report(
+        statuses=(status(State.FAILED),), failures=(failure("auth"),), complete=False, observed_at=NOW
+    )
+    assert _exit.for_report(report, by_state=by_state, allow_incomplete=allowed) == code

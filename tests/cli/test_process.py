@@ -1,0 +1,271 @@
+"""The command line as processes: pipes, signals, terminals, encodings."""
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pexpect
+import pyte
+import pytest
+
+from .conftest import CANARIES, PERSONAL
+
+forking = pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
+
+
+def look(program, words, environment, *, columns, until=None, act=None):
+    """Run on a terminal of `columns`; give its screen's lines, the raw output and the exit code."""
+    screen = pyte.Screen(columns, 50)
+    stream = pyte.Stream(screen)
+    child = pexpect.spawn(
+        program,
+        words,
+        dimensions=(50, columns),
+        encoding="utf-8",
+        timeout=40,
+        env={**environment, "TERM": "xterm-256color"},
+    )
+    raw = ""
+    while True:
+        try:
+            chunk = child.read_nonblocking(65_536, timeout=40)
+        except pexpect.EOF:
+            break
+        raw += chunk
+        stream.feed(chunk)
+        if act is not None and until in raw:
+            act(child)
+            act = None
+    child.close()
+    assert "Traceback" not in raw
+    assert not screen.cursor.hidden
+    for secret in CANARIES.values():
+        assert secret not in raw
+    return [line.rstrip() for line in screen.display], raw, child.exitstatus
+
+
+def test_the_version_needs_no_network_client(environment):
+    """Nor rich: it is what scripts ask first."""
+    code = (
+        "import sys; from bulkstatus.cli import main; main(['--version']); "
+        "sys.exit(bool({'httpx', 'rich', 'cyclopts'} & set(sys.modules)))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, env=environment, check=False
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    assert re.fullmatch(r"\d+\.\d+\S*\n", done.stdout)
+
+
+def test_the_console_script_is_the_same_program(program, environment):
+    """As `python -m bulkstatus.cli`."""
+    done = subprocess.run(
+        [program, "get", "payments:1", "-o", "name"],
+        capture_output=True,
+        text=True,
+        env=environment,
+        check=False,
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (0, "payments:1\n", "")
+
+
+def test_references_are_piped_from_command_to_command(run):
+    """`list -o name | get -`."""
+    refs = run("list", "--state", "succeeded", "--source", "payments", "-o", "name").out
+    done = run("get", "-", "-o", "jsonl", stdin=refs.replace("\n", "\r\n"))
+    assert done.code == 0
+    assert {json.loads(line)["id"] for line in done.out.splitlines()} == {"1", "7"}
+
+
+def test_the_log_shows_requests_and_no_secret(run):
+    """One line a request on stderr; `run` looks for the secrets."""
+    done = run("get", "payments:1", "crm:d-1", "-v", "-o", "name")
+    assert done.code == 0
+    assert done.out.split() == ["payments:1", "crm:d-1"]
+    assert "/multi/bulks/1" in done.err
+    assert "/oauth2/token" in done.err
+    assert run("operations", "payments:2", "-v").err.count(PERSONAL) == 0
+
+
+def test_the_log_shows_retries(run, tmp_path):
+    """Why it takes longer."""
+    config = tmp_path / "b.toml"
+    config.write_text(
+        '[sources.p]\nprovider = "cloudflare"\naccount_id = "023e105f4ecef8ad9ca31a8372d0c353"\n'
+        'base_url = "http://127.0.0.1:9"\ntoken = "env:CF_TOKEN"\n'
+    )
+    done = run("get", "p:aa11", "-v", "--config", config)
+    assert done.code == 7
+    assert "asking again in" in done.err
+    quiet = run("get", "p:aa11", "--config", config)
+    assert len(quiet.err.splitlines()) == 1
+
+
+@pytest.mark.parametrize("words", ["operations payments:7 -o jsonl", "operations payments:7", "--help"])
+def test_a_reader_that_goes_away_ends_it_quietly(environment, words):
+    """Code 141, no traceback."""
+    script = f"{sys.executable} -m bulkstatus.cli {words} | head -1; echo ${{PIPESTATUS[0]}}"
+    done = subprocess.run(
+        ["bash", "-c", script], capture_output=True, text=True, env=environment, timeout=50, check=False
+    )
+    assert done.stderr == ""
+    assert len(done.stdout.splitlines()) == 2
+    assert done.stdout.splitlines()[-1] == "141"
+
+
+def test_a_full_disk_is_said(environment):
+    """And is not 0."""
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run(
+            [sys.executable, "-m", "bulkstatus.cli", "schema"],
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+            env=environment,
+            check=False,
+        )
+    assert done.returncode == 7
+    assert done.stderr == "bulkstatus: cannot write the output: No space left on device\n"
+
+
+def test_a_closed_stdout_is_no_error(environment):
+    """As `>&-` in a shell."""
+    script = f"{sys.executable} -m bulkstatus.cli get payments:1 >&-"
+    done = subprocess.run(
+        ["bash", "-c", script], stderr=subprocess.PIPE, text=True, env=environment, check=False
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+@pytest.mark.parametrize("form", ["table", "json", "csv"])
+def test_an_ascii_locale_takes_any_text(run, form):
+    """Escaped where it must be, and JSON stays JSON."""
+    done = run("get", "payments:6", "-o", form, LC_ALL="C", PYTHONUTF8="0", PYTHONCOERCECLOCALE="0")
+    assert done.code == 0
+    assert done.out.isascii()
+    if form == "json":
+        assert json.loads(done.out)["statuses"][0]["native_state"] == "EVIL\x1b[31m\u202eword"
+
+
+def test_a_bug_shows_its_traceback_when_asked(environment):
+    """With -v, line by line and made printable."""
+    code = (
+        "import sys; from bulkstatus import cli; import bulkstatus.cli._refs as refs\n"
+        "import bulkstatus.cli._app as app\n"
+        "def broken(words): raise KeyError('x\\x1b[2J')\n"
+        "app.references = broken\n"
+        "sys.exit(cli.main(['get', 'payments:1', '-v']))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, env=environment, check=False
+    )
+    assert done.returncode == 1
+    assert "Traceback" in done.stderr
+    assert "\x1b" not in done.stderr
+    assert done.stderr.splitlines()[-1] == "bulkstatus: internal error (KeyError); please report it"
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_signal_ends_it(environment, number, code):
+    """Quickly, with its code and nothing on stderr."""
+    child = subprocess.Popen(
+        [sys.executable, "-m", "bulkstatus.cli", "demo"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=environment,
+    )
+    assert "-> queued" in child.stdout.readline()
+    child.send_signal(number)
+    _, err = child.communicate(timeout=20)
+    assert (child.returncode, err) == (code, "")
+
+
+@forking
+@pytest.mark.parametrize("columns", [80, 200])
+def test_a_terminal_shows_the_rows(program, environment, columns):
+    """Each on a line, hostile text escaped, progress where counts are known."""
+    display, raw, code = look(
+        program,
+        ["get", *(f"payments:{number}" for number in range(1, 3)), "payments:6", "edge:bb22"],
+        environment,
+        columns=columns,
+    )
+    assert code == 0
+    header = next(line for line in display if line)
+    assert header.split()[:4] == ["ref", "state", "progress", "word"]
+    rows = {line.split()[0]: line for line in display if ":" in line}
+    assert list(rows) == ["payments:1", "payments:2", "payments:6", "edge:bb22"]
+    assert "250/250" in rows["payments:2"]
+    assert "partial" in rows["payments:2"]
+    assert "EVIL\\x1b[31m\\u202eword" in rows["payments:6"]
+    assert "list is full\\x1b[2J" in rows["edge:bb22"]
+    assert ("\u2501" in rows["payments:2"]) == (columns == 200)
+    assert "\u202e" not in raw
+    assert "\x1b]0;" not in raw
+
+
+@forking
+def test_a_terminal_without_colour(program, environment):
+    """NO_COLOR is honoured."""
+    _, raw, code = look(program, ["get", "payments:2"], {**environment, "NO_COLOR": "1"}, columns=120)
+    assert code == 0
+    assert not re.search(r"\x1b\[[0-9;]*3[0-9]", raw)
+
+
+@forking
+def test_a_terminal_shows_sources(program, environment):
+    """Folded to its width."""
+    display, _, code = look(program, ["sources"], environment, columns=80)
+    assert code == 0
+    assert sum("yes" in line for line in display) == 3
+
+
+@forking
+def test_the_demo_on_a_terminal(program, environment):
+    """A table that lives, then what it meant and what to try."""
+    display, raw, code = look(program, ["demo", "--seconds", "4"], environment, columns=160)
+    assert code == 0
+    text = "\n".join(display)
+    for part in (
+        "payments:",
+        "edge:",
+        "crm:",
+        "RUNNING",
+        "processing",
+        "\u2501",
+        "of 3 providers",
+        "bulkstatus config init",
+    ):
+        assert part in text
+    assert raw.count("\x1b[?25l") == raw.count("\x1b[?25h") == 1
+
+
+@forking
+def test_an_interrupt_leaves_the_terminal_whole(program, environment):
+    """Code 130, the cursor back; `look` checks that it is."""
+    _, raw, code = look(
+        program, ["demo"], environment, columns=100, until="payments:", act=lambda child: child.sendintr()
+    )
+    assert code == 130
+    assert "\x1b[?25h" in raw
+
+
+def test_the_demo_in_a_pipe(run):
+    """Every bulk to its last word, one line a change, and a summary."""
+    began = time.monotonic()
+    done = run("demo")
+    assert (done.code, done.err) == (0, "")
+    assert time.monotonic() - began < 45
+    *changes, summary = done.out.splitlines()
+    for line in changes:
+        assert re.match(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ  (payments|edge|crm):\S+  \S+ -> \w+  ", line)
+    last = {line.split()[1]: line.split()[4] for line in changes}
+    assert {"succeeded", "partial", "failed", "cancelled", "paused", "unknown"} <= set(last.values())
+    assert summary.startswith(f"{len(last)} bulks of 3 providers: ")
+    assert os.linesep not in summary

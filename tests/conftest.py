@@ -1,0 +1,30 @@
+"""What all tests share: the event loop they run on, and an environment that holds nothing of its owner's."""
+
+import pytest
+
+_OWNERS = (
+    "BULKSTATUS_CONFIG",
+    "SSL_CERT_FILE",
+    "SSL_CERT_DIR",
+    *(f"{scheme}_proxy" for scheme in ("http", "https", "all", "no")),
+    *(f"{scheme}_PROXY" for scheme in ("HTTP", "HTTPS", "ALL", "NO")),
+)
+
+
+@pytest.fixture
+def anyio_backend():
+    """The library is for asyncio."""
+    return "asyncio"
+
+
+@pytest.fixture(autouse=True)
+def isolated(monkeypatch, tmp_path_factory):
+    """A home with nothing in it, no configuration, no proxies."""
+    home = tmp_path_factory.mktemp("home")
+    monkeypatch.setenv("HOME", str(home))
+    monkeypatch.setenv("USERPROFILE", str(home))
+    monkeypatch.setenv("APPDATA", str(home / "AppData"))
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(home / ".config"))
+    for variable in _OWNERS:
+        monkeypatch.delenv(variable, raising=False)
+    return home

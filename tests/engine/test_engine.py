@@ -1,0 +1,638 @@
+"""The engine: credentials, deadlines, pauses and pools, over real sockets where that matters."""
+
+import asyncio
+import socket
+import threading
+import time
+from types import SimpleNamespace
+
+import anyio
+import httpx
+import pytest
+
+from bulkstatus import (
+    AsyncClient,
+    AuthError,
+    Client,
+    ConfigError,
+    DeadlineExceeded,
+    Policy,
+    ProtocolError,
+    RateLimited,
+    Unavailable,
+)
+from bulkstatus._engine import Engine
+from bulkstatus.adapter import Call, Request
+from bulkstatus.testing import FakeResponse, FakeTransport, Fault, ManualClock, serve
+from support import Plain, Scripted, ask, dripping, raw_server, reply
+
+pytestmark = pytest.mark.anyio
+
+
+@pytest.fixture(autouse=True)
+def quick(monkeypatch):
+    """Pauses between attempts that last no time, unless the provider asks for them."""
+    monkeypatch.setattr("bulkstatus._retry._BASE", 0.001)
+    monkeypatch.setattr("bulkstatus._retry._BASE_THROTTLED", 0.001)
+
+
+@pytest.fixture(params=["blocking", "async"])
+def kind(request):
+    """Which of the two clients asks."""
+    return request.param
+
+
+@pytest.fixture
+def clock(monkeypatch):
+    """The engine's monotonic clock, moved by hand."""
+    clock = ManualClock(1000.0)
+    monkeypatch.setattr("bulkstatus._engine.time", SimpleNamespace(monotonic=clock))
+    return clock
+
+
+async def outcomes(count, question):
+    """What came of `count` questions asked at once: answers and errors."""
+    found = []
+
+    async def one(number):
+        try:
+            found.append(await question(number))
+        except Exception as error:  # noqa: BLE001 - the tests look at it
+            found.append(error)
+
+    async with anyio.create_task_group() as group:
+        for number in range(count):
+            group.start_soon(one, number)
+    return found
+
+
+def ids(found):
+    """The ids of the answers among `found`, each once; an error among them is raised."""
+    for one in found:
+        if isinstance(one, Exception):
+            raise one
+    return {one.id for one in found}
+
+
+def in_process(fake, **settings):
+    """An adapter and the transport that leads it to `fake`."""
+    adapter = Plain(base_url="https://plain.test", **settings)
+    return adapter, FakeTransport({"https://plain.test": fake})
+
+
+# --- deadlines ---
+
+
+def _silent(connection):
+    connection.recv(1)
+
+
+@pytest.mark.parametrize("case", ["silence", "headers drip", "body drips", "endless 1xx"])
+def test_a_server_that_never_finishes_meets_the_total_deadline(case, kind):
+    """F07, F08, F09, F34: bytes that keep coming do not keep a request alive; it ends and is asked again."""
+    ended = threading.Event()
+    head = b"HTTP/1.1 200 X\r\nContent-Length: 100000\r\n\r\n"
+    step = {
+        "silence": _silent,
+        "headers drip": dripping(ended.is_set, b"HTTP/1.1 200 X\r\nX: ", again=b"a"),
+        "body drips": dripping(ended.is_set, head, again=b" ", every=0.005),
+        "endless 1xx": dripping(ended.is_set, b"", again=b"HTTP/1.1 103 X\r\n\r\n"),
+    }[case]
+    with raw_server(step) as server:
+        with pytest.raises(Unavailable) as caught:
+            ask(kind, Plain(base_url=server.url), policy=Policy(request_timeout=0.3, attempts=2))
+        ended.set()
+    assert (caught.value.reason, server.connections) == ("timeout", 2)
+
+
+def test_a_name_lookup_that_hangs_meets_the_total_deadline(monkeypatch):
+    """F03: a resolver that does not answer is not waited for."""
+    release = threading.Event()
+
+    def lookup(*args, **kwargs):
+        release.wait(10)
+        raise socket.gaierror(socket.EAI_AGAIN, "no")
+
+    monkeypatch.setattr(socket, "getaddrinfo", lookup)
+
+    async def main():
+        policy = Policy(request_timeout=0.2, attempts=1)
+        async with AsyncClient({"plain": Plain(base_url="https://api.nowhere.test")}, policy=policy) as client:
+            with pytest.raises(Unavailable) as caught:
+                await client.get("plain:a1")
+            assert not release.is_set()
+            release.set()  # the loop's end waits for its threads
+            return caught.value.reason
+
+    assert anyio.run(main) == "timeout"
+
+
+async def test_after_a_deadline_the_pool_is_a_new_one_and_works():
+    """A request that was cut off takes its pool along; the next one succeeds at once."""
+    with raw_server(_silent, reply()) as server:
+        policy = Policy(request_timeout=0.3, attempts=1)
+        async with AsyncClient({"plain": Plain(base_url=server.url)}, policy=policy) as client:
+            with pytest.raises(Unavailable):
+                await client.get("plain:a1")
+            assert (await client.get("plain:a1")).id == "a1"
+
+
+async def test_a_retired_pool_serves_those_who_are_in_it():
+    """When one request of a pool is cut off, the others in it still get their answers."""
+    slow = threading.Event()
+
+    def late(connection):
+        slow.wait(5)
+        connection.sendall(reply())
+
+    with raw_server(_silent, late) as server:
+        policy = Policy(request_timeout=0.4, attempts=1)
+        async with AsyncClient({"plain": Plain(base_url=server.url)}, policy=policy) as client:
+
+            async def question(number):
+                await anyio.sleep(0.2 * number)
+                return await client.get("plain:a1")
+
+            async with anyio.create_task_group() as group:
+                found = []
+
+                async def both():
+                    found.extend(await outcomes(2, question))
+
+                group.start_soon(both)
+                await anyio.sleep(0.45)
+                slow.set()
+    assert sorted(type(one).__name__ for one in found) == ["BulkStatus", "Unavailable"]
+
+
+@pytest.mark.parametrize("whose", ["the caller's", "the engine's"])
+async def test_thirty_of_thirty_succeed_after_a_hundred_deadlines(whose):
+    """F57: however many requests met a deadline, the pool is as good as new."""
+    fake = Scripted()
+    with serve(fake) as url:
+        policy = Policy(request_timeout=0.15) if whose == "the engine's" else Policy()
+        policy = Policy(request_timeout=policy.request_timeout, attempts=1)
+        async with AsyncClient({"plain": Plain(base_url=url)}, policy=policy) as client:
+            timeout = 0.05 if whose == "the caller's" else None
+            fault = fake.fail(Fault(delay=0.1 if timeout else 0.3, times=None))
+            ended = await outcomes(100, lambda _: client.get("plain:a1", timeout=timeout))
+            kinds = {type(one) for one in ended}
+            assert kinds <= {DeadlineExceeded, Unavailable}
+            fake.heal(fault)
+            found = await outcomes(30, lambda _: client.get("plain:a1"))
+            assert (len(found), ids(found)) == (30, {"a1"})
+
+
+async def test_a_caller_that_stops_waiting_cancels_no_request():
+    """The request goes on to its end, the server sees no hang-up, and the connection is used again."""
+    ended = []
+
+    def late(connection):
+        time.sleep(0.3)
+        connection.setblocking(False)
+        try:
+            ended.append(connection.recv(1))
+        except BlockingIOError:
+            ended.append("still there")
+        connection.setblocking(True)
+        connection.sendall(reply())
+
+    with raw_server(late, reply()) as server:
+        async with AsyncClient({"plain": Plain(base_url=server.url)}) as client:
+            with pytest.raises(DeadlineExceeded) as caught:
+                await client.get("plain:a1", timeout=0.05)
+            with anyio.move_on_after(0.05):
+                await client.get("plain:a1")
+            with anyio.fail_after(5):
+                while not ended:
+                    await anyio.sleep(0.01)
+    assert ended[0] == "still there"
+    error = caught.value
+    assert (error.source, error.provider, error.id) == ("plain", "plain", "a1")
+    assert isinstance(error, TimeoutError)
+
+
+async def test_a_connection_is_used_again():
+    """Ten questions one after another need one connection."""
+    fake = Scripted()
+    with serve(fake) as url:
+        async with AsyncClient({"plain": Plain(base_url=url)}) as client:
+            for _ in range(10):
+                await client.get("plain:a1")
+    assert len({request.headers["host"] for request in fake.requests}) == 1
+    assert len(fake.requests) == 10
+
+
+def test_a_connection_that_the_server_closed_between_questions_is_replaced(kind):
+    """F39: a stale keep-alive connection costs no error."""
+    with raw_server(reply()) as server:  # closes each connection after its reply
+        found = ask(kind, Plain(base_url=server.url), *["plain:a1"] * 5)
+    assert [status.id for status in found] == ["a1"] * 5
+    assert server.connections == 5
+
+
+async def test_no_more_requests_than_connections_are_under_way():
+    """A burst of fifty meets a provider eight at a time."""
+    guard, under_way, most = threading.Lock(), 0, 0
+
+    def answer(request):
+        return FakeResponse.json({"id": "a1", "status": "running"})
+
+    class Counting(httpx.AsyncBaseTransport):
+        async def handle_async_request(self, request):
+            nonlocal under_way, most
+            with guard:
+                under_way += 1
+                most = max(most, under_way)
+            await anyio.sleep(0.002)
+            under_way -= 1
+            return httpx.Response(200, content=b'{"id":"a1","status":"running"}')
+
+    async with AsyncClient({"plain": Plain(base_url="https://plain.test")}, transport=Counting()) as client:
+        found = await outcomes(50, lambda _: client.get("plain:a1"))
+    assert ids(found) == {"a1"}
+    assert most == 8
+
+
+# --- throttling ---
+
+
+async def test_throttling_pauses_the_whole_source_and_no_other():
+    """F46: after a 429 nothing more goes to that source until its pause is over; other sources do not notice."""
+    slow, free = Scripted(), Scripted()
+    times = {"slow": [], "free": []}
+    for name, fake in (("slow", slow), ("free", free)):
+        receive = fake.receive
+
+        def timed(request, name=name, receive=receive):
+            times[name].append(time.monotonic())
+            return receive(request)
+
+        fake.receive = timed
+    slow.fail(Fault(status=429, headers={"Retry-After": "1"}))
+    transport = FakeTransport({"https://slow.test": slow, "https://free.test": free})
+    adapters = {name: Plain(base_url=f"https://{name}.test") for name in times}
+    async with AsyncClient(adapters, transport=transport, policy=Policy(connections=1)) as client:
+        throttled = time.monotonic()
+
+        async def question(number):
+            return await client.get("slow:a1" if number < 5 else "free:a1")
+
+        found = await outcomes(10, question)
+    assert ids(found) == {"a1"}
+    assert all(when - throttled < 0.9 for when in times["free"])
+    first, *others = times["slow"]
+    assert len(others) == 5
+    assert all(when - first >= 0.99 for when in others)
+
+
+async def test_a_question_that_comes_during_a_pause_waits_for_its_end(clock):
+    """A pause shorter than the patience is sat out, a longer one is an error without a request."""
+    fake = Scripted()
+    adapter, transport = in_process(fake)
+    async with AsyncClient({"plain": adapter}, transport=transport, policy=Policy(attempts=1)) as client:
+        fake.fail(Fault(status=429, headers={"Retry-After": "500"}))
+        with pytest.raises(RateLimited):
+            await client.get("plain:a1")
+        with pytest.raises(RateLimited, match="nothing was sent") as caught:
+            await client.get("plain:a1")
+        assert caught.value.retry_after == 500
+        with pytest.raises(DeadlineExceeded):
+            clock.advance(450)
+            await client.get("plain:a1", timeout=0.05)
+        clock.advance(50)
+        assert (await client.get("plain:a1")).id == "a1"
+    assert len(fake.requests) == 2
+
+
+# --- credentials ---
+
+
+async def test_fifty_first_questions_fetch_one_token():
+    """F73: the token is fetched once, however many need it."""
+    fake = Scripted()
+    with serve(fake) as url:
+        fake.fail(Fault(delay=0.05, where="/token"))
+        async with AsyncClient({"plain": Plain(base_url=url, token_url=url)}) as client:
+            found = await outcomes(50, lambda _: client.get("plain:a1"))
+    assert (len(found), ids(found)) == (50, {"a1"})
+    assert fake.paths().count("/token") == 1
+
+
+async def test_a_token_is_renewed_before_it_ends(clock):
+    """F71: 30 seconds before its end a token is replaced, and no request fails for it."""
+    fake = Scripted()
+    fake.token_reply["expires_in"] = 100
+    adapter, transport = in_process(fake, token_url="https://plain.test")
+    async with AsyncClient({"plain": adapter}, transport=transport) as client:
+        for advance, tokens in ((0, 1), (69, 1), (1, 2), (69, 2), (2, 3)):
+            clock.advance(advance)
+            assert (await client.get("plain:a1")).id == "a1"
+            assert fake.tokens == tokens
+
+
+def test_a_revoked_token_is_renewed_once(kind):
+    """F72: a 401 costs one new token and one more request."""
+    fake = Scripted()
+    fake.revoked.add("Bearer t1")
+    with serve(fake) as url:
+        assert ask(kind, Plain(base_url=url, token_url=url))[0].id == "a1"
+    assert fake.paths() == ["/token", "/bulks/a1", "/token", "/bulks/a1"]
+
+
+def test_a_second_401_is_the_answer(kind):
+    """F72: credentials that stay refused are refused; nobody hammers the provider with them."""
+    fake = Scripted()
+    fake.fail(Fault(status=401, where="/bulks", times=None))
+    with serve(fake) as url, pytest.raises(AuthError) as caught:
+        ask(kind, Plain(base_url=url, token_url=url))
+    assert caught.value.status == 401
+    assert fake.paths() == ["/token", "/bulks/a1", "/token", "/bulks/a1"]
+
+
+async def test_fifty_refused_questions_renew_the_token_once():
+    """A 401 for fifty questions at once is answered by one new token."""
+    fake = Scripted()
+    adapter, transport = in_process(fake, token_url="https://plain.test")
+    async with AsyncClient({"plain": adapter}, transport=transport) as client:
+        await client.get("plain:a1")
+        fake.revoked.add("Bearer t1")
+        found = await outcomes(50, lambda _: client.get("plain:a1"))
+    assert ids(found) == {"a1"}
+    assert fake.tokens == 2
+
+
+def test_a_fixed_token_that_is_refused_is_not_sent_twice(kind):
+    """There is nothing to renew: one request, and the error."""
+    fake = Scripted()
+    fake.fail(Fault(status=401, times=None))
+    with serve(fake) as url, pytest.raises(AuthError):
+        ask(kind, Plain(base_url=url))
+    assert len(fake.requests) == 1
+
+
+@pytest.mark.parametrize("refusals", [1, 2])
+def test_a_token_from_a_function_is_asked_for_again_after_a_401(refusals, kind):
+    """A function is called for the first request and after a refusal, not for every request."""
+    tokens = iter(["one", "two", "three"])
+    fake = Scripted()
+    fake.revoked.update({"Bearer one", "Bearer two"} if refusals == 2 else {"Bearer one"})
+    with serve(fake) as url:
+        adapter = Plain(base_url=url, token=lambda: next(tokens))
+        if refusals == 2:
+            with pytest.raises(AuthError):
+                ask(kind, adapter)
+        else:
+            ask(kind, adapter, *["plain:a1"] * 3)
+    assert [request.headers["authorization"] for request in fake.requests] == (
+        ["Bearer one", "Bearer two"] + [] * refusals if refusals == 2 else ["Bearer one"] + ["Bearer two"] * 3
+    )
+
+
+async def test_a_function_that_fails_is_an_auth_error_that_quotes_nothing():
+    """The function's own error may hold the credential, so only its type is told."""
+
+    def fetch():
+        raise OSError("vault said S3CR3T")
+
+    fake = Scripted()
+    adapter, transport = in_process(fake, token=fetch)
+    async with AsyncClient({"plain": adapter}, transport=transport) as client:
+        with pytest.raises(AuthError, match="OSError") as caught:
+            await client.get("plain:a1")
+    assert "S3CR3T" not in repr(caught.value) + str(caught.value.__cause__) + str(caught.value.__dict__)
+    assert fake.requests == []
+
+
+@pytest.mark.parametrize("token", ["tok\n", "tok\r\nX-Evil: 1", "a\0b", " tok", "tok ", "", "é", "\u202e", "\x1b", "x" * 65536])
+async def test_a_token_that_cannot_be_one_is_not_sent(token):
+    """F79, B38 to B47: what a function gives is checked like what is written down, and never quoted."""
+    fake = Scripted()
+    adapter, transport = in_process(fake, token=lambda: token)
+    async with AsyncClient({"plain": adapter}, transport=transport) as client:
+        with pytest.raises(ConfigError, match="token") as caught:
+            await client.get("plain:a1")
+    assert fake.requests == []
+    assert not token.strip() or len(token) < 5 or token not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [Fault(status=500, times=None), Fault(status=429, times=None), Fault(drop=True, times=None)],
+    ids=["500", "429", "dropped"],
+)
+@pytest.mark.parametrize("callers", [1, 50])
+async def test_a_token_endpoint_in_trouble_is_asked_twice_at_most(fault, callers):
+    """F74: two attempts, shared by all who wait, and the error is not one of the credentials."""
+    fake = Scripted()
+    fault.where, fault.times = "/token", None
+    fake.fail(fault)
+    with serve(fake) as url:
+        async with AsyncClient({"plain": Plain(base_url=url, token_url=url)}) as client:
+            found = await outcomes(callers, lambda _: client.get("plain:a1"))
+    assert {type(one) for one in found} <= {Unavailable, RateLimited}
+    assert {one.retryable for one in found} == {True}
+    assert fake.paths() == ["/token"] * 2
+
+
+async def test_a_token_endpoint_that_recovers_is_asked_again_by_the_next_question():
+    """A failed renewal is no lasting state."""
+    fake = Scripted()
+    fault = fake.fail(Fault(status=500, where="/token", times=None))
+    adapter, transport = in_process(fake, token_url="https://plain.test")
+    async with AsyncClient({"plain": adapter}, transport=transport) as client:
+        with pytest.raises(Unavailable):
+            await client.get("plain:a1")
+        fake.heal(fault)
+        assert (await client.get("plain:a1")).id == "a1"
+
+
+async def test_refused_client_credentials_are_an_auth_error_at_once():
+    """F75: one request, and the provider's words in a printable form."""
+    fake = Scripted()
+    body = b'{"error":"invalid_client","error_description":"no \\u001b[31mred"}'
+    fake.fail(Fault(status=400, body=body, where="/token", times=None))
+    adapter, transport = in_process(fake, token_url="https://plain.test")
+    async with AsyncClient({"plain": adapter}, transport=transport) as client:
+        with pytest.raises(AuthError, match="invalid_client") as caught:
+            await client.get("plain:a1")
+    assert fake.paths() == ["/token"]
+    assert "\x1b" not in str(caught.value)
+    assert "plain-secret" not in str(caught.value) + repr(caught.value)
+
+
+@pytest.mark.parametrize(
+    "body",
+    [b"{}", b"<html>", b'{"access_token":"t","token_type":"mac"}', b'{"access_token":""}', b'{"access_token":"a b"}', b'{"access_token":7}', b"[]"],
+)
+async def test_a_token_reply_without_a_usable_token_is_an_auth_error(body):
+    """F76: what cannot be sent as a bearer is not sent."""
+    fake = Scripted()
+    fake.fail(Fault(status=200, body=body, where="/token", times=None))
+    adapter, transport = in_process(fake, token_url="https://plain.test")
+    async with AsyncClient({"plain": adapter}, transport=transport) as client:
+        with pytest.raises(AuthError) as caught:
+            await client.get("plain:a1")
+    assert caught.value.reason == "bad_token_reply"
+    assert set(fake.paths()) == {"/token"}
+
+
+@pytest.mark.parametrize(
+    ("expires_in", "renewed_after"),
+    [(-5, 15), ("soon", 270), (1e18, 86_370), (None, 270), (3600, 3570), ("3600", 3570), (True, 270), (60, 30)],
+)
+async def test_the_life_of_a_token_is_clamped(clock, expires_in, renewed_after):
+    """F76: from 30 seconds to a day, five minutes when unsaid; renewed 30 seconds before, or at half of a short life."""
+    fake = Scripted()
+    fake.token_reply = {"expires_in": expires_in}
+    adapter, transport = in_process(fake, token_url="https://plain.test")
+    async with AsyncClient({"plain": adapter}, transport=transport) as client:
+        await client.get("plain:a1")
+        clock.advance(renewed_after - 1)
+        await client.get("plain:a1")
+        assert fake.tokens == 1
+        clock.advance(2)
+        await client.get("plain:a1")
+        assert fake.tokens == 2
+
+
+def test_a_redirected_token_request_sends_the_secret_once(kind):
+    """F77: the target of the redirect gets nothing, and the endpoint is not asked again."""
+    with raw_server(reply(b"{}")) as target:
+        with raw_server(reply(b"", 307, f"Location: {target.url}/token")) as server:
+            with pytest.raises(ProtocolError) as caught:
+                ask(kind, Plain(base_url=server.url, token_url=server.url))
+    assert caught.value.reason == "redirect_refused"
+    assert (server.connections, target.connections) == (1, 0)
+
+
+# --- life ---
+
+
+async def test_a_client_that_is_not_entered_says_so():
+    """Every question outside of `async with` is a plain RuntimeError that says what to do."""
+    adapter, transport = in_process(Scripted())
+    client = AsyncClient({"plain": adapter}, transport=transport)
+    for question in (
+        lambda: client.get("plain:a1"),
+        lambda: client.get_many(["plain:a1"]),
+        lambda: client.check(),
+    ):
+        with pytest.raises(RuntimeError, match="with"):
+            await question()
+
+
+async def test_a_client_cannot_be_entered_twice_at_once():
+    """The second entry is an error, and the first goes on."""
+    adapter, transport = in_process(Scripted())
+    async with AsyncClient({"plain": adapter}, transport=transport) as client:
+        with pytest.raises(RuntimeError, match="open already"):
+            await client.__aenter__()
+        assert (await client.get("plain:a1")).id == "a1"
+
+
+async def test_a_client_can_be_entered_again_after_its_end():
+    """Leaving closes the connections, not the client."""
+    adapter, transport = in_process(Scripted())
+    client = AsyncClient({"plain": adapter}, transport=transport)
+    for _ in range(3):
+        async with client:
+            assert (await client.get("plain:a1")).id == "a1"
+    await client.__aexit__(None, None, None)
+
+
+def test_a_client_can_be_used_on_one_loop_after_another():
+    """F70: nothing of a client stays bound to a loop that has ended."""
+    fake = Scripted()
+    with serve(fake) as url:
+        client = AsyncClient({"plain": Plain(base_url=url, token_url=url)}, policy=Policy(connections=2))
+
+        async def main():
+            async with client:
+                return await outcomes(10, lambda _: client.get("plain:a1"))
+
+        for _ in range(2):
+            assert ids(anyio.run(main)) == {"a1"}
+
+
+async def test_questions_under_way_end_when_the_client_closes():
+    """Leaving while others wait gives them an error, and leaves nothing running."""
+    fake = Scripted()
+    fake.fail(Fault(delay=30, times=None))
+    adapter, transport = in_process(fake)
+    found = []
+    async with anyio.create_task_group() as group:
+        client = AsyncClient({"plain": adapter}, transport=transport)
+        await client.__aenter__()
+
+        async def wait():
+            with pytest.raises(Unavailable) as caught:
+                await client.get("plain:a1")
+            found.append(caught.value.reason)
+
+        for _ in range(3):
+            group.start_soon(wait)
+        await anyio.sleep(0.05)
+        await client.__aexit__(None, None, None)
+    assert found == ["closed"] * 3
+    assert [task for task in asyncio.all_tasks() if "settle" in repr(task)] == []
+
+
+async def test_each_caller_gets_an_error_of_its_own():
+    """Callers that share a question do not share the object they catch, so none can spoil the other's."""
+    fake = Scripted()
+    fake.fail(Fault(status=404, times=None))
+    adapter, transport = in_process(fake)
+    engine = Engine({"plain": adapter}, policy=Policy(), transport=transport)
+    async with engine:
+        pending = engine.start("plain", adapter.status("a1"))
+        first, second = await outcomes(2, lambda _: pending.result())
+    assert first is not second
+    assert str(first) == str(second)
+    assert len(fake.requests) == 1
+
+
+class _Broken(Plain, frozen=True, kw_only=True):
+    """An adapter with a fault in it."""
+
+    fault: str
+
+    def status(self, id):
+        call = super().status(id)
+        if self.fault == "header":
+            return Call(Request.to(self.base_url, "bulks", id, headers={"X": "é"}), call.read)
+        if self.fault == "endless":
+            return Call(call.request, lambda _: self.status(id))
+        return Call(call.request, lambda _: 1 / 0)
+
+
+@pytest.mark.parametrize("fault", ["header", "read", "endless"])
+async def test_a_broken_adapter_hurts_only_itself(fault, monkeypatch):
+    """Whatever an adapter does wrong is an error of its source; other sources of the client go on."""
+    monkeypatch.setattr("bulkstatus._engine._LONGEST_CHAIN", 50)
+    fake = Scripted()
+    broken = _Broken(base_url="https://plain.test", fault=fault)
+    adapter, transport = in_process(fake)
+    async with AsyncClient({"broken": broken, "plain": adapter}, transport=transport) as client:
+        with pytest.raises((ProtocolError, ConfigError)) as caught:
+            await client.get("broken:a1")
+        assert caught.value.source == "broken"
+        assert (await client.get("plain:a1")).id == "a1"
+
+
+def test_a_blocking_client_has_the_same_deadline(kind):
+    """A timeout ends the waiting in both clients, with an error that is also a TimeoutError."""
+    fake = Scripted()
+    with serve(fake) as url:
+        fake.fail(Fault(delay=0.5, times=None))
+        if kind == "blocking":
+            with Client({"plain": Plain(base_url=url)}) as client, pytest.raises(TimeoutError):
+                client.get("plain:a1", timeout=0.05)
+        else:
+
+            async def main():
+                async with AsyncClient({"plain": Plain(base_url=url)}) as client:
+                    with pytest.raises(DeadlineExceeded):
+                        await client.get("plain:a1", timeout=0.05)
+
+            anyio.run(main)

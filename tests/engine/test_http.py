@@ -1,0 +1,549 @@
+"""One exchange: what is sent, what may come back, and what is made of replies that are broken."""
+
+import gzip
+import itertools
+import re
+import resource
+import socket
+import ssl
+import struct
+import sys
+import zlib
+
+import httpx
+import pytest
+import trustme
+
+from bulkstatus import (
+    ConfigError,
+    Policy,
+    ProtocolError,
+    State,
+    Unavailable,
+)
+from bulkstatus._http import _tls_context, build, new_client
+from bulkstatus.adapter import Call, Request, Secret
+from bulkstatus.testing import FakeResponse, serve
+from support import GOOD_BODY, Plain, Scripted, ask, dripping, raw_server, reply
+
+_MIB = 1024 * 1024
+
+
+@pytest.fixture(autouse=True)
+def quick(monkeypatch):
+    """Pauses between attempts that last no time."""
+    monkeypatch.setattr("bulkstatus._retry._BASE", 0.001)
+    monkeypatch.setattr("bulkstatus._retry._BASE_THROTTLED", 0.001)
+
+
+@pytest.fixture(params=["blocking", "async"])
+def kind(request):
+    """Which of the two clients asks."""
+    return request.param
+
+
+def _reset(connection):
+    connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+
+
+def _head(*lines: str) -> bytes:
+    return "\r\n".join(lines).encode("latin-1") + b"\r\n\r\n"
+
+
+_CUT = GOOD_BODY[:-8]
+_CHUNKED = ("HTTP/1.1 200 X", "Transfer-Encoding: chunked")
+
+BROKEN = {
+    "F06 reset": (_reset, Unavailable, 4),
+    "F22 nothing": (b"", Unavailable, 4),
+    "F23 body shorter than announced": (reply(length=5000), Unavailable, 4),
+    "F24 body longer than announced": (reply(length=2), ProtocolError, 2),
+    "F25 body until close, cut": (_head("HTTP/1.1 200 X") + _CUT, ProtocolError, 2),
+    "F26 chunks cut": (_head(*_CHUNKED) + b"40\r\n" + GOOD_BODY, Unavailable, 4),
+    "F27 no chunk size": (_head(*_CHUNKED) + b"zz\r\n" + GOOD_BODY, Unavailable, 4),
+    "F27 30 digits": (_head(*_CHUNKED) + b"1" * 30 + b"\r\n" + GOOD_BODY, Unavailable, 4),
+    "F28 two lengths": (reply(GOOD_BODY, 200, "Content-Length: 7"), Unavailable, 4),
+    "F30 negative length": (reply(length=-1), Unavailable, 4),
+    "F30 length in words": (reply(length="many"), Unavailable, 4),
+    "F32 status 600": (reply(GOOD_BODY, 600), ProtocolError, 2),
+    "F32 status 999": (reply(GOOD_BODY, 999), ProtocolError, 2),
+    "F54 HTML": (reply(b"<html>Log in</html>", 200, "Content-Type: text/html"), ProtocolError, 2),
+    "F56 204": (_head("HTTP/1.1 204 X"), ProtocolError, 2),
+    "F56 206": (reply(GOOD_BODY, 206), ProtocolError, 2),
+    "F56 304": (_head("HTTP/1.1 304 X"), ProtocolError, 2),
+    "B51 empty body": (reply(b""), ProtocolError, 2),
+    "B65 no status": (reply(b'{"id":"a1"}'), ProtocolError, 2),
+}
+# The same sorts of fault, for which the fault matrix wants one retry: they are no accidents of transport.
+GARBAGE = {
+    "F31 no HTTP": b"SSH-2.0-OpenSSH_9.6\r\n",
+    "F31 HTTP/0.9": GOOD_BODY,
+    "F31 status 000": _head("HTTP/1.1 000 X"),
+    "F31 status 99": _head("HTTP/1.1 99 X"),
+    "F31 status 2000": _head("HTTP/1.1 2000 X"),
+    "F35 endless header": _head("HTTP/1.1 200 X", "X: " + "a" * 150_000),
+    "F38 NUL in a header": _head("HTTP/1.1 200 X", "X: a\0b"),
+}
+
+
+@pytest.mark.parametrize("case", BROKEN)
+def test_a_broken_reply_is_asked_for_again_and_then_is_an_error(case, kind):
+    """A reply that is not whole is never taken for an answer; how often it is asked for follows from what broke."""
+    step, error, attempts = BROKEN[case]
+    with raw_server(step) as server, pytest.raises(error) as caught:
+        ask(kind, Plain(base_url=server.url))
+    assert type(caught.value) is error
+    assert server.connections == attempts
+    assert (caught.value.source, caught.value.provider, caught.value.id) == ("plain", "plain", "a1")
+
+
+@pytest.mark.parametrize("case", GARBAGE)
+def test_what_is_not_http_is_an_error_within_the_attempts(case):
+    """Bytes that are not HTTP are no answer; asking again happens, and ends."""
+    with raw_server(GARBAGE[case]) as server, pytest.raises((Unavailable, ProtocolError)) as caught:
+        ask("async", Plain(base_url=server.url))
+    assert 2 <= server.connections <= 4
+    assert caught.value.reason in {"framing", "protocol"}
+
+
+def test_an_unasked_switch_of_protocols_is_an_error():
+    """F33: a 101 nobody asked for is no answer."""
+    with raw_server(_head("HTTP/1.1 101 X", "Upgrade: x") + GOOD_BODY) as server:
+        with pytest.raises((Unavailable, ProtocolError)):
+            ask("async", Plain(base_url=server.url), policy=Policy(request_timeout=2, attempts=1))
+
+
+@pytest.mark.parametrize(
+    "step",
+    [
+        pytest.param(_head("HTTP/1.1 200 X") + GOOD_BODY, id="body until close"),
+        pytest.param(_head("HTTP/1.0 200 X") + GOOD_BODY, id="F40 HTTP/1.0"),
+        pytest.param(
+            _head(*_CHUNKED, "Content-Length: 3") + b"%x\r\n%b\r\n0\r\n\r\n" % (len(GOOD_BODY), GOOD_BODY),
+            id="F29 chunks and a length",
+        ),
+        pytest.param(reply(GOOD_BODY, 200, *(f"X-{n}: a" for n in range(8000))), id="F36 8000 headers"),
+        pytest.param(reply(GOOD_BODY, "200 \x1b[31mred", "X: \x1b[31m\xe9"), id="F37 ESC and latin-1"),
+        pytest.param(dripping(lambda: True, reply(), every=0), id="F11 a byte at a time"),
+        pytest.param(reply(gzip.compress(GOOD_BODY), 200, "Content-Encoding: gzip"), id="gzip"),
+        pytest.param(reply(zlib.compress(GOOD_BODY), 200, "Content-Encoding: deflate"), id="deflate"),
+        pytest.param(reply(GOOD_BODY, 200, "Content-Encoding: identity"), id="identity"),
+    ],
+)
+def test_an_odd_but_whole_reply_is_an_answer(step):
+    """What HTTP allows is read at the first attempt."""
+    with raw_server(step) as server:
+        (status,) = ask("async", Plain(base_url=server.url))
+    assert (status.id, status.state, server.connections) == ("a1", State.RUNNING, 1)
+
+
+def test_an_html_page_names_its_content_type_and_is_not_quoted():
+    """F54: the error says what came instead of JSON, and none of its text."""
+    step = reply(b"<html>internal host db7</html>", 200, "Content-Type: text/html; charset=utf-8")
+    with raw_server(step) as server, pytest.raises(ProtocolError) as caught:
+        ask("async", Plain(base_url=server.url))
+    assert caught.value.reason == "bad_payload"
+    assert "text/html" in str(caught.value)
+    assert "db7" not in str(caught.value)
+
+
+def test_an_edge_that_blocks_is_no_refusal_of_the_credentials():
+    """F53: an HTML challenge under 403 is asked for again like a 503, and says that the edge did it."""
+    with raw_server(reply(b"<html>", 403, "Content-Type: text/html")) as server:
+        with pytest.raises(Unavailable) as caught:
+            ask("async", Plain(base_url=server.url))
+    assert (caught.value.reason, server.connections) == ("edge", 4)
+
+
+def test_a_refused_connection_is_tried_four_times(kind):
+    """F04: a closed port is unavailable, retryable, and names the host."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port = listener.getsockname()[1]
+    with pytest.raises(Unavailable, match=r"cannot connect to 127\.0\.0\.1") as caught:
+        ask(kind, Plain(base_url=f"http://127.0.0.1:{port}"))
+    assert caught.value.retryable
+
+
+@pytest.mark.parametrize(
+    ("number", "attempts", "words"),
+    [
+        (socket.EAI_NONAME, 2, "check base_url"),
+        (socket.EAI_AGAIN, 4, "cannot look up"),
+    ],
+    ids=["F01 unknown", "F02 for now"],
+)
+def test_a_name_that_cannot_be_looked_up(monkeypatch, number, attempts, words):
+    """A host that does not exist is tried twice and blamed on base_url; a resolver in trouble is tried four times."""
+    looked_up = []
+
+    def lookup(*args, **kwargs):
+        looked_up.append(args[0])
+        raise socket.gaierror(number, "no")
+
+    monkeypatch.setattr(socket, "getaddrinfo", lookup)
+    with pytest.raises(Unavailable, match=words):
+        ask("async", Plain(base_url="https://api.nowhere.test"))
+    assert len(looked_up) == attempts
+
+
+# --- sizes ---
+
+
+def _bomb() -> bytes:
+    packer = zlib.compressobj(9, wbits=31)
+    block = bytes(_MIB)
+    return b"".join([*(packer.compress(block) for _ in range(256)), packer.flush()])
+
+
+def _flood(connection):
+    connection.sendall(_head("HTTP/1.1 200 X"))
+    while True:
+        connection.sendall(b" " * 65536)
+
+
+BOMBS = {
+    "B66 one byte too many": (reply(b" " * (8 * _MIB + 1)), "response_too_large"),
+    "B67 gzip": (reply(_bomb(), 200, "Content-Encoding: gzip"), "response_too_large"),
+    "B67 gzip twice": (reply(gzip.compress(_bomb()), 200, "Content-Encoding: gzip, gzip"), "encoding"),
+    "B68 endless": (_flood, "response_too_large"),
+    "not asked for": (reply(GOOD_BODY, 200, "Content-Encoding: br"), "encoding"),
+}
+
+
+@pytest.mark.parametrize("case", BOMBS)
+def test_a_reply_that_grows_is_given_up_within_bounded_memory(case):
+    """Too large after decompression, or compressed more than once: an error after one attempt, memory kept."""
+    step, reason = BOMBS[case]
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    with raw_server(step) as server, pytest.raises(ProtocolError) as caught:
+        ask("async", Plain(base_url=server.url))
+    assert (caught.value.reason, server.connections) == (reason, 1)
+    if sys.platform == "linux":  # elsewhere the unit differs
+        assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 32 * 1024
+
+
+@pytest.mark.parametrize("size", [999, 1000, 1001])
+@pytest.mark.parametrize("packed", [False, True])
+def test_the_limit_of_a_body_is_exact(size, packed):
+    """A body of exactly the limit is read, one byte more is not; decompressed bytes count."""
+    body = GOOD_BODY + b" " * (size - len(GOOD_BODY))
+    step = reply(gzip.compress(body), 200, "Content-Encoding: gzip") if packed else reply(body)
+    with raw_server(step) as server:
+        adapter = Plain(base_url=server.url, body_limit=1000)
+        if size > 1000:
+            with pytest.raises(ProtocolError, match="larger than 1,000 bytes"):
+                ask("async", adapter)
+        else:
+            assert ask("async", adapter)[0].id == "a1"
+
+
+@pytest.mark.parametrize("limit", [1000, 10])
+def test_a_transport_may_give_replies_that_are_read_already(limit):
+    """The replies that httpx's own mock transport is usually given work too, within the same limit."""
+    transport = httpx.MockTransport(lambda request: httpx.Response(200, content=GOOD_BODY))
+    adapter = Plain(base_url="https://plain.test", body_limit=limit)
+    if limit < len(GOOD_BODY):
+        with pytest.raises(ProtocolError, match="larger than"):
+            ask("async", adapter, transport=transport)
+    else:
+        assert ask("async", adapter, transport=transport)[0].id == "a1"
+
+
+@pytest.mark.parametrize(
+    "packed",
+    [gzip.compress(GOOD_BODY)[:-6], gzip.compress(GOOD_BODY) + b"more", b"\x1f\x8bnonsense", GOOD_BODY],
+    ids=["cut", "with more behind", "nonsense", "not gzip"],
+)
+def test_broken_compression_is_tried_twice_and_is_no_answer(packed):
+    """A body whose compression does not come out even is never read as if it were whole."""
+    with raw_server(reply(packed, 200, "Content-Encoding: gzip")) as server, pytest.raises(ProtocolError):
+        ask("async", Plain(base_url=server.url))
+    assert server.connections == 2
+
+
+# --- where requests go and what is in them ---
+
+
+@pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
+def test_a_redirect_is_never_followed(status, kind):
+    """F47: the target gets no connection, and the error names its host without the rest of the address."""
+    with raw_server(reply()) as target:
+        location = f"Location: http://user:pw@127.0.0.1:{target.port}/bulks/a1?key=1"
+        with raw_server(reply(b"", status, location)) as server:
+            with pytest.raises(ProtocolError) as caught:
+                ask(kind, Plain(base_url=server.url))
+    assert (caught.value.reason, caught.value.retryable) == ("redirect_refused", False)
+    assert (server.connections, target.connections) == (1, 0)
+    assert f"127.0.0.1:{target.port}" in str(caught.value)
+    assert "pw" not in str(caught.value)
+    assert "key=1" not in str(caught.value)
+
+
+@pytest.mark.parametrize("location", ["/bulks/a1", "file:///etc/passwd", "http://[::1", "", "\x1b[31m"])
+def test_no_redirect_is_followed_wherever_it_leads(location):
+    """F48: to itself, to a file, to nowhere: refused after one request."""
+    with raw_server(reply(b"", 302, f"Location: {location}")) as server, pytest.raises(ProtocolError) as caught:
+        ask("async", Plain(base_url=server.url))
+    assert (caught.value.reason, server.connections) == ("redirect_refused", 1)
+    assert "\x1b" not in str(caught.value)
+
+
+def test_a_get_sends_these_headers_and_no_others():
+    """Host, who we are, what we read, and the credentials: nothing else leaves."""
+    fake = Scripted()
+    with serve(fake) as url:
+        ask("async", Plain(base_url=url))
+    (request,) = fake.requests
+    assert request.headers.pop("host") == url.removeprefix("http://")
+    assert re.fullmatch(r"bulkstatus/[0-9][\w.+]*", request.headers.pop("user-agent"))
+    assert request.headers == {
+        "accept": "application/json",
+        "accept-encoding": "gzip",
+        "connection": "keep-alive",
+        "authorization": "Bearer plain-token",
+    }
+    assert (request.method, request.path, request.query, request.body) == ("GET", "/bulks/a1", {}, b"")
+
+
+def test_a_token_post_carries_the_form_and_no_bearer():
+    """The credentials of the token endpoint are in the form, and no other host sees them."""
+    fake, tokens = Scripted(), Scripted()
+    with serve(fake) as url, serve(tokens) as token_url:
+        ask("async", Plain(base_url=url, token_url=token_url))
+    (post,) = tokens.requests
+    assert (post.method, post.path) == ("POST", "/token")
+    assert post.form == {
+        "grant_type": "client_credentials",
+        "client_id": "plain-id",
+        "client_secret": "plain-secret",
+    }
+    assert post.headers["content-type"] == "application/x-www-form-urlencoded"
+    assert "authorization" not in post.headers
+    (get,) = fake.requests
+    assert get.headers["authorization"] == "Bearer t1"
+    assert "plain-secret" not in str(get)
+
+
+def test_cookies_are_not_kept():
+    """A cookie that a provider sets is not sent back."""
+
+    def answer(request):
+        return FakeResponse.json({"id": "a1", "status": "running"}, headers={"Set-Cookie": "sid=1; Path=/"})
+
+    fake = Scripted(answer)
+    with serve(fake) as url:
+        ask("async", Plain(base_url=url), *["plain:a1"] * 3)
+    assert len(fake.requests) == 3
+    assert not any("cookie" in request.headers for request in fake.requests)
+
+
+class _Elsewhere(Plain, frozen=True, kw_only=True):
+    """An adapter that asks for an address which its base URLs do not name."""
+
+    target: str
+
+    def status(self, id):
+        call = super().status(id)
+        return Call(Request.to(self.target, "bulks", id), call.read)
+
+
+def test_nothing_is_sent_outside_the_base_urls():
+    """An adapter that addresses another origin gets an error; neither credentials nor a packet leave."""
+    with raw_server(reply()) as target, raw_server(reply()) as server:
+        with pytest.raises(ConfigError) as caught:
+            ask("async", _Elsewhere(base_url=server.url, target=target.url))
+    assert caught.value.reason == "url"
+    assert (target.connections, server.connections) == (0, 0)
+
+
+@pytest.mark.parametrize("path", ["/bulks/..", "/a/../b", "/bulks/a b", "/bulks/é", "@evil.test/x", ":1/x"])
+def test_a_path_that_the_http_client_would_rewrite_is_not_sent(path):
+    """What goes out is byte for byte what the adapter described, or nothing."""
+    client = new_client(("https://api.test",), connections=1, transport=None)
+    with pytest.raises(ConfigError):
+        build(client, Request(base_url="https://api.test", path=path), {})
+
+
+@pytest.mark.parametrize("segment", ["a/b", "a%2fb", "a?x=1", "a#f", "a;b", "a\\b", "a b", "é", "%2e%2e", "a+b"])
+def test_an_encoded_segment_arrives_as_one_segment(segment):
+    """Any text can be a segment: it is encoded, and the path keeps its shape."""
+    client = new_client(("https://api.test/v1",), connections=1, transport=None)
+    request = build(client, Request.to("https://api.test/v1", "bulks", segment, query={"q": "a&b=ü"}), {})
+    assert request.url.raw_path.partition(b"?")[0].count(b"/") == 3
+    assert request.url.params["q"] == "a&b=ü"
+    assert request.url.host == "api.test"
+
+
+def test_a_form_is_encoded_and_reveals_its_secrets_only_there():
+    """A form's blanks and signs arrive as they were meant."""
+    client = new_client(("https://api.test",), connections=1, transport=None)
+    asked = Request.to("https://api.test", "t", form={"a": "x y&z", "s": Secret("a+b=c")})
+    request = build(client, asked, {"X-Key": "k"})
+    assert (request.method, request.content) == ("POST", b"a=x+y%26z&s=a%2Bb%3Dc")
+    assert request.headers["x-key"] == "k"
+    assert "a+b=c" not in repr(asked)
+
+
+def test_a_credential_that_cannot_be_a_header_is_not_quoted():
+    """A header that may not be sent is an error of ours which does not repeat it."""
+
+    class Bad(Plain, frozen=True, kw_only=True):
+        def auth(self):
+            class Raw:
+                secrets = ()
+
+                def renewal(self, now):
+                    return None
+
+                def headers(self):
+                    return {"Authorization": "Bearer S3CR3T\n"}
+
+                def rejected(self, sent):
+                    return False
+
+            return Raw()
+
+    with raw_server(reply()) as server, pytest.raises(ConfigError) as caught:
+        ask("async", Bad(base_url=server.url))
+    assert server.requests == []
+    chain = [caught.value, caught.value.__cause__, caught.value.__context__ and str(caught.value)]
+    assert "S3CR3T" not in str(chain)
+
+
+@pytest.mark.parametrize(
+    ("urls", "trusted"),
+    [
+        (("https://api.test",), True),
+        (("http://127.0.0.1:1",), False),
+        (("http://localhost", "http://[::1]:2"), False),
+        (("http://localhost", "https://api.test"), True),
+    ],
+)
+def test_a_proxy_of_the_environment_stays_out_of_loopback(urls, trusted):
+    """Requests to this machine do not go through a proxy; others may."""
+    assert new_client(urls, connections=1, transport=None).trust_env is trusted
+
+
+@pytest.mark.parametrize(
+    ("error", "reason", "attempts"),
+    [
+        (httpx.ProxyError("407"), "proxy", 1),
+        (httpx.ConnectTimeout("x"), "connect", 4),
+        (httpx.PoolTimeout("x"), "pool", 2),
+        (httpx.ReadTimeout("x"), "timeout", 4),
+        (httpx.WriteError("x"), "connection", 4),
+    ],
+)
+def test_what_broke_is_told_and_decides_how_often_it_is_asked(error, reason, attempts):
+    """Each way for an exchange to fail has its reason and its number of attempts (F05, F07, F19)."""
+    asked = itertools.count(1)
+    calls = []
+
+    def handle(request):
+        calls.append(next(asked))
+        raise error
+
+    with pytest.raises(Unavailable) as caught:
+        ask("async", Plain(base_url="https://api.test"), transport=httpx.MockTransport(handle))
+    assert (caught.value.reason, len(calls)) == (reason, attempts)
+
+
+# --- TLS ---
+
+
+@pytest.fixture(scope="module")
+def authority():
+    """A certificate authority that nobody trusts until told to."""
+    return trustme.CA()
+
+
+@pytest.fixture
+def trusting(authority, monkeypatch, tmp_path):
+    """The environment that trusts it."""
+    bundle = tmp_path / "ca.pem"
+    authority.cert_pem.write_to_path(str(bundle))
+    monkeypatch.setenv("SSL_CERT_FILE", str(bundle))
+
+
+@pytest.fixture(autouse=True)
+def fresh_trust():
+    """TLS settings are read once a process; here, once a test."""
+    _tls_context.cache_clear()
+    yield
+    _tls_context.cache_clear()
+
+
+def _tls(authority, name: str) -> ssl.SSLContext:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    authority.issue_cert(name).configure_cert(context)
+    return context
+
+
+def _at_localhost(server) -> Plain:
+    return Plain(base_url=f"https://localhost:{server.port}")
+
+
+def test_a_trusted_certificate_is_accepted(authority, trusting, kind):
+    """The two tests below fail for the reason they name: with the right name and authority, all is well."""
+    with raw_server(reply(), context=_tls(authority, "localhost")) as server:
+        assert ask(kind, _at_localhost(server))[0].id == "a1"
+
+
+def test_an_unknown_authority_is_not_asked_twice(authority, kind):
+    """F13: one connection, no request, and a hint at SSL_CERT_FILE."""
+    with raw_server(reply(), context=_tls(authority, "localhost")) as server:
+        with pytest.raises(Unavailable, match="SSL_CERT_FILE") as caught:
+            ask(kind, _at_localhost(server))
+    assert (caught.value.reason, caught.value.retryable) == ("tls_untrusted", False)
+    assert (server.connections, server.requests) == (1, [])
+
+
+def test_a_certificate_for_another_host_is_not_asked_twice(authority, trusting):
+    """F14: a certificate of a trusted authority for another name is as good as none."""
+    with raw_server(reply(), context=_tls(authority, "other.test")) as server:
+        with pytest.raises(Unavailable) as caught:
+            ask("async", _at_localhost(server))
+    assert (caught.value.reason, server.connections, server.requests) == ("tls_untrusted", 1, [])
+    assert "localhost" in str(caught.value)
+
+
+def _speak_plainly(listener: socket.socket) -> None:
+    connection, _ = listener.accept()
+    with connection:
+        connection.recv(1024)
+        connection.sendall(b"HTTP/1.1 400 Bad Request\r\n\r\n")
+
+
+def test_plain_http_where_tls_should_be_is_not_asked_twice():
+    """F16: a port that speaks no TLS is not asked again."""
+    from threading import Thread
+
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        thread = Thread(target=_speak_plainly, args=(listener,), daemon=True)
+        thread.start()
+        with pytest.raises(Unavailable) as caught:
+            ask("async", Plain(base_url=f"https://localhost:{listener.getsockname()[1]}"))
+        thread.join()
+    assert caught.value.reason == "tls_untrusted"
+
+
+def test_a_handshake_that_is_cut_off_is_tried_again():
+    """F17, F18: a connection that drops while TLS begins says nothing about trust."""
+    from threading import Thread
+
+    accepted = []
+
+    def hang_up(listener):
+        for _ in range(4):
+            connection, _ = listener.accept()
+            accepted.append(1)
+            connection.recv(1024)
+            connection.close()
+
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        thread = Thread(target=hang_up, args=(listener,), daemon=True)
+        thread.start()
+        with pytest.raises(Unavailable) as caught:
+            ask("async", Plain(base_url=f"https://localhost:{listener.getsockname()[1]}"))
+        assert (len(accepted), caught.value.reason, caught.value.retryable) == (4, "connect", True)
+        thread.join()

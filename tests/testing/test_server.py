@@ -1,0 +1,220 @@
+"""A fake on a real loopback socket."""
+
+import http.client
+import json
+import socket
+import threading
+from contextlib import contextmanager
+from urllib.parse import urlsplit
+
+import pytest
+
+from bulkstatus.adapter import Adapter
+from bulkstatus.testing import Fake, FakeResponse, Fault, ManualClock, serve
+
+
+class Echo(Fake):
+    """A provider that answers with what it was asked."""
+
+    word = "echo"
+    prefix = "/client/v4"
+
+    def answer(self, request):
+        return FakeResponse.json({"path": request.path, "now": self.clock()}, headers={"X-Answer": "yes"})
+
+    def adapter(self, base_url):
+        return Adapter()
+
+    @classmethod
+    def demo(cls, *, clock=lambda: 0.0):
+        return cls(clock=clock)
+
+    def bulk_ids(self):
+        return ()
+
+
+@pytest.fixture
+def fake():
+    """A fake whose clock stands still."""
+    return Echo(clock=ManualClock(100.0))
+
+
+@pytest.fixture
+def url(fake):
+    """The base URL at which it is served."""
+    with serve(fake) as url:
+        yield url
+
+
+@contextmanager
+def connection(url):
+    """A connection to the server behind `url`."""
+    parts = urlsplit(url)
+    opened = http.client.HTTPConnection(parts.hostname, parts.port, timeout=10)
+    try:
+        yield opened
+    finally:
+        opened.close()
+
+
+def ask(opened, path="/client/v4/bulks", method="GET", **options):
+    """Status, headers and body of one answer."""
+    opened.request(method, path, **options)
+    reply = opened.getresponse()
+    return reply.status, dict(reply.getheaders()), reply.read()
+
+
+def test_the_url_is_on_loopback_and_ends_in_the_providers_path(url):
+    """An adapter can take it as its base URL."""
+    parts = urlsplit(url)
+    assert (parts.scheme, parts.hostname, parts.path) == ("http", "127.0.0.1", "/client/v4")
+    assert parts.port > 0
+
+
+def test_a_port_can_be_chosen(fake):
+    """The demo can be found where it was the last time."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    with serve(fake, port=port) as url:
+        assert urlsplit(url).port == port
+
+
+def test_a_get_arrives_as_it_was_sent(fake, url):
+    """The path stays percent-encoded, header names become lower-case, empty query values are kept."""
+    with connection(url) as opened:
+        status, headers, body = ask(
+            opened, "/client/v4/a%2Fb/%2e%2e?x=%2F&empty=&y=a+b", headers={"X-API-Key": "k"}
+        )
+    assert (status, headers["X-Answer"], headers["Content-Type"]) == (200, "yes", "application/json")
+    assert json.loads(body) == {"path": "/client/v4/a%2Fb/%2e%2e", "now": 100.0}
+    (request,) = fake.requests
+    assert (request.method, request.path) == ("GET", "/client/v4/a%2Fb/%2e%2e")
+    assert request.query == {"x": "/", "empty": "", "y": "a b"}
+    assert request.headers["x-api-key"] == "k"
+    assert all(name == name.lower() for name in request.headers)
+    assert request.body == b""
+
+
+def test_a_post_brings_its_body(fake, url):
+    """A form can be read by the fake."""
+    with connection(url) as opened:
+        ask(
+            opened,
+            "/oauth2/token",
+            "POST",
+            body="grant_type=client_credentials&a=b%26c",
+            headers={"Content-Type": "application/x-www-form-urlencoded"},
+        )
+    (request,) = fake.requests
+    assert (request.method, request.form) == ("POST", {"grant_type": "client_credentials", "a": "b&c"})
+
+
+def test_one_connection_serves_many_requests(fake, url):
+    """Connections are kept alive, bodies read or empty."""
+    with connection(url) as opened:
+        ask(opened)
+        first = opened.sock
+        for _ in range(5):
+            assert ask(opened)[0] == 200
+            assert ask(opened, method="POST", body=b"a=b")[0] == 200
+        assert opened.sock is first
+    assert len(fake.requests) == 11
+
+
+def test_many_connections_are_served_at_once(fake, url):
+    """Each request in its own thread, all of them logged."""
+    statuses = []
+
+    def work():
+        with connection(url) as opened:
+            statuses.extend(ask(opened)[0] for _ in range(5))
+
+    threads = [threading.Thread(target=work) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert statuses == [200] * 40
+    assert len(fake.requests) == 40
+
+
+@pytest.mark.parametrize(
+    ("status", "reason"),
+    [(503, "Service Unavailable"), (429, "Too Many Requests"), (529, "Unknown"), (999, "Unknown")],
+)
+def test_a_fault_answers_in_the_fakes_place(fake, url, status, reason):
+    """Any status can be sent, those without a name too."""
+    fake.fail(Fault(status=status, body=b"down", headers={"Retry-After": "7"}))
+    with connection(url) as opened:
+        opened.request("GET", "/")
+        reply = opened.getresponse()
+        assert (reply.status, reply.reason, reply.getheader("Retry-After")) == (status, reason, "7")
+        assert reply.getheader("Content-Length") == "4"
+        assert reply.read() == b"down"
+        assert ask(opened)[0] == 200
+
+
+def test_a_wrong_content_length_can_be_sent(fake, url):
+    """A fault's headers win over ours: a body that ends too early."""
+    fake.fail(Fault(status=200, body=b"{}", headers={"Content-Length": "10", "Connection": "close"}))
+    with connection(url) as opened:
+        opened.request("GET", "/")
+        reply = opened.getresponse()
+        assert reply.getheader("Content-Length") == "10"
+        assert reply.fp.read(2) == b"{}"
+
+
+def test_a_dropped_connection_ends_without_an_answer(fake, url):
+    """The request was received and logged; the next one, on a new connection, is answered."""
+    fake.fail(Fault(drop=True))
+    with connection(url) as opened:
+        opened.request("GET", "/")
+        with pytest.raises(http.client.RemoteDisconnected):
+            opened.getresponse()
+    with connection(url) as opened:
+        assert ask(opened)[0] == 200
+    assert len(fake.requests) == 2
+
+
+def test_a_delay_comes_before_the_answer_is_made(fake, url, monkeypatch):
+    """The fake waits as long as told, and then answers for the time it is then."""
+    monkeypatch.setattr("bulkstatus.testing._server.time.sleep", fake.clock.advance)
+    fake.fail(Fault(delay=30.0))
+    with connection(url) as opened:
+        assert json.loads(ask(opened)[2])["now"] == 130.0
+        assert json.loads(ask(opened)[2])["now"] == 130.0
+
+
+def test_leaving_switches_the_provider_off(fake):
+    """Open connections end and no new one is taken; the port is free again."""
+    with serve(fake) as url:
+        parts = urlsplit(url)
+        idle = socket.create_connection((parts.hostname, parts.port), timeout=10)
+        opened = http.client.HTTPConnection(parts.hostname, parts.port, timeout=10)
+        assert ask(opened)[0] == 200
+    with idle:
+        assert idle.recv(1) == b""
+    with pytest.raises((http.client.HTTPException, OSError)):
+        ask(opened)
+    opened.close()
+    with pytest.raises(ConnectionRefusedError):
+        socket.create_connection((parts.hostname, parts.port), timeout=10)
+    with serve(fake, port=parts.port), connection(url) as again:
+        assert ask(again)[0] == 200
+
+
+def test_leaving_by_an_exception_switches_it_off_too(fake):
+    """A test that fails leaves no server behind."""
+    with pytest.raises(RuntimeError, match="boom"), serve(fake) as url:
+        raise RuntimeError("boom")
+    with pytest.raises(ConnectionRefusedError), connection(url) as opened:
+        opened.connect()
+
+
+def test_the_fake_says_nothing(fake, url, capfd):
+    """Nothing is written to the terminal of whoever runs it."""
+    with connection(url) as opened:
+        ask(opened)
+        ask(opened, "/nowhere")
+    assert capfd.readouterr() == ("", "")
