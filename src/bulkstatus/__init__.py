@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from bulkstatus._client import AsyncClient, Client, SourceHealth
     from bulkstatus._config import Config, default_path, read_config
     from bulkstatus._registry import Provider, load, providers
-    from bulkstatus._retry import Policy
+    from bulkstatus._retry import Policy, log_retries
     from bulkstatus._schema import json_schema, with_payload
 
 __all__ = [
@@ -62,6 +62,7 @@ __all__ = [
     "default_path",
     "json_schema",
     "load",
+    "log_retries",
     "printable",
     "providers",
     "read_config",
@@ -79,6 +80,7 @@ _LAZY = {
     "default_path": "_config",
     "json_schema": "_schema",
     "load": "_registry",
+    "log_retries": "_retry",
     "providers": "_registry",
     "read_config": "_config",
     "with_payload": "_schema",

@@ -6,10 +6,11 @@ import shlex
 import stat
 import subprocess
 import sys
+import threading
 import tomllib
 from collections.abc import Callable, Collection, Iterable
 from pathlib import Path
-from typing import Any, cast
+from typing import IO, Any, cast
 
 import msgspec
 
@@ -71,7 +72,10 @@ class Config:
 
     def _adapter(self, name: str) -> Adapter:
         table = self._tables[name]
-        cls = load(str(table["provider"]))
+        try:
+            cls = load(str(table["provider"]))
+        except ConfigError as error:
+            raise self._error(name, "provider", error.message, whole=True) from error
         settings = {key: value for key, value in table.items() if key not in _OWN_KEYS}
         for key in settings:
             if key not in cls.__struct_fields__:
@@ -253,21 +257,54 @@ def _command(name: str, command: str) -> str:
     except ValueError as error:
         raise ConfigError(f"{name}: the command cannot be read: {error}") from None
     try:
-        done = subprocess.run(  # noqa: S603 - the user's own command, from the user's own file, without a shell
-            words, stdin=subprocess.DEVNULL, capture_output=True, timeout=_COMMAND_TIMEOUT, check=False
-        )
+        status, output, complaint = _run(words)
     except subprocess.TimeoutExpired:
         raise AuthError(
             f"{name}: {words[0]!r} gave no secret within {_COMMAND_TIMEOUT:g} s", reason="secret"
         ) from None
     except OSError as error:
         raise AuthError(f"{name}: {words[0]!r} cannot be run: {error.strerror}", reason="secret") from None
-    if done.returncode:
-        said = printable(done.stderr.decode("utf-8", "replace").strip(), 200)
-        raise AuthError(
-            f"{name}: {words[0]!r} ended with status {done.returncode}", detail=said, reason="secret"
-        )
-    return _text_of(done.stdout, f"{name}: {words[0]!r}")
+    secret = _text_of(output, f"{name}: {words[0]!r}") if len(output) > _SECRET_LIMIT or not status else ""
+    if status:
+        said = printable(complaint.decode("utf-8", "replace").strip(), 200)
+        raise AuthError(f"{name}: {words[0]!r} ended with status {status}", detail=said, reason="secret")
+    return secret
+
+
+def _run(words: list[str]) -> tuple[int, bytes, bytes]:
+    """Run a program; its status and the beginnings of what it wrote. Too much output ends it, as does the time.
+
+    Raises TimeoutExpired, and OSError when it cannot be run.
+    """
+    process = subprocess.Popen(  # noqa: S603 - the user's own command, from the user's own file, without a shell
+        words, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    )
+    output, complaint = bytearray(), bytearray()
+    readers = [
+        threading.Thread(target=_read_some, args=(process, stream, kept), daemon=True)
+        for stream, kept in ((process.stdout, output), (process.stderr, complaint))
+    ]
+    for reader in readers:
+        reader.start()
+    try:
+        process.wait(_COMMAND_TIMEOUT)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
+        raise
+    finally:
+        for reader in readers:
+            reader.join(1.0)  # no longer: a program it left behind may keep the pipes open
+    return process.returncode, bytes(output), bytes(complaint)
+
+
+def _read_some(process: subprocess.Popen[bytes], stream: IO[bytes], kept: bytearray) -> None:
+    with stream:
+        while chunk := stream.read(4096):
+            kept += chunk
+            if len(kept) > _SECRET_LIMIT:
+                process.kill()
+                return
 
 
 def _keyring(name: str, entry: str) -> str:

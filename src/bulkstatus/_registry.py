@@ -1,6 +1,7 @@
 """Adapters found by name, through entry points, without importing any until it is used."""
 
-from importlib.metadata import EntryPoint, entry_points
+from collections.abc import Iterator
+from importlib.metadata import EntryPoint, distributions
 from typing import NamedTuple
 
 from bulkstatus._adapter import Adapter
@@ -22,7 +23,7 @@ def providers() -> tuple[Provider, ...]:
     """Every installed adapter, by name, nothing imported. A word that two distributions claim has a `problem`."""
     found: list[Provider] = []
     for word, points in sorted(_by_word().items()):
-        names = sorted({_distribution(point) for point in points})
+        names = sorted({distribution for _, distribution in points})
         problem = f"claimed by {' and by '.join(names)}: uninstall one" if len(points) > 1 else None
         found.append(Provider(word, ", ".join(names), problem))
     return tuple(found)
@@ -39,28 +40,42 @@ def load(word: str) -> type[Adapter]:
         known = ", ".join(provider.word for provider in providers()) or "none"
         raise ConfigError(f"no adapter is installed for provider {word[:64]!r} (installed: {known})")
     if len(points) > 1:
-        names = " and by ".join(sorted({_distribution(point) for point in points}))
+        names = " and by ".join(sorted({distribution for _, distribution in points}))
         raise ConfigError(f"provider {word!r} is claimed by {names}: uninstall one")
-    point = points[0]
+    point, distribution = points[0]
     try:
         loaded: object = point.load()
     except Exception as error:
         why = printable(f"{type(error).__name__}: {error}", 200)
-        raise ConfigError(
-            f"the adapter {word!r} of {_distribution(point)} cannot be imported: {why}"
-        ) from error
+        raise ConfigError(f"the adapter {word!r} of {distribution} cannot be imported: {why}") from error
     if not (isinstance(loaded, type) and issubclass(loaded, Adapter)):
-        raise ConfigError(f"the adapter {word!r} of {_distribution(point)} is not a subclass of Adapter")
+        raise ConfigError(f"the adapter {word!r} of {distribution} is not a subclass of Adapter")
     return loaded
 
 
-def _by_word() -> dict[str, list[EntryPoint]]:
-    grouped: dict[str, dict[tuple[str, str], EntryPoint]] = {}
-    for point in entry_points(group=GROUP):
-        # One distribution may be found twice on the path; the same object under the same name is no clash.
-        grouped.setdefault(point.name, {})[_distribution(point), point.value] = point
-    return {word: list(points.values()) for word, points in grouped.items()}
+def entry_points_of(group: str) -> Iterator[tuple[EntryPoint, str]]:
+    """The entry points of a group, each with the name and version of its distribution.
+
+    Distribution by distribution, because `importlib.metadata.entry_points` gives none at all when one of them has
+    entry points that cannot be read. Of a distribution that is on the path twice, the first counts, as for imports.
+    """
+    seen: set[str] = set()
+    for distribution in distributions():
+        text = distribution.read_text("entry_points.txt")
+        if text is None or group not in text:
+            continue
+        try:
+            name, points = distribution.name, distribution.entry_points.select(group=group)
+            label = f"{name} {distribution.version}"
+        except Exception:  # noqa: BLE001, S112 - whatever is wrong with one distribution, the others are there
+            continue
+        if name not in seen:
+            seen.add(name)
+            yield from ((point, label) for point in points)
 
 
-def _distribution(point: EntryPoint) -> str:
-    return f"{point.dist.name} {point.dist.version}" if point.dist is not None else "an unknown distribution"
+def _by_word() -> dict[str, list[tuple[EntryPoint, str]]]:
+    grouped: dict[str, list[tuple[EntryPoint, str]]] = {}
+    for point, distribution in entry_points_of(GROUP):
+        grouped.setdefault(point.name, []).append((point, distribution))
+    return grouped

@@ -7,6 +7,7 @@ from typing import TypeVar
 
 import msgspec
 import stamina
+import stamina.instrumentation
 
 from bulkstatus.errors import BulkStatusError, ProtocolError, RateLimited, RequestRejected
 
@@ -73,6 +74,14 @@ class Quota:
             return False
         self._left -= cost
         return True
+
+
+def log_retries() -> None:
+    """Have retries recorded by the standard library's logging alone, in this whole process.
+
+    For programs. stamina would use structlog where that is installed, which prints to stdout unless configured.
+    """
+    stamina.instrumentation.set_on_retry_hooks([stamina.instrumentation.LoggingOnRetryHook])
 
 
 async def with_retries(once: Callable[[], Awaitable[T]], policy: Policy, quota: Quota) -> T:

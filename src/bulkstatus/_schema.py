@@ -1,5 +1,6 @@
 """The JSON form of the model, and the schema that documents it."""
 
+from inspect import cleandoc
 from typing import Any
 
 import msgspec
@@ -33,6 +34,8 @@ def json_schema() -> dict[str, Any]:
     """The JSON Schema (2020-12) of everything that is written as JSON; each kind is under `$defs`."""
     kinds = (BulkStatus, BulkOperation, BulkOperationWithPayload, Failure, Report, SourceHealth)
     _, components = msgspec.json.schema_components(kinds, ref_template="#/$defs/{name}")
+    for component in components.values():
+        component["description"] = cleandoc(component.get("description", ""))
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "title": "bulkstatus",

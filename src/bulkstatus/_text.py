@@ -22,7 +22,7 @@ def printable(text: str, limit: int = _LIMIT) -> str:
     if len(text) <= limit and text.isprintable():
         return text
     shown = "".join(map(_escape, text[:limit]))
-    return shown if len(shown) <= limit and len(text) <= limit else f"{shown[: limit - 1]}…"
+    return shown if len(shown) <= limit and len(text) <= limit else f"{shown[: max(0, limit - 1)]}…"
 
 
 def nearest(word: str, known: Iterable[str]) -> str:

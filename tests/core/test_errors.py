@@ -140,7 +140,7 @@ def test_text_from_the_provider_is_made_printable():
 def test_text_from_the_provider_is_cut():
     """A provider cannot fill a log with one error."""
     error = Unavailable("down", code="c" * 10_000, detail="d" * 1_000_000, request_id="r" * 10_000)
-    assert (len(error.code), len(error.detail), len(error.request_id)) == (129, 513, 129)
+    assert (len(error.code), len(error.detail), len(error.request_id)) == (128, 512, 128)
 
 
 @pytest.mark.parametrize(
@@ -173,6 +173,42 @@ def test_about_fills_in_only_what_is_not_known():
     error.about(source="else", provider="else", id="2")
     assert (error.source, error.provider, error.id) == ("payments", "weavr", "1")
     assert NotFound("gone", id="").about(source="s", provider="p", id="3").id == ""
+
+
+class TestRedact:
+    """Secrets that a provider repeated."""
+
+    def test_a_secret_is_taken_out_of_every_text(self):
+        """Message, detail, code and request id are searched; the rest of them stays."""
+        text = "bad S3CR3T-one here"
+        error = AuthError(
+            text, detail=text, code=text, request_id=text, status=400, reason="client_credentials"
+        )
+        assert error.redact(["S3CR3T-one", "S3CR3T-two"]) is error
+        texts = (error.message, error.detail, error.code, error.request_id)
+        assert texts == ("bad *** here",) * 4
+        assert error.args == ("bad *** here",)
+        for shown in (str(error), repr(error), repr(vars(error))):
+            assert "S3CR3T" not in shown
+        assert b"S3CR3T" not in pickle.dumps(error)
+        assert (error.status, error.reason) == (400, "client_credentials")
+
+    def test_every_secret_in_every_place_is_taken_out(self):
+        """Two secrets, one of them twice, are all gone."""
+        error = AuthError("S3CR3T-one and S3CR3T-two and S3CR3T-one")
+        assert str(error.redact(iter(["S3CR3T-one", "S3CR3T-two"]))) == "*** and *** and ***"
+
+    def test_nothing_to_find_changes_nothing(self):
+        """Texts that are not there stay None."""
+        error = AuthError("refused")
+        before = dict(vars(error))
+        assert vars(error.redact(["S3CR3T-one"])) == before
+        assert vars(error.redact([])) == before
+
+    def test_what_protects_nothing_is_left_alone(self):
+        """A credential of five characters would tear holes into sentences."""
+        assert str(AuthError("the token was refused").redact(["token", "", "a"])) == "the token was refused"
+        assert str(AuthError("the tokens were refused").redact(["tokens"])) == "the *** were refused"
 
 
 @every

@@ -36,7 +36,8 @@ class Site:
         info.mkdir(parents=True)
         if metadata:
             info.joinpath("METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n")
-        info.joinpath("entry_points.txt").write_text(f"[{GROUP}]\n{points}\n" if text is None else text)
+        whole = f"[{GROUP}]\n{points}\n" if text is None else text
+        info.joinpath("entry_points.txt").write_bytes(whole if isinstance(whole, bytes) else whole.encode())
         importlib.invalidate_caches()
 
     def module(self, name, source=ADAPTER):
@@ -222,6 +223,22 @@ def test_a_distribution_with_unreadable_entry_points_hurts_only_itself(site, tex
     ours_still_work()
 
 
+def test_entry_points_that_are_no_text_hurt_only_themselves(site):
+    """Bytes in no known encoding are no obstacle either."""
+    site.distribution("binary-dist", text=f"[{GROUP}]\nbinary = x:Y".encode() + b"\xff\xfe\x00")
+    ours_still_work()
+
+
+@pytest.mark.parametrize("points", ["", "shadowed = new_adapter:Stranger"])
+def test_of_a_distribution_that_is_there_twice_the_first_counts(site, tmp_path, monkeypatch, points):
+    """As for imports, an older version further down the path is not there: neither as a clash, nor by itself."""
+    site.distribution("shadow", version="2.0", points=points, text=None if points else "[console_scripts]\n")
+    behind = Site(tmp_path / "behind")
+    behind.distribution("shadow", version="1.0", points="shadowed = old_adapter:Stranger")
+    monkeypatch.setattr(sys, "path", [*sys.path, str(behind.folder)])
+    assert found("shadowed") == (Provider("shadowed", "shadow 2.0", None) if points else None)
+
+
 def test_a_distribution_without_metadata_hurts_only_itself(site):
     """A removed package that left its folder behind is no obstacle."""
     site.module("left_adapter")
@@ -245,14 +262,6 @@ def test_a_hostile_word_is_shown_harmlessly():
 
 def test_with_no_adapter_at_all_the_error_says_none(monkeypatch):
     """A broken installation is recognised as one."""
-    monkeypatch.setattr("bulkstatus._registry.entry_points", lambda group: ())
+    monkeypatch.setattr("bulkstatus._registry.distributions", lambda: ())
     assert providers() == ()
     assert "none" in refused("weavr")
-
-
-def test_an_entry_point_without_a_distribution_is_still_named(monkeypatch):
-    """An entry point made by hand has none."""
-    point = importlib.metadata.EntryPoint("bare", "nowhere_adapter:Stranger", GROUP)
-    monkeypatch.setattr("bulkstatus._registry.entry_points", lambda group: (point,))
-    assert providers() == (Provider("bare", "an unknown distribution", None),)
-    assert "unknown distribution" in refused("bare")

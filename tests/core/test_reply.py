@@ -140,7 +140,8 @@ class TestDecode:
         assert "S3CR3T" not in str(error)
 
     def test_a_missing_field_is_named(self):
-        """A record without its id says that the id is what is wrong."""
+        """A record without its id says that the id is what is wrong, and which record it is."""
+        assert "`$[1].id`" in str(refused(b'[{"id":"1"},{}]', ROWS))
         assert "id" in str(refused(b"{}")).partition("not understood")[2]
 
     @pytest.mark.parametrize(
@@ -554,6 +555,12 @@ class TestStatusError:
         assert type(error) is Unavailable
         assert (error.reason, error.retryable) == ("edge", True)
         assert "edge" in str(error)
+
+    @pytest.mark.parametrize("status", [304, 307, 401, 404, 500, 999])
+    def test_a_hint_is_added_to_the_message(self, status):
+        """What the adapter knows about it follows the sentence, on every branch."""
+        plain = status_error(Response.now(status)).message
+        assert status_error(Response.now(status), hint="check the id").message == f"{plain}; check the id"
 
     def test_a_403_in_json_is_about_the_credentials(self):
         """The API's own refusal."""

@@ -14,7 +14,7 @@ from bulkstatus import BulkStatus, Counts, Ref, State, printable
 from bulkstatus.cli._text import age, detail, progress, word
 
 _WIDE = 110
-_BAR = 12
+_BAR, _SHORT_BAR = 12, 5
 _REDRAWS = 8
 _GAP = 2
 # How narrow a column may become. A reference is folded then, the others are cut.
@@ -65,14 +65,13 @@ def _widths(headers: Sequence[str], rows: Sequence[Sequence[Text]], room: int) -
 def _cells(status: BulkStatus, now: datetime, *, wide: bool, blocks: bool) -> list[Text]:
     said = word(status)
     counts = progress(status.counts)
-    cells = [Text(printable(str(status.ref))), Text(str(status.state), style=COLOURS[status.state])]
+    drawn = bar(status.counts, blocks=blocks, width=_BAR if wide else _SHORT_BAR)
+    if counts:
+        drawn.append(f" {counts}" if drawn else counts)
+    cells = [Text(printable(str(status.ref))), Text(str(status.state), style=COLOURS[status.state]), drawn]
     if wide:
-        drawn = bar(status.counts, blocks=blocks)
-        if counts:
-            drawn.append(f" {counts}" if drawn else counts)
-        return [*cells, drawn, Text(said), Text(age(status, now), style="dim"), Text(detail(status))]
-    more = f"{said}: {detail(status)}" if status.error else said
-    return [*cells, Text(counts), Text(more)]
+        return [*cells, Text(said), Text(age(status, now), style="dim"), Text(detail(status))]
+    return [*cells, Text(f"{said}: {detail(status)}" if status.error else said)]
 
 
 def bar(counts: Counts | None, *, blocks: bool, width: int = _BAR) -> Text:

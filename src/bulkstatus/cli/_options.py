@@ -10,7 +10,7 @@ from typing import Annotated, Literal
 
 from cyclopts import Parameter
 
-from bulkstatus import Client, ConfigError, printable
+from bulkstatus import Client, ConfigError, log_retries, printable
 
 LOG = "bulkstatus.cli"
 
@@ -78,6 +78,7 @@ def seconds(text: str | None, option: str = "--timeout") -> float | None:
 
 def start_log(*, verbose: bool) -> None:
     """Log requests and retries to stderr, or nothing at all."""
+    log_retries()
     root = logging.getLogger()
     if not verbose:
         root.addHandler(logging.NullHandler())
