@@ -7,6 +7,7 @@ is `token`).
 
 import re
 from collections.abc import Mapping
+from http import HTTPStatus
 from typing import Literal, Protocol
 
 import msgspec
@@ -14,7 +15,15 @@ import msgspec
 from bulkstatus._call import Call, Request, Response
 from bulkstatus._reply import decode, status_error
 from bulkstatus._secrets import Secret, SecretText, as_secret, check_secret
-from bulkstatus.errors import AuthError, BulkStatusError, ConfigError, ProtocolError
+from bulkstatus.errors import (
+    AuthError,
+    BulkStatusError,
+    ConfigError,
+    NotFound,
+    ProtocolError,
+    RateLimited,
+    Unavailable,
+)
 
 _HEADER_NAME = re.compile(r"[A-Za-z0-9-]{1,64}")
 _SHORTEST, _LONGEST, _UNSAID = 30.0, 86_400.0, 300.0
@@ -226,26 +235,40 @@ def app_token(
 
 
 def _read_token_reply(response: Response) -> TokenReply:
-    ok = response.status == 200  # noqa: PLR2004
-    try:
-        reply = decode(response, _TOKEN_REPLY.decode)
-    except ProtocolError:
-        if ok:
+    if response.status == HTTPStatus.OK:
+        try:
+            reply = decode(response, _TOKEN_REPLY.decode)
+        except ProtocolError:
             raise _bad_token_reply(response, "is not a JSON object") from None
-        reply = TokenReply()
-    if not ok and not (400 <= response.status < 500 and response.status not in (408, 425, 429)):  # noqa: PLR2004
-        raise status_error(response)
-    if not ok or reply.error:
-        if response.status in (408, 425, 429):
-            raise status_error(response)
-        words = [text for text in (reply.error, reply.error_description) if isinstance(text, str)]
+        if not reply.error:
+            return reply
+        raise _refused(response, reply)
+    error = status_error(response)
+    if (
+        isinstance(error, RateLimited | Unavailable | ProtocolError)
+        or response.status >= HTTPStatus.INTERNAL_SERVER_ERROR
+    ):
+        raise error
+    if isinstance(error, NotFound):
         raise AuthError(
-            "the token endpoint refused the client credentials",
+            "there is no token endpoint at this address; check the base URL for authentication",
             status=response.status,
-            detail=": ".join(words) or None,
-            reason="client_credentials",
+            reason="no_token_endpoint",
         )
-    return reply
+    try:
+        raise _refused(response, decode(response, _TOKEN_REPLY.decode))
+    except ProtocolError:
+        raise _refused(response, TokenReply()) from None
+
+
+def _refused(response: Response, reply: TokenReply) -> AuthError:
+    words = [text for text in (reply.error, reply.error_description) if isinstance(text, str)]
+    return AuthError(
+        "the token endpoint refused the client credentials",
+        status=response.status,
+        detail=": ".join(words) or None,
+        reason="client_credentials",
+    )
 
 
 def _bad_token_reply(response: Response, why: str) -> AuthError:

@@ -102,7 +102,7 @@ class Config:
         except msgspec.ValidationError as error:
             cause = error.__cause__
             if isinstance(cause, ConfigError | AuthError):
-                raise self._error(name, key, cause.message) from None
+                raise self._error(name, key, cause.message.removeprefix(f"{name}.{key} ")) from None
             raise self._error(name, key, f"cannot be used: {printable(str(error), 200)}") from None
 
     def _error(self, name: str, key: str | None, why: str, *, whole: bool = False) -> ConfigError:
@@ -264,11 +264,10 @@ def _command(name: str, command: str) -> str:
         ) from None
     except OSError as error:
         raise AuthError(f"{name}: {words[0]!r} cannot be run: {error.strerror}", reason="secret") from None
-    secret = _text_of(output, f"{name}: {words[0]!r}") if len(output) > _SECRET_LIMIT or not status else ""
-    if status:
+    if status and len(output) <= _SECRET_LIMIT:  # with more than that, it was ended by us
         said = printable(complaint.decode("utf-8", "replace").strip(), 200)
         raise AuthError(f"{name}: {words[0]!r} ended with status {status}", detail=said, reason="secret")
-    return secret
+    return _text_of(output, f"{name}: {words[0]!r}")
 
 
 def _run(words: list[str]) -> tuple[int, bytes, bytes]:

@@ -1,7 +1,6 @@
 """Adapters found by name, through entry points, without importing any until it is used."""
 
-from collections.abc import Iterator
-from importlib.metadata import EntryPoint, distributions
+from importlib.metadata import EntryPoint, distribution, distributions
 from typing import NamedTuple
 
 from bulkstatus._adapter import Adapter
@@ -20,13 +19,21 @@ class Provider(NamedTuple):
 
 
 def providers() -> tuple[Provider, ...]:
-    """Every installed adapter, by name, nothing imported. A word that two distributions claim has a `problem`."""
+    """Every installed adapter, by name, nothing imported.
+
+    A word that two distributions claim has a `problem`, and so has a distribution whose entry points cannot be read;
+    its word is then "?".
+    """
     found: list[Provider] = []
     for word, points in sorted(_by_word().items()):
-        names = sorted({distribution for _, distribution in points})
+        names = sorted({label for _, label in points})
         problem = f"claimed by {' and by '.join(names)}: uninstall one" if len(points) > 1 else None
         found.append(Provider(word, ", ".join(names), problem))
-    return tuple(found)
+    broken = (
+        Provider("?", label, "its entry points cannot be read: reinstall it")
+        for label in entry_points_of(GROUP)[1]
+    )
+    return (*found, *broken)
 
 
 def load(word: str) -> type[Adapter]:
@@ -40,42 +47,46 @@ def load(word: str) -> type[Adapter]:
         known = ", ".join(provider.word for provider in providers()) or "none"
         raise ConfigError(f"no adapter is installed for provider {word[:64]!r} (installed: {known})")
     if len(points) > 1:
-        names = " and by ".join(sorted({distribution for _, distribution in points}))
+        names = " and by ".join(sorted({label for _, label in points}))
         raise ConfigError(f"provider {word!r} is claimed by {names}: uninstall one")
-    point, distribution = points[0]
+    point, label = points[0]
     try:
         loaded: object = point.load()
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         why = printable(f"{type(error).__name__}: {error}", 200)
-        raise ConfigError(f"the adapter {word!r} of {distribution} cannot be imported: {why}") from error
+        raise ConfigError(f"the adapter {word!r} of {label} cannot be imported: {why}") from error
     if not (isinstance(loaded, type) and issubclass(loaded, Adapter)):
-        raise ConfigError(f"the adapter {word!r} of {distribution} is not a subclass of Adapter")
+        raise ConfigError(f"the adapter {word!r} of {label} is not a subclass of Adapter")
     return loaded
 
 
-def entry_points_of(group: str) -> Iterator[tuple[EntryPoint, str]]:
-    """The entry points of a group, each with the name and version of its distribution.
+def entry_points_of(group: str) -> tuple[list[tuple[EntryPoint, str]], list[str]]:
+    """The entry points of a group, each with its distribution's name and version; and those that cannot be read.
 
     Distribution by distribution, because `importlib.metadata.entry_points` gives none at all when one of them has
     entry points that cannot be read. Of a distribution that is on the path twice, the first counts, as for imports.
     """
-    seen: set[str] = set()
-    for distribution in distributions():
-        text = distribution.read_text("entry_points.txt")
-        if text is None or group not in text:
-            continue
+    found: list[tuple[EntryPoint, str]] = []
+    broken: list[str] = []
+    labels: set[str] = set()
+    for candidate in distributions():
+        label = "an unnamed distribution"
         try:
-            name, points = distribution.name, distribution.entry_points.select(group=group)
-            label = f"{name} {distribution.version}"
-        except Exception:  # noqa: BLE001, S112 - whatever is wrong with one distribution, the others are there
-            continue
-        if name not in seen:
-            seen.add(name)
-            yield from ((point, label) for point in points)
+            if group not in (candidate.read_text("entry_points.txt") or ""):
+                continue
+            if candidate.metadata["Name"]:
+                label = f"{candidate.name} {candidate.version}"
+                if label in labels or distribution(candidate.name).version != candidate.version:
+                    continue
+                labels.add(label)
+            found += ((point, label) for point in candidate.entry_points.select(group=group))
+        except Exception:  # noqa: BLE001 - whatever is wrong with one distribution, the others are there
+            broken.append(label)
+    return found, broken
 
 
 def _by_word() -> dict[str, list[tuple[EntryPoint, str]]]:
     grouped: dict[str, list[tuple[EntryPoint, str]]] = {}
-    for point, distribution in entry_points_of(GROUP):
-        grouped.setdefault(point.name, []).append((point, distribution))
+    for point, label in entry_points_of(GROUP)[0]:
+        grouped.setdefault(point.name, []).append((point, label))
     return grouped

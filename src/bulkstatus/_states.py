@@ -84,7 +84,8 @@ class Vocabulary:
 def settle(state: State, counts: Counts) -> tuple[State, tuple[str, ...]]:
     """Correct a finished state by the counts, and say so.
 
-    Finished well, but operations failed or were cancelled: `partial`, or the bad end if nothing succeeded. "Failed"
+    Finished well, but operations failed or were cancelled: `partial`, or the bad end if it is certain that
+    nothing succeeded. "Failed"
     with operations that succeeded: `partial`. `cancelled` and `expired` stay what they are.
     """
     good, failed, cancelled = counts.succeeded, counts.failed or 0, counts.cancelled or 0

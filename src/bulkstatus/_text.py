@@ -4,10 +4,11 @@ import difflib
 from collections.abc import Iterable
 
 _LIMIT = 512
+_BLANKS = "\u00a0\u3000"  # ordinary in French and in Chinese text, and harmless
 
 
 def _escape(character: str) -> str:
-    if character.isprintable():
+    if character.isprintable() or character in _BLANKS:
         return character
     return character.encode("unicode_escape", "surrogatepass").decode("ascii")
 

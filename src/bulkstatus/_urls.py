@@ -2,12 +2,13 @@
 
 import ipaddress
 import re
-from urllib.parse import quote, urlsplit
+from urllib.parse import quote, unquote, urlsplit
 
 from bulkstatus.errors import ConfigError
 
 _MAX_PORT = 65_535
 _LABEL = re.compile(r"(?!-)[A-Za-z0-9_-]{1,63}(?<!-)")
+_METADATA = ipaddress.ip_address("fd00:ec2::254")  # the same service as 169.254.169.254, and not link-local
 _USER_INFO = re.compile(r"//[^/?#]*@")
 
 
@@ -49,7 +50,7 @@ def _fault(url: str) -> str | None:  # noqa: C901, PLR0911 - one line a rule rea
         return "holds user info; credentials have settings of their own"
     if "?" in url or "#" in url:
         return "holds a query or a fragment; give only scheme, host and path"
-    if port == 0:
+    if port == 0 or parts.netloc.endswith(":"):
         return f"needs a port from 1 to {_MAX_PORT}"
     if not _is_host(host):
         return "does not name a host"
@@ -57,7 +58,7 @@ def _fault(url: str) -> str | None:  # noqa: C901, PLR0911 - one line a rule rea
         return "is a link-local address"
     if parts.scheme == "http" and not is_loopback(host):
         return "is not https; http is accepted for loopback addresses only"
-    if any(segment in (".", "..") for segment in parts.path.split("/")) or "//" in parts.path:
+    if any(unquote(segment) in (".", "..") for segment in parts.path.split("/")) or "//" in parts.path:
         return "has a path with empty or dot segments"
     return None
 
@@ -78,7 +79,7 @@ def _is_link_local(host: str) -> bool:
     except ValueError:
         return False
     mapped = address.ipv4_mapped if isinstance(address, ipaddress.IPv6Address) else None
-    return (mapped or address).is_link_local
+    return (mapped or address).is_link_local or address == _METADATA
 
 
 def origin(url: str) -> str:

@@ -11,12 +11,12 @@ GROUP = "bulkstatus.fakes"
 
 def fake_names() -> tuple[str, ...]:
     """The words of all providers that come with a fake, in order; nothing is imported."""
-    return tuple(sorted({point.name for point, _ in entry_points_of(GROUP)}))
+    return tuple(sorted({point.name for point, _ in entry_points_of(GROUP)[0]}))
 
 
 def load_fake(word: str) -> type[Fake]:
     """Import the fake of provider `word`. Raises ConfigError when there is none."""
-    for point, _ in entry_points_of(GROUP):
+    for point, _ in entry_points_of(GROUP)[0]:
         if point.name == word:
             return cast("type[Fake]", point.load())
     raise ConfigError(
