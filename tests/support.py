@@ -60,7 +60,9 @@ class Plain(Adapter, frozen=True, kw_only=True):
     def auth(self) -> Auth:
         if self.token_url is None:
             return bearer(self.token)
-        return app_token(Request.to(self.token_url, "token"), client_id="plain-id", client_secret="plain-secret")
+        return app_token(
+            Request.to(self.token_url, "token"), client_id="plain-id", client_secret="plain-secret"
+        )
 
     def status(self, id: str) -> Call[BulkStatus]:
         def read(response: Response) -> BulkStatus:

@@ -96,3 +96,7 @@ def __getattr__(name: str) -> object:
     value: object = getattr(import_module(f"bulkstatus.{module}"), name)
     globals()[name] = value
     return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -205,7 +205,7 @@ def test_a_terminal_shows_the_rows(program, environment, columns):
     assert "partial" in rows["payments:2"]
     assert "EVIL\\x1b[31m\\u202eword" in rows["payments:6"]
     assert "list is full\\x1b[2J" in rows["edge:bb22"]
-    assert ("\u2501" in rows["payments:2"]) == (columns == 200)
+    assert "\u2501" in rows["payments:2"]
     assert "\u202e" not in raw
     assert "\x1b]0;" not in raw
 

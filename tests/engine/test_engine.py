@@ -117,7 +117,9 @@ def test_a_name_lookup_that_hangs_meets_the_total_deadline(monkeypatch):
 
     async def main():
         policy = Policy(request_timeout=0.2, attempts=1)
-        async with AsyncClient({"plain": Plain(base_url="https://api.nowhere.test")}, policy=policy) as client:
+        async with AsyncClient(
+            {"plain": Plain(base_url="https://api.nowhere.test")}, policy=policy
+        ) as client:
             with pytest.raises(Unavailable) as caught:
                 await client.get("plain:a1")
             assert not release.is_set()
@@ -170,14 +172,12 @@ async def test_thirty_of_thirty_succeed_after_a_hundred_deadlines(whose):
     """F57: however many requests met a deadline, the pool is as good as new."""
     fake = Scripted()
     with serve(fake) as url:
-        policy = Policy(request_timeout=0.15) if whose == "the engine's" else Policy()
-        policy = Policy(request_timeout=policy.request_timeout, attempts=1)
+        policy = Policy(attempts=1, request_timeout=1.0 if whose == "the engine's" else 20.0, connections=50)
         async with AsyncClient({"plain": Plain(base_url=url)}, policy=policy) as client:
             timeout = 0.05 if whose == "the caller's" else None
-            fault = fake.fail(Fault(delay=0.1 if timeout else 0.3, times=None))
+            fault = fake.fail(Fault(delay=0.2 if timeout else 1.5, times=None))
             ended = await outcomes(100, lambda _: client.get("plain:a1", timeout=timeout))
-            kinds = {type(one) for one in ended}
-            assert kinds <= {DeadlineExceeded, Unavailable}
+            assert {type(one) for one in ended} == {DeadlineExceeded if timeout else Unavailable}
             fake.heal(fault)
             found = await outcomes(30, lambda _: client.get("plain:a1"))
             assert (len(found), ids(found)) == (30, {"a1"})
@@ -204,7 +204,7 @@ async def test_a_caller_that_stops_waiting_cancels_no_request():
             with anyio.move_on_after(0.05):
                 await client.get("plain:a1")
             with anyio.fail_after(5):
-                while not ended:
+                while not ended:  # noqa: ASYNC110 - a thread sets it, not a task
                     await anyio.sleep(0.01)
     assert ended[0] == "still there"
     error = caught.value
@@ -297,8 +297,8 @@ async def test_a_question_that_comes_during_a_pause_waits_for_its_end(clock):
         with pytest.raises(RateLimited, match="nothing was sent") as caught:
             await client.get("plain:a1")
         assert caught.value.retry_after == 500
+        clock.advance(450)
         with pytest.raises(DeadlineExceeded):
-            clock.advance(450)
             await client.get("plain:a1", timeout=0.05)
         clock.advance(50)
         assert (await client.get("plain:a1")).id == "a1"
@@ -404,7 +404,9 @@ async def test_a_function_that_fails_is_an_auth_error_that_quotes_nothing():
     assert fake.requests == []
 
 
-@pytest.mark.parametrize("token", ["tok\n", "tok\r\nX-Evil: 1", "a\0b", " tok", "tok ", "", "é", "\u202e", "\x1b", "x" * 65536])
+@pytest.mark.parametrize(
+    "token", ["tok\n", "tok\r\nX-Evil: 1", "a\0b", " tok", "tok ", "", "é", "\u202e", "\x1b", "x" * 65536]
+)
 async def test_a_token_that_cannot_be_one_is_not_sent(token):
     """F79, B38 to B47: what a function gives is checked like what is written down, and never quoted."""
     fake = Scripted()
@@ -463,7 +465,15 @@ async def test_refused_client_credentials_are_an_auth_error_at_once():
 
 @pytest.mark.parametrize(
     "body",
-    [b"{}", b"<html>", b'{"access_token":"t","token_type":"mac"}', b'{"access_token":""}', b'{"access_token":"a b"}', b'{"access_token":7}', b"[]"],
+    [
+        b"{}",
+        b"<html>",
+        b'{"access_token":"t","token_type":"mac"}',
+        b'{"access_token":""}',
+        b'{"access_token":"a b"}',
+        b'{"access_token":7}',
+        b"[]",
+    ],
 )
 async def test_a_token_reply_without_a_usable_token_is_an_auth_error(body):
     """F76: what cannot be sent as a bearer is not sent."""
@@ -479,7 +489,16 @@ async def test_a_token_reply_without_a_usable_token_is_an_auth_error(body):
 
 @pytest.mark.parametrize(
     ("expires_in", "renewed_after"),
-    [(-5, 15), ("soon", 270), (1e18, 86_370), (None, 270), (3600, 3570), ("3600", 3570), (True, 270), (60, 30)],
+    [
+        (-5, 15),
+        ("soon", 270),
+        (1e18, 86_370),
+        (None, 270),
+        (3600, 3570),
+        ("3600", 3570),
+        (True, 270),
+        (60, 30),
+    ],
 )
 async def test_the_life_of_a_token_is_clamped(clock, expires_in, renewed_after):
     """F76: from 30 seconds to a day, five minutes when unsaid; renewed 30 seconds before, or at half of a short life."""
@@ -498,10 +517,12 @@ async def test_the_life_of_a_token_is_clamped(clock, expires_in, renewed_after):
 
 def test_a_redirected_token_request_sends_the_secret_once(kind):
     """F77: the target of the redirect gets nothing, and the endpoint is not asked again."""
-    with raw_server(reply(b"{}")) as target:
-        with raw_server(reply(b"", 307, f"Location: {target.url}/token")) as server:
-            with pytest.raises(ProtocolError) as caught:
-                ask(kind, Plain(base_url=server.url, token_url=server.url))
+    with (
+        raw_server(reply(b"{}")) as target,
+        raw_server(reply(b"", 307, f"Location: {target.url}/token")) as server,
+        pytest.raises(ProtocolError) as caught,
+    ):
+        ask(kind, Plain(base_url=server.url, token_url=server.url))
     assert caught.value.reason == "redirect_refused"
     assert (server.connections, target.connections) == (1, 0)
 
@@ -516,7 +537,7 @@ async def test_a_client_that_is_not_entered_says_so():
     for question in (
         lambda: client.get("plain:a1"),
         lambda: client.get_many(["plain:a1"]),
-        lambda: client.check(),
+        client.check,
     ):
         with pytest.raises(RuntimeError, match="with"):
             await question()

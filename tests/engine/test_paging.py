@@ -313,9 +313,7 @@ async def test_rows_removed_from_the_front_lose_nothing(moves, total):
     assert set(provider.rows) <= set(found)
 
 
-_MOVES = st.lists(
-    st.lists(st.tuples(st.booleans(), st.integers(0, 10**6)), max_size=3), max_size=12
-)
+_MOVES = st.lists(st.lists(st.tuples(st.booleans(), st.integers(0, 10**6)), max_size=3), max_size=12)
 
 
 @settings(max_examples=200, deadline=None)
@@ -442,8 +440,47 @@ async def test_a_page_that_cannot_be_had_ends_the_walk_after_those_before_it():
     transport = _transport(provider, fail=lambda offset: offset == 50)
     found = []
     async with Engine({"s": Stranger()}, policy=Policy(attempts=1), transport=transport) as engine:
-        with pytest.raises(Unavailable) as caught:
+        with pytest.raises(Unavailable) as caught:  # noqa: PT012 - what came before the error counts too
             async for rows in pages(engine, "s", by_offset()):
                 found.extend(row.key for row in rows)
     assert found == keys(50)
     assert (caught.value.source, caught.value.provider) == ("s", "stranger")
+
+
+@pytest.mark.parametrize("paging", ["cursor", "offset"])
+async def test_rows_that_could_not_be_read_are_said_after_the_others(paging):
+    """A record that names nothing cannot be given; the caller learns that the list is not complete."""
+
+    def first():
+        call = by_cursor() if paging == "cursor" else by_offset()
+
+        def read(response):
+            page = call.read(response)
+            return msgspec.structs.replace(page, items=page.items[1:], left_out=1)
+
+        return Call(call.request, read)
+
+    found, error, _ = await walk(lambda query: Sheet(["a", "b", "c"], 3), first())
+    assert found == ["b", "c"]
+    assert error is not None
+    assert error.reason == "left_out"
+
+
+async def test_moving_rows_without_keys_are_read_like_rows_that_stand():
+    """Where nothing tells rows apart, pages cannot be joined; the walk ends all the same."""
+    provider = Provider([""] * 10)
+    found, error, _ = await walk(provider.sheet, by_offset(moving=True))
+    assert (found, error) == ([""] * 10, None)
+
+
+async def test_moving_rows_that_are_all_replaced_end_the_walk():
+    """A list that is another one at every reading is read to an end, or said not to have one."""
+    provider = Provider(keys(30), size=5)
+
+    def change(rows, read):
+        rows[:] = keys(30, prefix=f"x{read}-")
+
+    provider.change = change
+    found, _, _ = await walk(provider.sheet, by_offset(moving=True))
+    assert len(found) == len(set(found))
+    assert len(provider.asked) < 20_000

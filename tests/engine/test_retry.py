@@ -64,7 +64,11 @@ def test_a_status_decides_the_error_and_the_number_of_attempts(status, quick):
     fake = Scripted()
     fake.fail(Fault(status=status, times=None))
     with pytest.raises(error) as caught:
-        ask("async", Plain(base_url="https://plain.test"), transport=FakeTransport({"https://plain.test": fake}))
+        ask(
+            "async",
+            Plain(base_url="https://plain.test"),
+            transport=FakeTransport({"https://plain.test": fake}),
+        )
     assert type(caught.value) is error
     assert (len(fake.requests), caught.value.status) == (attempts, status)
 
@@ -134,7 +138,9 @@ def test_after_a_long_pause_was_asked_for_nothing_is_sent(quick):
 
     async def main():
         transport = FakeTransport({"https://plain.test": fake})
-        async with AsyncClient({"plain": Plain(base_url="https://plain.test")}, transport=transport) as client:
+        async with AsyncClient(
+            {"plain": Plain(base_url="https://plain.test")}, transport=transport
+        ) as client:
             for _ in range(3):
                 with pytest.raises(RateLimited) as caught:
                     await client.get("plain:a1")
@@ -146,7 +152,19 @@ def test_after_a_long_pause_was_asked_for_nothing_is_sent(quick):
 
 @pytest.mark.parametrize(
     "value",
-    ["", "abc", "-1", "1.5", "1e3", "inf", "nan", "+5", "9" * 400, "2026-01-01T00:00:00Z", "Wed, 99 Oct 2026 10:00:00 GMT"],
+    [
+        "",
+        "abc",
+        "-1",
+        "1.5",
+        "1e3",
+        "inf",
+        "nan",
+        "+5",
+        "9" * 400,
+        "2026-01-01T00:00:00Z",
+        "Wed, 99 Oct 2026 10:00:00 GMT",
+    ],
 )
 def test_a_pause_that_cannot_be_read_is_ignored(value, quick):
     """B87: a senseless Retry-After changes nothing: the question is asked again after the usual pause."""
@@ -167,7 +185,7 @@ _NOW = datetime(2026, 1, 1, 12, 0, 0, tzinfo=UTC)
         ({"retry-after": " 5 "}, 5.0),
         ({"retry-after": "0"}, 0.0),
         ({"retry-after": "5, 10"}, 10.0),
-        ({"retry-after": "٥"}, None),
+        ({"retry-after": "\u0665"}, None),
         ({"retry-after": "999999999"}, 999_999_999.0),
         ({"retry-after": "1000000000"}, None),
         ({"retry-after": "Thu, 01 Jan 2026 12:00:30 GMT"}, 30.0),
@@ -296,3 +314,45 @@ def test_no_secret_is_in_what_retries_log(quick, caplog):
         )
     assert asked[0].headers["authorization"] == "Bearer S3CR3T-canary"
     assert "S3CR3T" not in caplog.text
+
+
+def test_an_outage_is_not_met_with_a_flood(quick):
+    """F42: retries are paid for out of 50, five each; when nothing is left a question is one request."""
+    fake = Scripted()
+    fault = fake.fail(Fault(status=503, times=None))
+    requests = []
+
+    async def main():
+        transport = FakeTransport({"https://plain.test": fake})
+        async with AsyncClient(
+            {"plain": Plain(base_url="https://plain.test")}, transport=transport
+        ) as client:
+
+            async def question():
+                before = len(fake.requests)
+                try:
+                    await client.get("plain:a1")
+                except Unavailable:
+                    pass
+                requests.append(len(fake.requests) - before)
+
+            for _ in range(6):
+                await question()
+            fake.heal(fault)
+            for _ in range(5):  # each answer earns one, so five pay for a retry
+                await question()
+            fake.fail(Fault(status=503, times=None))
+            await question()
+            await question()
+
+    anyio.run(main)
+    assert requests == [4, 4, 4, 2, 1, 1, 1, 1, 1, 1, 1, 2, 1]
+
+
+def test_throttled_retries_cost_less(quick):
+    """Two each: the pause is already given."""
+    quota = Quota()
+    assert [quota.spend(RateLimited("x")) for _ in range(26)] == [True] * 25 + [False]
+    for _ in range(100):
+        quota.earn()
+    assert [quota.spend(Unavailable("x")) for _ in range(11)] == [True] * 10 + [False]

@@ -8,7 +8,11 @@ from bulkstatus_cloudflare.fake import CloudflareFake
 from bulkstatus_druid.fake import DruidFake
 from bulkstatus_weavr.fake import WeavrFake
 
-WEAVR, DRUID, CLOUDFLARE = "https://weavr.test/multi", "https://druid.test", "https://cloudflare.test/client/v4"
+WEAVR, DRUID, CLOUDFLARE = (
+    "https://weavr.test/multi",
+    "https://druid.test",
+    "https://cloudflare.test/client/v4",
+)
 
 
 @pytest.fixture(autouse=True)
@@ -185,7 +189,9 @@ def test_completed_druid_bulks_are_decided_by_their_failed_results(druid, client
     report = client.get_many(["d:a-1", "d:a-2", "d:a-3"])
     assert [status.state for status in report] == [State.SUCCEEDED, State.PARTIAL, State.RUNNING]
     bulk = "/activityid/v1/user/bulk"
-    assert sorted(paths(druid)) == sorted(["/oauth2/token", bulk, f"{bulk}/a-1/results", f"{bulk}/a-2/results"])
+    assert sorted(paths(druid)) == sorted(
+        ["/oauth2/token", bulk, f"{bulk}/a-1/results", f"{bulk}/a-2/results"]
+    )
 
 
 def test_a_provider_without_a_list_is_asked_bulk_by_bulk(cloudflare, client):

@@ -10,6 +10,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 import anyio
+import anyio.lowlevel
 import pytest
 
 from bulkstatus._portal import LoopThread
@@ -31,7 +32,7 @@ def test_a_call_gives_what_the_coroutine_gives(loop):
     """And runs it elsewhere."""
 
     async def where():
-        await anyio.sleep(0)
+        await anyio.lowlevel.checkpoint()
         return threading.current_thread().name
 
     assert loop.call(where) == "bulkstatus"
@@ -80,9 +81,10 @@ def test_the_stack_of_other_threads_is_left_as_it_was():
 
 def test_deep_json_crashes_no_thread(loop):
     """B48 to B50: replies are decoded on the loop, whose stack is large enough for any depth that is let through."""
+    from msgspec.json import Decoder
+
     from bulkstatus import ProtocolError
     from bulkstatus.adapter import Response, decode
-    from msgspec.json import Decoder
 
     for body in ("[" * 100_000, '{"a":' * 100_000, '{"x":' + "[" * 65 + "]" * 65 + "}"):
 
@@ -159,6 +161,8 @@ def test_a_script_that_forgets_to_close_ends():
     """
     with serve(Scripted()) as url:
         began = time.monotonic()
-        done = _run(script.replace("import sys", "import sys, warnings; warnings.simplefilter('default')"), url)
+        done = _run(
+            script.replace("import sys", "import sys, warnings; warnings.simplefilter('default')"), url
+        )
     assert (done.returncode, done.stdout.strip()) == (0, "running"), done.stderr
     assert time.monotonic() - began < 20
