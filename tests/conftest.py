@@ -1,6 +1,11 @@
 """What all tests share: the event loop they run on, and an environment that holds nothing of its owner's."""
 
 import pytest
+from hypothesis import HealthCheck, settings
+
+# How long an example takes to make or to run says how busy the machine is, and nothing about the code.
+settings.register_profile("project", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("project")
 
 _OWNERS = (
     "BULKSTATUS_CONFIG",

@@ -84,7 +84,7 @@ class Config:
         for field in msgspec.structs.fields(cls):
             if field.required and field.name not in settings:
                 raise self._error(name, None, f"{field.name} is missing; {cls.provider} needs it")
-        secrets = _SecretReader(self.path.parent, plaintext=table.get("allow_plaintext") is True)
+        secrets = _SecretReader(self.path, plaintext=table.get("allow_plaintext") is True)
         converted: dict[str, Any] = {
             key: self._convert(name, cls, key, value, secrets) for key, value in settings.items()
         }
@@ -186,8 +186,8 @@ def _line_of(text: str, source: str, key: str | None) -> int:
 class _SecretReader:
     """Turns references to secrets into Secrets. Those that cost nothing are read, and so checked, at once."""
 
-    def __init__(self, folder: Path, *, plaintext: bool) -> None:
-        self._folder = folder
+    def __init__(self, config: Path, *, plaintext: bool) -> None:
+        self._config = config
         self._plaintext = plaintext
 
     def hook(self, name: str) -> Callable[[type, object], object]:
@@ -213,6 +213,10 @@ class _SecretReader:
                 raise ConfigError(f"has nothing behind {scheme}:")
             return Secret(lambda: fetch(name, rest), name)
         if self._plaintext:
+            if os.name == "posix" and self._config.stat().st_mode & 0o077:
+                raise ConfigError(
+                    f"holds a secret in clear, and others may read the file: chmod 600 {self._config}"
+                )
             return Secret(text, name)
         raise ConfigError(
             "holds a secret in clear; use env:NAME, file:PATH, cmd:COMMAND or keyring:SERVICE/USER, "
@@ -220,14 +224,16 @@ class _SecretReader:
         )
 
     def _file(self, name: str) -> str:
-        path = self._folder / Path(name).expanduser()
+        path = self._config.parent / Path(name).expanduser()
         try:
             # Opened without blocking, so that a pipe cannot hang us before it is seen to be one.
             descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0))
-            with os.fdopen(descriptor, "rb") as stream:
+            try:
                 if not stat.S_ISREG(os.fstat(descriptor).st_mode):
                     raise ConfigError(f"refers to {path}, which is not a file")
-                data = stream.read(_SECRET_LIMIT + 1)
+                data = os.read(descriptor, _SECRET_LIMIT + 1)
+            finally:
+                os.close(descriptor)
         except OSError as error:
             raise ConfigError(f"refers to the file {path}, which cannot be read: {error.strerror}") from None
         return _text_of(data, f"the file {path}")

@@ -88,15 +88,15 @@ class _OffsetWalk(Generic[T]):
         self._ahead: deque[tuple[int, Pending[Page[T]]]] = deque()
         self._window = 1
         self._overlap = 0
+        self._pages = 0
 
     async def walk(self, page: Page[T]) -> AsyncGenerator[tuple[T, ...]]:
         stride = page.received
         overlap = self._overlap = int(page.moving and stride > 1 and all(item.key for item in page.items))
         yield self._take(page)
         covered = page.offset + page.received
-        for _ in range(_MOST_PAGES):
-            if not page.received or self._is_over(covered):
-                break
+        while page.received and not self._is_over(covered):
+            self._count()
             asked = await self._next(covered - overlap, stride - overlap)
             page = await self._step_back(asked, stride) if overlap else asked
             items = self._take(page)
@@ -105,19 +105,23 @@ class _OffsetWalk(Generic[T]):
             if overlap and page is asked and not items and end <= covered:
                 break
             covered = end
-        else:
-            raise _no_end(self._source, f"the listing has more than {_MOST_PAGES:,} pages")
         async for items in self._top_up():
             yield items
+
+    def _count(self) -> None:
+        self._pages += 1
+        if self._pages >= _MOST_PAGES:
+            raise _no_end(self._source, f"the listing has more than {_MOST_PAGES:,} pages")
 
     def _is_over(self, covered: int) -> bool:
         return self._total is not None and covered >= self._total
 
     async def _next(self, offset: int, step: int) -> Page[T]:
         """The page at `offset`, others behind it being asked for meanwhile."""
-        while self._ahead and self._ahead[0][0] != offset:
-            # A page was shorter than the first one, so those asked for beyond it do not follow on.
+        if self._ahead and self._ahead[0][0] != offset:
+            # A page was shorter than the first one, or the walk stepped back: those asked for do not follow on.
             self._ahead.clear()
+            self._window = 1
         behind = self._ahead[-1][0] + step if self._ahead else offset
         while len(self._ahead) < self._window and (not self._ahead or self._is_worth_asking(behind)):
             self._ahead.append((behind, self._engine.start(self._source, self._at(behind))))
@@ -149,6 +153,7 @@ class _OffsetWalk(Generic[T]):
     async def _step_back(self, page: Page[T], stride: int) -> Page[T]:
         """The page itself if it joins up with what was seen, else the nearest before it that does, or the first."""
         while page.offset > 0 and not self._joins(page):
+            self._count()
             before = max(0, page.offset - stride)
             page = await self._engine.perform(self._source, self._at(before))
         return page
@@ -157,6 +162,7 @@ class _OffsetWalk(Generic[T]):
         """Fetch what came in at the front meanwhile, and say so when rows are still missing."""
         offset = 0
         while self._total is not None and self._rows < self._total:
+            self._count()
             page = await self._engine.perform(self._source, self._at(offset))
             items = self._take(page)
             if not items:

@@ -13,6 +13,7 @@ T = TypeVar("T")
 
 # Replies are decoded on this thread, and a decoder that recurses can overrun the small default stack of some systems.
 _STACK = 16 * 1024 * 1024
+_GRACE = 2.0
 
 
 class LoopThread:
@@ -49,6 +50,6 @@ class LoopThread:
         return self._portal.wrap_async_context_manager(resource)
 
     def close(self) -> None:
-        """Stop the loop and wait for the thread."""
+        """Stop the loop and wait for the thread; not for a name lookup in it that hangs, which nothing can end."""
         self._portal.start_task_soon(self._portal.stop, True)
-        self._thread.join()
+        self._thread.join(_GRACE)

@@ -1,6 +1,6 @@
 """Adapters found by name, through entry points, without importing any until it is used."""
 
-from importlib.metadata import EntryPoint, distribution, distributions
+from importlib.metadata import Distribution, EntryPoint, distribution, distributions
 from typing import NamedTuple
 
 from bulkstatus._adapter import Adapter
@@ -74,15 +74,23 @@ def entry_points_of(group: str) -> tuple[list[tuple[EntryPoint, str]], list[str]
         try:
             if group not in (candidate.read_text("entry_points.txt") or ""):
                 continue
-            if candidate.metadata["Name"]:
-                label = f"{candidate.name} {candidate.version}"
-                if label in labels or distribution(candidate.name).version != candidate.version:
+            name = _name_of(candidate)
+            if name:
+                label = f"{name} {candidate.version}"
+                if label in labels or distribution(name).version != candidate.version:
                     continue
                 labels.add(label)
             found += ((point, label) for point in candidate.entry_points.select(group=group))
         except Exception:  # noqa: BLE001 - whatever is wrong with one distribution, the others are there
             broken.append(label)
     return found, broken
+
+
+def _name_of(candidate: Distribution) -> str | None:
+    try:
+        return candidate.metadata["Name"]
+    except Exception:  # noqa: BLE001 - without metadata it is None, TypeError or FileNotFoundError, by version
+        return None
 
 
 def _by_word() -> dict[str, list[tuple[EntryPoint, str]]]:

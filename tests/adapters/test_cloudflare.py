@@ -610,7 +610,7 @@ class TestErrors:
             ("<!DOCTYPE html>\n<title>502</title>", None),
             ("\n error code: 1015 \nmore", "error code: 1015"),
             (b"\xff\x1b[31mred", "�\\x1b[31mred"),
-            ("x" * 100_000, "x" * 512 + "…"),
+            ("x" * 100_000, "x" * 511 + "…"),
         ],
     )
     def test_bodies_that_are_not_json(self, body, detail):

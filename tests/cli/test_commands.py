@@ -588,6 +588,7 @@ def test_credentials_in_clear_are_taken_where_allowed(here, tmp_path):
             f'[sources.p]\nprovider = "weavr"\nbase_url = "{url}"\n'
             f'api_key = "{fake.api_key}"\nauth_token = "{fake.auth_token}"\nallow_plaintext = true\n'
         )
+        config.chmod(0o600)
         refs = here("list", "--config", config, "-o", "name").out.split()
         log = here("explain", refs[0], "--config", config)
     assert len(refs) == len(fake.bulk_ids())

@@ -436,6 +436,7 @@ def test_a_proxy_of_the_environment_stays_out_of_loopback(urls, trusted):
         (httpx.PoolTimeout("x"), "pool", 2),
         (httpx.ReadTimeout("x"), "timeout", 4),
         (httpx.WriteError("x"), "connection", 4),
+        (RuntimeError("the handler is closed"), "connection", 4),
     ],
 )
 def test_what_broke_is_told_and_decides_how_often_it_is_asked(error, reason, attempts):

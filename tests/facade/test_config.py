@@ -61,6 +61,7 @@ def write(tmp_path):
         path = tmp_path / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(text if isinstance(text, bytes) else text.encode())
+        path.chmod(0o600)
         return path
 
     return write
@@ -383,6 +384,17 @@ def test_a_secret_in_clear_needs_to_be_allowed(write, text):
     assert "S3CR3T" not in str(caught.value)
     allowed = with_token(text) + "allow_plaintext = true\n"
     assert token_of(write(allowed)) == text
+
+
+@pytest.mark.skipif(os.name != "posix", reason="modes of files are POSIX")
+@pytest.mark.parametrize("mode", [0o640, 0o604, 0o644, 0o660])
+def test_a_secret_in_clear_is_refused_where_others_may_read_it(write, mode):
+    """Allowing plaintext is no leave to show it to the whole machine; references may be read by anybody."""
+    path = write(with_token("S3CR3T-in-clear") + "allow_plaintext = true\n")
+    path.chmod(mode)
+    with pytest.raises(ConfigError, match="chmod 600") as caught:
+        read_config(path).build()
+    assert "S3CR3T" not in str(caught.value)
 
 
 def test_plaintext_is_allowed_for_one_source_only(write):

@@ -3,7 +3,7 @@
 import threading
 import time
 from collections.abc import Generator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import cast
@@ -75,8 +75,9 @@ class _Handler(BaseHTTPRequestHandler):
             f"HTTP/1.1 {response.status} {reason}",
             *(f"{name}: {value}" for name, value in headers.items()),
         ]
-        # One write: two would wait for the client's delayed acknowledgement.
-        self.wfile.write("\r\n".join(lines).encode("latin-1") + b"\r\n\r\n" + response.body)
+        with suppress(OSError):  # the client may have hung up
+            # One write: two would wait for the client's delayed acknowledgement.
+            self.wfile.write("\r\n".join(lines).encode("latin-1") + b"\r\n\r\n" + response.body)
 
     def log_message(self, format: str, *args: object) -> None:
         """Say nothing: the fake keeps its own log."""
