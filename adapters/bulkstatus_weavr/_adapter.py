@@ -95,6 +95,7 @@ _LONGEST_CODE = 64
 _THROTTLED = "TOO_MANY_REQUESTS"
 _NO_BULKS = "NO_CONFIG_FOUND"
 _NOT_ALLOWED = "bulk operations are not permitted to this user, or not enabled for this account"
+_NOT_COUNTED = "The list does not count operations; the bulk's own record does."
 _SESSION_OVER = "a Weavr session ends 5 minutes after its last call"
 
 T = TypeVar("T")
@@ -202,9 +203,12 @@ class Weavr(Adapter, frozen=True, kw_only=True):
             rows, records = _page(response, read_processes, "bulkProcesses")
             raw = RawRows(response.body, raw_processes)
             items = tuple(
-                self._bulk(response, record, rows.notes.get(index, ()), id=str(record.bulk_id)).carrying(
-                    raw=raw.row(index)
-                )
+                self._bulk(
+                    response,
+                    record,
+                    (*rows.notes.get(index, ()), *_uncounted(record)),
+                    id=str(record.bulk_id),
+                ).carrying(raw=raw.row(index))
                 for index, record in enumerate(records)
                 if record.bulk_id not in (None, "")  # nothing could be asked about such a row
             )
@@ -326,6 +330,10 @@ def _counts(record: Process, pins: Mapping[str, State]) -> tuple[Counts | None, 
             notes.append(f"{count} operations have the word {word[:40]!r}, which no count here stands for.")
     counts, doubts = clean_counts(Counts(total=total, **sums))
     return (None if counts == Counts() else counts), (*dict.fromkeys(notes), *doubts)
+
+
+def _uncounted(record: Process) -> Notes:
+    return (_NOT_COUNTED,) if record.operation_status_counts is None else ()
 
 
 def _on_failure(mode: str | None) -> tuple[Literal["stop", "continue"] | None, str | None]:
