@@ -121,21 +121,30 @@ def read_results(body: bytes) -> ResultsReply:
 def _entries(
     top: dict[str, msgspec.Raw], content: msgspec.Raw | None, inner: dict[str, msgspec.Raw]
 ) -> tuple[list[msgspec.Raw], str | None]:
+    if _value(_members(top.get("result")).get("errors")):
+        return [], "`result.errors` is filled in"
+    if content is not None and _kind(content) == b"[" and (rows := _ROWS.decode(content)):
+        return rows, None
     if content is not None and _kind(content) == b"[":
-        return _ROWS.decode(content), None
+        content = None  # an empty list; entries may stand beside it
     holder = inner
     if content is None or _kind(content) == b"n":
         holder = {name: value for name, value in top.items() if name not in ("content", "result")}
     elif _kind(content) != b"{":
         return [], "the value at `$.content` is neither an object nor a list"
     lists = [_ROWS.decode(holder[name]) for name in _results_first(holder) if _kind(holder[name]) == b"["]
-    if not lists and any(_kind(value) == b"{" for value in holder.values()):
+    filled = [entries for entries in lists if entries]
+    odd = any(_says_something(value) for name, value in holder.items() if name not in ("lastId", "total") or _kind(value) == b"{")
+    if not filled and odd:
         # Taking this for "no entries" would turn failed users into a success.
-        return [], "the results hold objects where a list was expected"
+        return [], "the results hold something else than a list of entries"
     if not lists and "content" not in top and "lastId" not in top and not _members(top.get("result")):
         return [], _SAYS_NOTHING
-    filled = [entries for entries in lists if entries]
     return (filled[0] if filled else []), None
+
+
+def _says_something(raw: msgspec.Raw) -> bool:
+    return _kind(raw) != b"[" and bool(_value(raw))
 
 
 def _results_first(members: dict[str, msgspec.Raw]) -> list[str]:

@@ -148,9 +148,9 @@ class Weavr(Adapter, frozen=True, kw_only=True):
 
         def read(response: Response) -> BulkStatus:
             record, notes = _answer(response, read_process)
-            if record.bulk_id in (None, "") and record.status is None:
-                raise bad_shape(response, "it holds neither a bulkId nor a status")
-            if record.bulk_id not in (None, "") and str(record.bulk_id) != id:
+            if record.bulk_id in (None, ""):
+                raise bad_shape(response, "it holds no bulkId")
+            if str(record.bulk_id) != id:
                 raise wrong_id(response, asked=id, got=str(record.bulk_id))
             return self._bulk(response, record, notes, id=id).carrying(raw=response.body)
 
@@ -323,7 +323,8 @@ def _counts(record: Process, pins: Mapping[str, State]) -> tuple[Counts | None, 
                 "An entry of operationStatusCounts holds no status and whole number; it is left out."
             )
             continue
-        state = _OPERATION.read(word, pins).state
+        state = _OPERATION.read(word, {}).state
+        state = _OPERATION.read(word, pins).state if state is State.UNKNOWN else state
         if state in _COUNTED:
             sums[state] = sums.get(state, 0) + count
         else:
@@ -377,8 +378,6 @@ def _page(response: Response, decoder: Callable[[bytes], Rows[R]], array: str) -
 def _extent(rows: Rows[R], records: list[R], offset: int) -> tuple[int, int | None]:
     """How many rows came, and how many there are; counts that the rows themselves contradict are not believed."""
     received, total = len(records), rows.total
-    if rows.received is not None and received <= rows.received <= _PAGE_SIZE:
-        received = rows.received
     if total is not None and (total < 0 or (received and total < offset + received)):
         total = None
     return received, total

@@ -13,6 +13,7 @@ from bulkstatus._text import nearest
 from bulkstatus.errors import ConfigError
 
 _MAX_ID = 128
+SOURCE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
 
 
 class Limit(msgspec.Struct, frozen=True):

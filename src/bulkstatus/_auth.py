@@ -246,6 +246,7 @@ def _read_token_reply(response: Response) -> TokenReply:
     error = status_error(response)
     if (
         isinstance(error, RateLimited | Unavailable | ProtocolError)
+        or response.status == HTTPStatus.METHOD_NOT_ALLOWED
         or response.status >= HTTPStatus.INTERNAL_SERVER_ERROR
     ):
         raise error

@@ -71,6 +71,10 @@ class Response(msgspec.Struct, frozen=True, kw_only=True):
     source: str = ""
     provider: str = ""
 
+    def __repr__(self) -> str:
+        # The body may hold personal data, and frames hold replies.
+        return f"Response(status={self.status}, {len(self.body)} bytes)"
+
     @classmethod
     def now(
         cls,
@@ -163,5 +167,8 @@ class OperationQuery(msgspec.Struct, frozen=True, kw_only=True):
     sequence: int | None = None
 
     def __post_init__(self) -> None:
-        if self.sequence is not None and self.sequence < 0:
-            raise ConfigError(f"sequence must not be negative, and {self.sequence} is")
+        sequence: object = self.sequence
+        if sequence is not None and (
+            not isinstance(sequence, int) or isinstance(sequence, bool) or sequence < 0
+        ):
+            raise ConfigError(f"sequence is a whole number that is not negative, not {sequence!r}")

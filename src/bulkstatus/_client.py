@@ -1,6 +1,6 @@
 """The facade: one client for all sources, awaiting or blocking."""
 
-import re
+import os
 import threading
 import warnings
 from collections.abc import AsyncGenerator, Collection, Generator, Iterable, Mapping
@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Self, TypeVar
 
 import msgspec
 
-from bulkstatus._adapter import Adapter, Limit, Listing, Operations, Probe
+from bulkstatus._adapter import SOURCE_NAME, Adapter, Limit, Listing, Operations, Probe
 from bulkstatus._call import ListQuery, OperationQuery
 from bulkstatus._config import read_config
 from bulkstatus._engine import Engine
@@ -29,8 +29,6 @@ if TYPE_CHECKING:
     import httpx
 
 T = TypeVar("T")
-
-_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
 
 
 class SourceHealth(msgspec.Struct, frozen=True, kw_only=True):
@@ -72,7 +70,7 @@ class AsyncClient:
         if not sources:
             raise ConfigError("no sources are configured")
         for name, adapter in sources.items():
-            if _NAME.fullmatch(name) is None:
+            if SOURCE_NAME.fullmatch(name) is None:
                 raise ConfigError(
                     f"{name[:64]!r} cannot name a source: use letters, digits, '.', '_' and '-'"
                 )
@@ -133,12 +131,13 @@ class AsyncClient:
         Raises ConfigError when a reference cannot be one; nothing is sent then. All else that goes wrong is in the
         report's `failures`.
         """
-        wanted = list(dict.fromkeys(map(self._resolve, refs)))
+        asked = [refs] if isinstance(refs, str | Ref) else refs
+        wanted = list(dict.fromkeys(map(self._resolve, asked)))
         self._engine.tasks()  # raises when not open, before there are tasks to raise in
         by_source: dict[str, list[str]] = {}
         for source, id in wanted:
             by_source.setdefault(source, []).append(id)
-        gathering = Gathering(self._adapters)
+        gathering = Gathering(self._adapters, by_source)
         jobs = {
             source: partial(get_of_source, self._engine, source, self._adapters[source], ids, gathering)
             for source, ids in by_source.items()
@@ -151,17 +150,21 @@ class AsyncClient:
         *,
         sources: Collection[str] | None = None,
         states: Collection[str] | None = None,
+        confirm: bool = False,
         timeout: float | None = None,
     ) -> Report:
         """The bulks of all sources, or of those named, in all states or in those named.
 
         A source that cannot be asked is in the report's `failures`, with the rows it gave before that kept; one whose
-        provider has no list is in `skipped`. Rows come from the provider's list, which may say less than `get`: their
-        `evidence` tells. Raises ConfigError for an unknown source or state, and when no source has a list.
+        provider has no list is in `skipped`. Raises ConfigError for an unknown source or state, and when no source
+        has a list.
+
+        Rows come from the provider's list, which may say less than `get`. An end that only the list tells is
+        `provisional`: a bulk it calls failed may hold operations that succeeded, and the other way round, and a filter
+        on states goes by the list's word too. With `confirm` each such bulk is asked for by its id, at the cost of
+        a request each; one that cannot be asked is then among the failures.
         """
         names = self._select(sources)
-        if not names:
-            raise ConfigError("no source is named")
         if not any(isinstance(self._adapters[name], Listing) for name in names):
             raise ConfigError(f"{', '.join(names)}: {NO_LISTING}, as in get {names[0]}:ID")
         wanted = _states(states)
@@ -169,7 +172,9 @@ class AsyncClient:
         gathering = Gathering(self._adapters)
         query = ListQuery(states=wanted)
         jobs = {
-            name: partial(list_source, self._engine, name, self._adapters[name], query, gathering)
+            name: partial(
+                list_source, self._engine, name, self._adapters[name], query, gathering, confirm=confirm
+            )
             for name in names
         }
         await side_by_side(jobs, gathering, timeout)
@@ -269,16 +274,25 @@ class AsyncClient:
     def _select(self, names: Collection[str] | None) -> tuple[str, ...]:
         if names is None:
             return tuple(self._adapters)
-        for name in names:
+        wanted = _words(names, "sources")
+        for name in wanted:
             if name not in self._adapters:
                 raise ConfigError(f"there is no source {name[:64]!r}{nearest(name, self._adapters)}")
-        return tuple(name for name in self._adapters if name in names)
+        return tuple(name for name in self._adapters if name in wanted)
+
+
+def _words(words: Collection[str], argument: str) -> list[str]:
+    """`words` as a list; a single text is one word, and anything but texts, or none at all, is an error."""
+    found = [words] if isinstance(words, str) else list(words)
+    if not found or not all(isinstance(word, str) for word in found):
+        raise ConfigError(f"{argument} takes texts, one or more, or None for all of them")
+    return found
 
 
 def _states(states: Collection[str] | None) -> frozenset[State] | None:
     if states is None:
         return None
-    words = [states] if isinstance(states, str) else states
+    words = _words(states, "states")
     for word in words:
         if word not in State.__members__.values():
             raise ConfigError(f"{word[:64]!r} is not a state{nearest(word, map(str, State))}")
@@ -303,6 +317,8 @@ def _health(failure: Failure | None) -> tuple[bool | None, bool | None]:
         return True, True
     if failure.kind == "auth" and failure.status is None:
         return None, False  # the credentials could not even be fetched from where they are kept
+    if failure.reason in ("bad_token_reply", "no_token_endpoint"):
+        return True, None  # something answered, and not as a token endpoint does
     return _UNTOLD.get(failure.kind, (True, None))
 
 
@@ -321,6 +337,7 @@ class Client:
         transport: "httpx.AsyncBaseTransport | None" = None,
     ) -> None:
         self._client = AsyncClient(sources, policy=policy, transport=transport)
+        self._pid = os.getpid()
         self._guard = threading.Lock()
         self._thread: LoopThread | None = None
         self._opened: AbstractContextManager[AsyncClient] | None = None
@@ -352,14 +369,18 @@ class Client:
 
     def close(self) -> None:
         """Close all connections and end the thread. The client can be used again after it."""
-        with self._guard:
+        with self._guard:  # held to the end: whoever reopens meanwhile would meet an engine half closed
             thread, opened = self._thread, self._opened
             self._thread = self._opened = None
-        if thread is not None and opened is not None:
-            opened.__exit__(None, None, None)
-            thread.close()
+            if thread is not None and opened is not None:
+                try:
+                    opened.__exit__(None, None, None)
+                finally:
+                    thread.close()
 
     def _loop(self) -> LoopThread:
+        if self._pid != os.getpid():
+            raise RuntimeError("this client was made before a fork: make a new one in the child process")
         with self._guard:
             if self._thread is None:
                 thread = LoopThread()
@@ -379,17 +400,21 @@ class Client:
 
     def get_many(self, refs: Iterable[str | Ref], *, timeout: float | None = None) -> Report:
         """As AsyncClient.get_many."""
-        return self._loop().call(partial(self._client.get_many, tuple(refs), timeout=timeout))
+        asked = refs if isinstance(refs, str | Ref) else tuple(refs)
+        return self._loop().call(partial(self._client.get_many, asked, timeout=timeout))
 
     def list(
         self,
         *,
         sources: Collection[str] | None = None,
         states: Collection[str] | None = None,
+        confirm: bool = False,
         timeout: float | None = None,
     ) -> Report:
         """As AsyncClient.list."""
-        return self._loop().call(partial(self._client.list, sources=sources, states=states, timeout=timeout))
+        return self._loop().call(
+            partial(self._client.list, sources=sources, states=states, confirm=confirm, timeout=timeout)
+        )
 
     def operations(
         self, ref: str | Ref, *, states: Collection[str] | None = None, sequence: int | None = None

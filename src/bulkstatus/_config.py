@@ -2,7 +2,9 @@
 
 import difflib
 import os
+import re
 import shlex
+import shutil
 import stat
 import subprocess
 import sys
@@ -14,7 +16,7 @@ from typing import IO, Any, cast
 
 import msgspec
 
-from bulkstatus._adapter import Adapter
+from bulkstatus._adapter import SOURCE_NAME, Adapter
 from bulkstatus._registry import load
 from bulkstatus._secrets import Secret
 from bulkstatus._text import nearest, printable
@@ -23,6 +25,7 @@ from bulkstatus.errors import AuthError, ConfigError
 _MIB = 1024 * 1024
 _SECRET_LIMIT = 64 * 1024
 _COMMAND_TIMEOUT = 10.0
+_VARIABLE = re.compile(r"[A-Z_][A-Z0-9_]{0,63}")
 _OWN_KEYS = ("provider", "allow_plaintext")
 
 
@@ -128,21 +131,30 @@ def read_config(path: str | Path | None = None) -> Config:
     sources = document.get("sources")
     if not isinstance(sources, dict) or not sources:
         raise ConfigError(f"{file}: no sources; add a section such as [sources.payments]")
-    tables: dict[str, dict[str, object]] = {}
-    for name, table in cast("dict[str, object]", sources).items():
-        where = f"{file}:{_line_of(text, name, None)}: sources.{name}"
-        if not isinstance(table, dict):
-            raise ConfigError(f"{where} is not a section; write [sources.{name}]")
-        settings = cast("dict[str, object]", table)
-        provider = settings.get("provider")
-        if not isinstance(provider, str):
-            close = difflib.get_close_matches("provider", settings, n=1)
-            hint = f" (is {close[0]!r} meant to be that?)" if close else ""
-            raise ConfigError(f"{where}: provider is missing{hint}")
-        if not isinstance(settings.get("allow_plaintext", False), bool):
-            raise ConfigError(f"{where}.allow_plaintext must be true or false")
-        tables[name] = settings
+    tables = {
+        name: _check_section(name, table, f"{file}:{_line_of(text, name, None)}: sources.{name}")
+        for name, table in cast("dict[str, object]", sources).items()
+    }
     return Config(file, text, tables)
+
+
+def _check_section(name: str, table: object, where: str) -> dict[str, object]:
+    """What can be said of a section without knowing its adapter. Raises ConfigError, which begins with `where`."""
+    if not isinstance(table, dict):
+        raise ConfigError(f"{where} is not a section; write [sources.{name}]")
+    settings = cast("dict[str, object]", table)
+    if SOURCE_NAME.fullmatch(name) is None:
+        raise ConfigError(f"{where}: a source is named with letters, digits, '.', '_' and '-', 64 at most")
+    provider = settings.get("provider")
+    if provider is None:
+        close = difflib.get_close_matches("provider", settings, n=1)
+        hint = f" (is {close[0]!r} meant to be that?)" if close else ""
+        raise ConfigError(f"{where}: provider is missing{hint}")
+    if not isinstance(provider, str):
+        raise ConfigError(f'{where}.provider must be a text, such as "weavr"')
+    if not isinstance(settings.get("allow_plaintext", False), bool):
+        raise ConfigError(f"{where}.allow_plaintext must be true or false")
+    return settings
 
 
 def _read_text(file: Path) -> str:
@@ -208,10 +220,11 @@ class _SecretReader:
             secret.load()
             return secret
         if colon and scheme in ("cmd", "keyring"):
-            fetch = _command if scheme == "cmd" else _keyring
-            if not rest.strip():
-                raise ConfigError(f"has nothing behind {scheme}:")
-            return Secret(lambda: fetch(name, rest), name)
+            if scheme == "cmd":
+                words = _command_words(rest)
+                return Secret(lambda: _command(name, words), name)
+            service, user = _keyring_entry(rest)
+            return Secret(lambda: _keyring(name, service, user), name)
         if self._plaintext:
             if os.name == "posix" and self._config.stat().st_mode & 0o077:
                 raise ConfigError(
@@ -241,10 +254,12 @@ class _SecretReader:
 
 def _environment(variable: str) -> str:
     value = os.environ.get(variable)
-    if not value:
-        fault = "not set" if value is None else "empty"
-        raise ConfigError(f"refers to the environment variable {variable[:64]!r}, which is {fault}")
-    return value
+    if value:
+        return value
+    fault = "not set" if value is None else "empty"
+    # What does not look like a name may be the secret itself, put there by mistake.
+    which = f" {variable!r}" if _VARIABLE.fullmatch(variable) else ""
+    raise ConfigError(f"refers to an environment variable{which} that is {fault}")
 
 
 def _text_of(data: bytes, what: str) -> str:
@@ -257,11 +272,20 @@ def _text_of(data: bytes, what: str) -> str:
     return text.removesuffix("\n").removesuffix("\r")
 
 
-def _command(name: str, command: str) -> str:
+def _command_words(command: str) -> list[str]:
+    """The command in words. Nothing is run, but what cannot be is found here, before anything is asked."""
     try:
         words = shlex.split(command)
     except ValueError as error:
-        raise ConfigError(f"{name}: the command cannot be read: {error}") from None
+        raise ConfigError(f"holds a command that cannot be read: {error}") from None
+    if not words:
+        raise ConfigError("has nothing behind cmd:")
+    if shutil.which(words[0]) is None:
+        raise ConfigError(f"refers to the command {words[0][:64]!r}, which is not there or cannot be run")
+    return words
+
+
+def _command(name: str, words: list[str]) -> str:
     try:
         status, output, complaint = _run(words)
     except subprocess.TimeoutExpired:
@@ -273,7 +297,10 @@ def _command(name: str, command: str) -> str:
     if status and len(output) <= _SECRET_LIMIT:  # with more than that, it was ended by us
         said = printable(complaint.decode("utf-8", "replace").strip(), 200)
         raise AuthError(f"{name}: {words[0]!r} ended with status {status}", detail=said, reason="secret")
-    return _text_of(output, f"{name}: {words[0]!r}")
+    text = _text_of(output, f"{name}: {words[0]!r}")
+    if not text:
+        raise AuthError(f"{name}: {words[0]!r} printed no secret", reason="secret")
+    return text
 
 
 def _run(words: list[str]) -> tuple[int, bytes, bytes]:
@@ -312,7 +339,14 @@ def _read_some(process: subprocess.Popen[bytes], stream: IO[bytes], kept: bytear
                 return
 
 
-def _keyring(name: str, entry: str) -> str:
+def _keyring_entry(entry: str) -> tuple[str, str]:
+    service, _, user = entry.rpartition("/")
+    if not service or not user:
+        raise ConfigError("refers to the keyring in another form than keyring:SERVICE/USER")
+    return service, user
+
+
+def _keyring(name: str, service: str, user: str) -> str:
     try:
         import keyring
         from keyring.errors import KeyringError
@@ -321,9 +355,6 @@ def _keyring(name: str, entry: str) -> str:
             f"{name}: keyring: needs the extra: pip install 'bulkstatus[keyring]'; or use env: or file:",
             reason="secret",
         ) from None
-    service, _, user = entry.rpartition("/")
-    if not service or not user:
-        raise ConfigError(f"{name}: write keyring:SERVICE/USER")
     try:
         value = keyring.get_password(service, user)
     except KeyringError as error:

@@ -6,8 +6,8 @@ one, the pool it ran in is retired.
 """
 
 import time
-from collections.abc import AsyncGenerator, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import Mapping
+from contextvars import ContextVar
 from copy import copy
 from functools import partial
 from types import TracebackType
@@ -20,15 +20,24 @@ import httpx
 
 from bulkstatus._adapter import Adapter
 from bulkstatus._call import Call, Request, Response
-from bulkstatus._http import exchange, new_client
+from bulkstatus._credentials import Credentials, Headers, NoCredentials
+from bulkstatus._gate import Gate
+from bulkstatus._http import exchange
+from bulkstatus._pools import Pools
 from bulkstatus._retry import Policy, Quota, with_retries
 from bulkstatus._urls import origin
 from bulkstatus.errors import AuthError, BulkStatusError, ConfigError, ProtocolError, RateLimited, Unavailable
 
 T = TypeVar("T")
 
-_LONGEST_CHAIN = 10_000
+_LONGEST_CHAIN = 1_000
 _UNAUTHORIZED = 401
+# Reading a larger body takes long enough for other sources to notice, so it is done on another thread.
+_LARGE = 512 * 1024
+
+
+def _now() -> float:
+    return time.monotonic()
 
 
 class Pending(Generic[T]):
@@ -38,10 +47,21 @@ class Pending(Generic[T]):
         self._done = anyio.Event()
         self._value: tuple[T] | None = None
         self._error: BulkStatusError | None = None
+        self._waiting = 0
+        self.began = _now()
+        self.attempts = 0
+        self.unwanted = False
+        """True once nobody awaits it any more: what has not been sent need not be."""
 
     async def result(self) -> T:
         """Wait for the answer. Raises the error the question ended with, anew for each caller."""
-        await self._done.wait()
+        self._waiting += 1
+        try:
+            await self._done.wait()
+        finally:
+            self._waiting -= 1
+            if not self._waiting and not self._done.is_set():
+                self.unwanted = True
         if self._value is None:
             error = self._error or Unavailable(
                 "the client was closed before the answer came", reason="closed"
@@ -52,7 +72,7 @@ class Pending(Generic[T]):
     async def settle(self, line: "_Line", call: Call[T]) -> None:
         """Ask, and keep what comes of it. Run by the engine, once."""
         try:
-            self._value = (await line.run(call),)
+            self._value = (await line.run(call, self),)
         except BulkStatusError as error:
             self._error = error
         finally:
@@ -63,12 +83,15 @@ class Pending(Generic[T]):
         self._done.set()
 
 
-class _NoCredentials(Exception):
-    """The credentials could not be had. Its retries are behind it, so the question's own do not begin."""
+class _Standstill(Exception):
+    """An error that others have just met, so nothing was sent and nothing is retried."""
 
     def __init__(self, error: BulkStatusError) -> None:
         super().__init__()
         self.error = error
+
+
+_asking: ContextVar[Pending[Any]] = ContextVar("_asking")
 
 
 class Engine:
@@ -130,17 +153,8 @@ class Engine:
         return await self.start(source, call).result()
 
 
-class _Pool:
-    """An httpx client, and how many requests are in it."""
-
-    def __init__(self, client: httpx.AsyncClient) -> None:
-        self.client = client
-        self.busy = 0
-        self.retired = False
-
-
 class _Line:
-    """All between one source and its provider: its credentials, its pool, its pauses."""
+    """All between one source and its provider."""
 
     def __init__(
         self, name: str, adapter: Adapter, policy: Policy, transport: httpx.AsyncBaseTransport | None
@@ -148,33 +162,27 @@ class _Line:
         self._name = name
         self._provider = adapter.provider
         self._policy = policy
-        self._auth = adapter.auth()
-        self._base_urls = adapter.base_urls()
-        self._origins = frozenset(map(origin, self._base_urls))
-        self._transport = transport
-        self._pool: _Pool | None = None
+        self._origins = frozenset(map(origin, adapter.base_urls()))
+        self._pools = Pools(adapter.base_urls(), connections=policy.connections, transport=transport)
+        self._credentials = Credentials(adapter.auth(), self._fetch_token, _now)
         self._slots = anyio.Semaphore(policy.connections)
         self._quota = Quota()
-        self._auth_lock = anyio.Lock()
-        self._renewals = 0
-        self._renewal_error: BulkStatusError | None = None
-        self._paused_until = 0.0
+        self._gate = Gate(_now)
 
     async def aclose(self) -> None:
-        if self._pool is not None:
-            await self._pool.client.aclose()
-            self._pool = None
+        await self._pools.aclose()
 
-    async def run(self, call: Call[T]) -> T:
+    async def run(self, call: Call[T], pending: Pending[T]) -> T:
         """Ask `call`, and those that follow from it, and give what they end in."""
         try:
+            _asking.set(pending)
             return await self._follow(call)
-        except _NoCredentials as failure:
-            raise failure.error.about(source=self._name, provider=self._provider) from failure.error.__cause__
+        except (NoCredentials, _Standstill) as final:
+            raise final.error.about(source=self._name, provider=self._provider) from final.error.__cause__
         except BulkStatusError as error:
             error.about(source=self._name, provider=self._provider)
             raise
-        except Exception as error:  # noqa: BLE001 - a fault of one adapter ends no other's questions
+        except (Exception, SystemExit) as error:  # noqa: BLE001 - a fault of one adapter ends no other's questions
             # Its text may quote a header, and so a credential.
             raise ProtocolError(
                 f"the adapter's request cannot be sent ({type(error).__name__})",
@@ -184,135 +192,92 @@ class _Line:
             ) from None
 
     async def _follow(self, call: Call[T]) -> T:
+        ends = _now() + self._policy.patience
         for _ in range(_LONGEST_CHAIN):
-            result = await with_retries(partial(self._ask, call), self._policy, self._quota)
+            result = await with_retries(partial(self._ask, call), self._policy, self._quota, name=self._name)
             self._quota.earn()
             if not isinstance(result, Call):
                 return result
             call = cast("Call[T]", result)
-        raise ProtocolError(
-            f"no answer at the end of {_LONGEST_CHAIN} that led to one another", reason="endless"
-        )
+            if _now() > ends:
+                break
+        raise ProtocolError("the answers led from one to another and came to no end", reason="endless")
 
     async def _ask(self, call: Call[T]) -> T | Call[T]:
         """One attempt; two requests when the first showed that the credentials have to be renewed."""
-        sent = await self._credentials()
+        _asking.get().attempts += 1
+        sent = await self._credentials.headers()
         try:
             return await self._read(call, sent)
         except AuthError as error:
             another_may_do = error.status == _UNAUTHORIZED or error.reason == "token"
-            if not another_may_do or not self._auth.rejected(sent):
+            if not another_may_do:
                 raise
-        return await self._read(call, await self._credentials())
-
-    async def _read(self, call: Call[T], credentials: Mapping[str, str]) -> T | Call[T]:
-        response = await self._send(call.request, credentials)
+            if not self._credentials.rejected(sent):
+                self._gate.learn(error)
+                raise
         try:
-            return call.read(response)
+            return await self._read(call, await self._credentials.headers())
+        except AuthError as error:
+            self._gate.learn(error)
+            raise
+
+    async def _fetch_token(self, call: Call[None]) -> None:
+        policy = Policy(
+            attempts=min(2, self._policy.attempts),
+            request_timeout=self._policy.request_timeout,
+            patience=self._policy.patience,
+        )
+        await with_retries(partial(self._read, call, Headers()), policy, self._quota, name=self._name)
+
+    async def _read(self, call: Call[T], credentials: Headers) -> T | Call[T]:
+        try:
+            response = credentials.scrub(await self._send(call.request, credentials))
+            if len(response.body) > _LARGE:
+                result = await anyio.to_thread.run_sync(call.read, response)
+            else:
+                result = call.read(response)
         except BulkStatusError as error:
-            error.redact(value.rpartition(" ")[2] for value in credentials.values())
-            if isinstance(error, RateLimited):
-                # A throttled credential is throttled for every question, so the whole source waits.
-                self._paused_until = max(self._paused_until, time.monotonic() + (error.retry_after or 0.0))
+            if isinstance(error, RateLimited | Unavailable) and error.reason != "abandoned":
+                self._gate.learn(error)
+            error.redact(credentials.values_alone())
+            raise
+        except _Standstill:
             raise
         except Exception as error:
             raise ProtocolError(
-                f"the adapter could not read the answer ({type(error).__name__})",
-                status=response.status,
-                reason="adapter",
+                f"the adapter could not read the answer ({type(error).__name__})", reason="adapter"
             ) from error
+        self._gate.answered()
+        return result
 
     async def _send(self, request: Request, credentials: Mapping[str, str]) -> Response:
         if origin(request.base_url) not in self._origins:
             raise ConfigError("the adapter asked for an address outside its base URLs", reason="url")
         async with self._slots:
-            # Behind the semaphore, so that those who queue there see a pause that began meanwhile.
+            # Behind the semaphore, so that those who queue there see what others have learned meanwhile.
+            question = _asking.get()
+            error = self._gate.standstill(question.began)
+            if error is not None and (question.attempts == 1 or isinstance(error, AuthError)):
+                raise _Standstill(error)
             await self._pause()
-            return await self._exchange(request, credentials)
-
-    async def _exchange(self, request: Request, credentials: Mapping[str, str]) -> Response:
-        async with self._client() as pool:
-            with anyio.move_on_after(self._policy.request_timeout):
-                return await exchange(
-                    pool.client, request, credentials, source=self._name, provider=self._provider
-                )
-            self._retire(pool)
-        raise Unavailable(f"no complete answer within {self._policy.request_timeout:g} s", reason="timeout")
+            if question.unwanted and request.form is None:
+                raise Unavailable("nobody waits for the answer any more", reason="abandoned", retryable=False)
+            try:
+                async with self._pools.borrow() as client:
+                    with anyio.fail_after(self._policy.request_timeout):
+                        return await exchange(
+                            client, request, credentials, source=self._name, provider=self._provider
+                        )
+            except TimeoutError:
+                limit = self._policy.request_timeout
+                raise Unavailable(f"no complete answer within {limit:g} s", reason="timeout") from None
 
     async def _pause(self) -> None:
         """Wait while the provider wants no requests; raise RateLimited where that is longer than anybody waits."""
-        pause = self._paused_until - time.monotonic()
+        pause = self._gate.pause()
         if pause > self._policy.patience:
-            raise RateLimited(
-                f"the provider asked for a pause, of which {pause:.0f} s are left; nothing was sent",
-                retry_after=pause,
-            )
+            why = f"the provider asked for a pause, of which {pause:.0f} s are left; nothing was sent"
+            raise _Standstill(RateLimited(why, retry_after=pause))
         if pause > 0:
             await anyio.sleep(pause)
-
-    @asynccontextmanager
-    async def _client(self) -> AsyncGenerator[_Pool]:
-        if self._pool is None:
-            client = new_client(
-                self._base_urls, connections=self._policy.connections, transport=self._transport
-            )
-            self._pool = _Pool(client)
-        pool = self._pool
-        pool.busy += 1
-        try:
-            yield pool
-        except Unavailable as error:
-            if error.reason == "pool":
-                self._retire(pool)
-            raise
-        finally:
-            pool.busy -= 1
-            if pool.retired and not pool.busy and self._transport is None:
-                with anyio.CancelScope(shield=True):
-                    await pool.client.aclose()
-
-    def _retire(self, pool: _Pool) -> None:
-        pool.retired = True
-        if self._pool is pool:
-            self._pool = None
-
-    async def _credentials(self) -> dict[str, str]:
-        if not self._ready():
-            renewals = self._renewals
-            async with self._auth_lock:
-                if self._renewals != renewals and self._renewal_error is not None:
-                    # Somebody else tried while this question waited its turn; the answer serves for both.
-                    raise _NoCredentials(copy(self._renewal_error))
-                if not self._ready():
-                    try:
-                        await self._renew()
-                    except BulkStatusError as error:
-                        self._renewal_error = error
-                        raise _NoCredentials(error) from error
-                    finally:
-                        self._renewals += 1
-        return self._auth.headers()
-
-    def _ready(self) -> bool:
-        return (
-            all(secret.loaded for secret in self._auth.secrets)
-            and self._auth.renewal(time.monotonic()) is None
-        )
-
-    async def _renew(self) -> None:
-        self._renewal_error = None
-        try:
-            for secret in self._auth.secrets:
-                if not secret.loaded:
-                    await anyio.to_thread.run_sync(secret.load, abandon_on_cancel=True)
-            policy = Policy(
-                attempts=min(2, self._policy.attempts),
-                request_timeout=self._policy.request_timeout,
-                patience=self._policy.patience,
-            )
-            while (call := self._auth.renewal(time.monotonic())) is not None:
-                await with_retries(partial(self._read, call, {}), policy, self._quota)
-        except BulkStatusError:
-            raise
-        except Exception as error:  # noqa: BLE001 - a function of the user's failed; its text may hold the credential
-            raise AuthError(f"the credentials could not be fetched ({type(error).__name__})") from None

@@ -11,20 +11,25 @@ from bulkstatus._engine import Engine
 from bulkstatus._model import BulkStatus, Failure, Ref, Report, Skipped, State
 from bulkstatus._paging import pages
 from bulkstatus._tasks import deadline, together
-from bulkstatus.errors import BulkStatusError, DeadlineExceeded, ProtocolError
+from bulkstatus.errors import BulkStatusError, DeadlineExceeded, NotFound, ProtocolError
 
 # From this many bulks of one source on, a look at its list can be cheaper than asking for each.
 _WORTH_A_LIST, _WORTH_A_PAGE = 2, 3
 # What may be wrong with the list alone; anything else would only happen again with every bulk.
 _ABOUT_THE_LIST = frozenset({"not_found", "protocol", "rejected"})
+# The ends that a list may tell before it knows: a filter on one of them is a filter on what may turn into it.
+_CORRIGIBLE = frozenset({State.SUCCEEDED, State.PARTIAL, State.FAILED})
 NO_LISTING = "the provider has no list of bulks; ask for each by its id"
 
 
 class Gathering:
     """What came together so far of a question to several sources; also what is left when time runs out."""
 
-    def __init__(self, adapters: Mapping[str, Adapter]) -> None:
+    def __init__(
+        self, adapters: Mapping[str, Adapter], wanted: Mapping[str, Collection[str]] | None = None
+    ) -> None:
         self._adapters = adapters
+        self._wanted = wanted or {}
         self.statuses: dict[Ref, BulkStatus] = {}
         self.failures: list[Failure] = []
         self.skipped: list[Skipped] = []
@@ -38,6 +43,20 @@ class Gathering:
         self.failures.append(
             Failure.of(error.about(source=source, provider=self._adapters[source].provider, id=id))
         )
+
+    def fail_unanswered(self, source: str, error: BulkStatusError) -> None:
+        """Note that time ran out for `source`: for each bulk that was asked for by name and has no answer yet."""
+        answered = {failure.id for failure in self.failures if failure.source == source}
+        answered |= {ref.id for ref in self.statuses if ref.source == source}
+        unanswered: list[str | None] = [id for id in self._wanted.get(source, ()) if id not in answered]
+        for id in unanswered or [None]:
+            self.fail(source, copy(error), id)
+
+    def provisional(self, source: str) -> list[BulkStatus]:
+        """The rows of `source` whose state its list alone has told."""
+        return [
+            status for ref, status in self.statuses.items() if ref.source == source and status.provisional
+        ]
 
     def skip(self, source: str) -> None:
         """Note that the provider of `source` has no list."""
@@ -81,20 +100,51 @@ async def side_by_side(
             await together(partial(run, source, job) for source, job in jobs.items())
     except DeadlineExceeded as error:
         for source in sorted(waiting):
-            gathering.fail(source, copy(error))
+            gathering.fail_unanswered(source, error)
 
 
 async def list_source(
-    engine: Engine, source: str, adapter: Adapter, query: ListQuery, into: Gathering
+    engine: Engine, source: str, adapter: Adapter, query: ListQuery, into: Gathering, *, confirm: bool
 ) -> None:
-    """Read all of a source's listings into `into`."""
+    """Read all of a source's listings into `into`; with `confirm` ask for each bulk whose end the list alone tells."""
     if not isinstance(adapter, Listing):
         into.skip(source)
         return
-    for listing in adapter.listing(query):
-        async for rows in pages(engine, source, listing):
-            for row in rows:
-                into.add(row)
+    if confirm and query.states is not None and query.states & _CORRIGIBLE:
+        query = ListQuery(states=query.states | _CORRIGIBLE)
+    try:
+        for listing in adapter.listing(query):
+            async for rows in pages(engine, source, listing):
+                for row in rows:
+                    into.add(row)
+    except NotFound as error:
+        # A list is never "not found" as a bulk may be: this is not the provider's API.
+        raise ProtocolError(
+            "there is no list of bulks at this address; check base_url",
+            status=error.status,
+            code=error.code,
+            detail=error.detail,
+            request_id=error.request_id,
+            reason="no_list",
+        ) from error
+    if confirm and isinstance(adapter, Confirms):
+        await _confirm(engine, source, adapter, into)
+
+
+async def _confirm(engine: Engine, source: str, adapter: Confirms, into: Gathering) -> None:
+    """Settle what the list left open. A row that cannot be settled is taken back: nobody knows its state."""
+
+    async def settle(row: BulkStatus) -> None:
+        call = adapter.confirm(row)
+        if call is None:
+            return
+        try:
+            into.add(await engine.perform(source, call))
+        except BulkStatusError as error:
+            del into.statuses[row.ref]
+            into.fail(source, error, row.id)
+
+    await together(partial(settle, row) for row in into.provisional(source))
 
 
 async def get_of_source(

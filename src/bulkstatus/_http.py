@@ -13,7 +13,7 @@ from urllib.parse import urlencode, urlsplit
 import httpx
 
 from bulkstatus._call import Request, Response
-from bulkstatus._secrets import Secret
+from bulkstatus._secrets import Masked, Secret
 from bulkstatus._urls import is_loopback
 from bulkstatus.errors import BulkStatusError, ConfigError, ProtocolError, Unavailable
 
@@ -41,17 +41,25 @@ def new_client(
 ) -> httpx.AsyncClient:
     """An httpx client for one source: a small pool, no cookies, no redirects, no default credentials."""
     loopback = all(is_loopback(urlsplit(url).hostname or "") for url in base_urls)
-    client = httpx.AsyncClient(
-        verify=_tls_context(),
-        transport=transport,
-        timeout=_STEP_TIMEOUT,
-        limits=httpx.Limits(
-            max_connections=connections, max_keepalive_connections=connections, keepalive_expiry=_KEEPALIVE
-        ),
-        follow_redirects=False,
-        trust_env=not loopback,  # a proxy has no business between this machine and itself
-        headers={"User-Agent": _user_agent(), "Accept": "application/json", "Accept-Encoding": "gzip"},
-    )
+    try:
+        client = httpx.AsyncClient(
+            verify=_tls_context(),
+            transport=transport,
+            timeout=_STEP_TIMEOUT,
+            limits=httpx.Limits(
+                max_connections=connections,
+                max_keepalive_connections=connections,
+                keepalive_expiry=_KEEPALIVE,
+            ),
+            follow_redirects=False,
+            trust_env=not loopback,  # a proxy has no business between this machine and itself
+            headers={"User-Agent": _user_agent(), "Accept": "application/json", "Accept-Encoding": "gzip"},
+        )
+    except (ImportError, ValueError, httpx.InvalidURL):
+        # Their text may quote the password of the proxy.
+        raise ConfigError(
+            "the proxy settings of the environment cannot be used; check HTTPS_PROXY, HTTP_PROXY and ALL_PROXY"
+        ) from None
     # Some providers set cookies even for API clients; they would tie requests of different credentials together.
     client.cookies.jar.set_policy(DefaultCookiePolicy(allowed_domains=[]))
     return client
@@ -70,12 +78,16 @@ def build(client: httpx.AsyncClient, request: Request, credentials: Mapping[str,
         raise ConfigError(
             f"the request for {expected[:200]!r} would go elsewhere, so it was not sent", reason="url"
         )
-    headers = {**dict(request.headers), **credentials}
+    headers = Masked({**dict(request.headers), **credentials})
     if request.form is None:
         return client.build_request("GET", url, headers=headers)
-    fields = [(name, value.reveal() if isinstance(value, Secret) else value) for name, value in request.form]
     headers["Content-Type"] = "application/x-www-form-urlencoded"
-    return client.build_request("POST", url, headers=headers, content=urlencode(fields).encode("ascii"))
+    return client.build_request("POST", url, headers=headers, content=_encoded(request.form))
+
+
+def _encoded(form: tuple[tuple[str, str | Secret], ...]) -> bytes:
+    shown = {name: value.reveal() if isinstance(value, Secret) else value for name, value in form}
+    return urlencode(Masked(shown)).encode("ascii")
 
 
 async def exchange(

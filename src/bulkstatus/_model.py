@@ -56,6 +56,8 @@ class Ref(NamedTuple):
         """
         if isinstance(text, Ref):
             return text
+        if not isinstance(text, str):
+            raise ConfigError(f"a reference is a text such as payments:112233, not a {type(text).__name__}")
         source, colon, id = text.partition(":")
         if not (colon and source and id):
             raise ConfigError(
@@ -119,7 +121,8 @@ class BulkStatus(_Hidden, frozen=True, kw_only=True):
     means that somebody has to start it). `action` is what the bulk does (`/transfers`), `on_failure` what the
     provider was told to do when an operation fails. `error` is the provider's text about the bulk as a whole.
     `evidence` says in short sentences how `state` was derived and what could not be read. `observed_at` is the
-    moment of our reading; the other times are the provider's.
+    moment of our reading; the other times are the provider's. `provisional` is true for an end that a list told and
+    that the bulk's own record, which says more, could still correct: `get` asks for that.
     """
 
     source: str
@@ -137,6 +140,7 @@ class BulkStatus(_Hidden, frozen=True, kw_only=True):
     action: str | None = None
     on_failure: Literal["stop", "continue"] | None = None
     error: str | None = None
+    provisional: bool = False
     evidence: tuple[str, ...] = ()
 
     @property

@@ -14,6 +14,7 @@ from bulkstatus.errors import ProtocolError
 
 _WINDOW = 8
 _MOST_PAGES = 10_000
+_MOST_REPEATS = 10
 
 
 class Keyed(Protocol):
@@ -95,6 +96,7 @@ class _OffsetWalk(Generic[T]):
         overlap = self._overlap = int(page.moving and stride > 1 and all(item.key for item in page.items))
         yield self._take(page)
         covered = page.offset + page.received
+        repeats = 0
         while page.received and not self._is_over(covered):
             self._count()
             asked = await self._next(covered - overlap, stride - overlap)
@@ -104,6 +106,9 @@ class _OffsetWalk(Generic[T]):
             end = page.offset + page.received
             if overlap and page is asked and not items and end <= covered:
                 break
+            repeats = 0 if items or page.received > len(page.items) else repeats + 1
+            if repeats > _MOST_REPEATS:
+                raise _no_end(self._source, "the provider gives the same rows again and again")
             covered = end
         async for items in self._top_up():
             yield items

@@ -175,12 +175,19 @@ def status_error(  # noqa: C901, PLR0911 - one return a row of the table reads b
         )
     if actual in (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN):
         return error(AuthError, "the credentials were not accepted, or do not permit this")
+    if actual in (HTTPStatus.NOT_FOUND, HTTPStatus.GONE) and _is_edge_challenge(response):
+        # A proxy's page, not the provider's word: somebody may submit again what is not found.
+        return error(
+            Unavailable,
+            "a page in HTML says not found, which tells nothing of the bulk; check base_url",
+            reason="edge",
+        )
     if actual == HTTPStatus.NOT_FOUND:
         return error(NotFound, "not found")
     if actual == HTTPStatus.GONE:
         return error(NotFound, "no longer there", reason="gone")
     if actual == HTTPStatus.TOO_MANY_REQUESTS:
-        asked = "" if wait is None else f"; it asks to wait {wait:g} s"
+        asked = "" if wait is None else f"; it asks to wait {wait:.0f} s"
         return error(RateLimited, f"the provider is throttling requests{asked}")
     if actual in _CONFLICTS:
         return error(RequestRejected, "the request conflicts with the present state", retryable=True)

@@ -1,5 +1,6 @@
 """When a question that could not be answered is asked again, and after how long."""
 
+import logging
 import random
 import time
 from collections.abc import Awaitable, Callable
@@ -9,7 +10,8 @@ import msgspec
 import stamina
 import stamina.instrumentation
 
-from bulkstatus.errors import BulkStatusError, ProtocolError, RateLimited, RequestRejected
+from bulkstatus._tasks import is_duration
+from bulkstatus.errors import BulkStatusError, ConfigError, ProtocolError, RateLimited, RequestRejected
 
 T = TypeVar("T")
 
@@ -20,7 +22,7 @@ class Policy(msgspec.Struct, frozen=True, kw_only=True):
     `request_timeout` ends a single request whatever the server does; `attempts` is how often a question is asked in
     all; `patience` bounds the whole of it, pauses included: a pause the provider asks for that does not fit into it
     ends the question at once with the provider's own error, `retry_after` set. `connections` is how many requests of
-    one source may be under way together.
+    one source may be under way together. Raises ConfigError for values that cannot be.
     """
 
     attempts: int = 4
@@ -28,9 +30,25 @@ class Policy(msgspec.Struct, frozen=True, kw_only=True):
     patience: float = 120.0
     connections: int = 8
 
+    def __post_init__(self) -> None:
+        for name in ("attempts", "connections"):
+            value: object = getattr(self, name)
+            if not isinstance(value, int) or isinstance(value, bool) or value < 1:
+                raise ConfigError(f"Policy.{name} is a whole number from 1 up, not {value!r}")
+        for name in ("request_timeout", "patience"):
+            if not is_duration(getattr(self, name)):
+                raise ConfigError(
+                    f"Policy.{name} is a number of seconds above 0, not {getattr(self, name)!r}"
+                )
+
 
 _LONGEST_PAUSE = 300.0
 _BASE, _BASE_THROTTLED, _LONGEST_BACKOFF = 0.25, 1.0, 8.0
+_WORTH_SAYING = 5.0
+_LOG = logging.getLogger("bulkstatus")
+_LOG.addHandler(logging.NullHandler())
+# Else a program that has set up no logging finds stamina's records of retries on its stderr.
+logging.getLogger("stamina").addHandler(logging.NullHandler())
 _FEW: dict[str | None, int] = {"dns": 2, "pool": 2}
 
 
@@ -84,8 +102,12 @@ def log_retries() -> None:
     stamina.instrumentation.set_on_retry_hooks([stamina.instrumentation.LoggingOnRetryHook])
 
 
-async def with_retries(once: Callable[[], Awaitable[T]], policy: Policy, quota: Quota) -> T:
+async def with_retries(
+    once: Callable[[], Awaitable[T]], policy: Policy, quota: Quota, *, name: str = "bulkstatus"
+) -> T:
     """Await `once` until it answers, as often and as long as `policy` and `quota` allow; raise the last error.
+
+    `name` is how a warning of a long pause speaks of it, in the log "bulkstatus".
 
     The first try is made by hand: entering stamina costs about a tenth of a request, and nearly every question is
     answered at once.
@@ -106,7 +128,11 @@ async def with_retries(once: Callable[[], Awaitable[T]], policy: Policy, quota: 
             return False
         wait = backoff(error, failed)
         fits = wait <= _LONGEST_PAUSE and time.monotonic() + wait < began + policy.patience
-        return wait if fits and quota.spend(error) else False
+        if not fits or not quota.spend(error):
+            return False
+        if wait > _WORTH_SAYING:
+            _LOG.warning("%s: %s; asking again in %.0f s", name, error.message, wait)
+        return wait
 
     async for attempt in stamina.retry_context(on=pause, attempts=None, timeout=None):
         with attempt:

@@ -67,6 +67,13 @@ class Secret:
         raise TypeError("a Secret is not written anywhere, so it cannot be pickled")
 
 
+class Masked(dict[str, str]):
+    """A mapping that holds credentials. Its repr shows the keys alone, for frames whose locals somebody prints."""
+
+    def __repr__(self) -> str:
+        return f"<{', '.join(self)}: ***>"
+
+
 if TYPE_CHECKING:
     SecretText: TypeAlias = str | Callable[[], str] | Secret
     """What a setting that holds a credential accepts: a text, a function that returns it, or a Secret."""

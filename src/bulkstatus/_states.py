@@ -63,12 +63,17 @@ class Vocabulary:
             (f"{self.name} word {word!r} is not a documented one; pin it with state_map if you know it.",),
         )
 
-    def decide(self, word: str | None, counts: Counts | None, pins: Mapping[str, State]) -> Decision:
-        """What word and counts say together; the rule of `settle` is applied to what `read` gives."""
+    def decide(
+        self, word: str | None, counts: Counts | None, pins: Mapping[str, State], *, unread: int = 0
+    ) -> Decision:
+        """What word and counts say together; the rule of `settle` is applied to what `read` gives.
+
+        `unread` is how many operations, or entries about them, there were that no count could take up.
+        """
         said = self.read(word, pins)
-        if counts is None:
+        if counts is None and not unread:
             return said
-        state, why = settle(said.state, counts)
+        state, why = settle(said.state, counts or Counts(), unread=unread)
         return Decision(state, said.evidence + why) if why else said
 
     def words(self, states: Collection[State], pins: Mapping[str, State]) -> tuple[str, ...] | None:
@@ -81,42 +86,75 @@ class Vocabulary:
         return tuple(word for word, state in self.table.items() if state in states)
 
 
-def settle(state: State, counts: Counts) -> tuple[State, tuple[str, ...]]:
+def settle(state: State, counts: Counts, *, unread: int = 0) -> tuple[State, tuple[str, ...]]:
     """Correct a finished state by the counts, and say so.
 
-    Finished well, but operations failed or were cancelled: `partial`, or the bad end if it is certain that
-    nothing succeeded. "Failed"
-    with operations that succeeded: `partial`. `cancelled` and `expired` stay what they are.
+    Finished well, but operations failed or were cancelled: `partial`, or the bad end if it is certain that nothing
+    succeeded. "Failed" with operations that succeeded: `partial`. Where counts contradict a finished word, or leave
+    open what it claims (`unread` operations), it is `unknown`. `cancelled` and `expired` stay what they are.
     """
+    if state is State.FAILED:
+        return _settle_failed(counts, unread)
+    if state in (State.SUCCEEDED, State.PARTIAL):
+        return _settle_ended(state, counts, unread)
+    if state.is_terminal:
+        return state, _left_over(counts)
+    return state, ()
+
+
+def _settle_failed(counts: Counts, unread: int) -> tuple[State, tuple[str, ...]]:
+    if counts.succeeded:
+        return State.PARTIAL, (f"{counts.succeeded} operations succeeded, so failed is partial.",)
+    if counts.running or unread:
+        open_ones = f"{counts.running or 0} operations still run and {unread} could not be read"
+        return State.UNKNOWN, (f"{open_ones}, so it is not certain that nothing succeeded.",)
+    return State.FAILED, _left_over(counts)
+
+
+def _settle_ended(state: State, counts: Counts, unread: int) -> tuple[State, tuple[str, ...]]:
     good, failed, cancelled = counts.succeeded, counts.failed or 0, counts.cancelled or 0
-    if state is State.FAILED and good:
-        return State.PARTIAL, (f"{good} operations succeeded, so failed is partial.",)
-    if state not in (State.SUCCEEDED, State.PARTIAL):
-        return state, ()
-    lost = failed + cancelled
-    if not lost:
-        return state, _left_over(state, counts)
-    none_good = good == 0 or (good is None and counts.unsaid == 0)
-    if none_good and counts.unsaid in (0, None) and not (counts.queued or counts.running):
-        end = State.FAILED if failed else State.CANCELLED
-        return end, (
-            f"No operation succeeded, {failed} failed and {cancelled} were cancelled, so it is {end}.",
-        )
+    if failed or cancelled:
+        if _none_succeeded(counts) and not unread:
+            end = State.FAILED if failed else State.CANCELLED
+            return end, (
+                f"No operation succeeded, {failed} failed and {cancelled} were cancelled, so it is {end}.",
+            )
+        rest = "how many succeeded was not said" if good is None else f"{good} succeeded"
+        why = f"{failed} operations failed, {cancelled} were cancelled, {rest}: partial."
+        return State.PARTIAL, (*(() if state is State.PARTIAL else (why,)), *_left_over(counts))
     if state is State.PARTIAL:
-        return state, ()
-    rest = "how many succeeded was not said" if good is None else f"{good} succeeded"
-    return State.PARTIAL, (f"{failed} operations failed, {cancelled} were cancelled, {rest}: partial.",)
+        return state, ("The counts show no operation that failed; the bulk's own word stands.",)
+    if unread:
+        return State.UNKNOWN, (
+            f"What became of {unread} operations could not be read: success is not proven.",
+        )
+    if good == 0 and counts.total:
+        return State.UNKNOWN, ("The counts show no operation that succeeded: success is not proven.",)
+    return state, _left_over(counts)
 
 
-def _left_over(state: State, counts: Counts) -> tuple[str, ...]:
+def _none_succeeded(counts: Counts) -> bool:
+    """True when the counts leave no room for an operation that succeeded."""
+    if counts.queued or counts.running:
+        return False
+    return (
+        counts.unsaid in (0, None)
+        if counts.succeeded == 0
+        else counts.succeeded is None and counts.unsaid == 0
+    )
+
+
+def _left_over(counts: Counts) -> tuple[str, ...]:
     """Counts that do not fit a finished word: reported, while the provider's word for the bulk stands."""
     if counts.total == 0:
         return ("The bulk has 0 operations.",)
     waiting = (counts.queued or 0) + (counts.running or 0)
-    if state is State.SUCCEEDED and waiting:
+    if waiting:
         return (
             f"The counts still show {waiting} operations that have not ended; the bulk's own word stands.",
         )
+    if counts.finished is not None and counts.unsaid:
+        return (f"{counts.unsaid} of {counts.total} operations are not accounted for.",)
     return ()
 
 

@@ -6,13 +6,20 @@ from types import TracebackType
 
 import anyio
 
-from bulkstatus.errors import DeadlineExceeded
+from bulkstatus.errors import ConfigError, DeadlineExceeded
+
+
+def is_duration(value: object) -> bool:
+    """True for a finite number of seconds above 0."""
+    return isinstance(value, int | float) and not isinstance(value, bool) and 0 < value < float("inf")
 
 
 class deadline(AbstractContextManager[None]):  # noqa: N801 - reads as a statement where it is used
     """End the block after `timeout` seconds, if it is not None, and raise DeadlineExceeded then."""
 
     def __init__(self, timeout: float | None) -> None:
+        if timeout is not None and not is_duration(timeout):
+            raise ConfigError(f"timeout is a number of seconds above 0, or None, not {timeout!r}")
         self._timeout = timeout
         self._scope = anyio.CancelScope()
 

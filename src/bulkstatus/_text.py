@@ -4,11 +4,10 @@ import difflib
 from collections.abc import Iterable
 
 _LIMIT = 512
-_BLANKS = "\u00a0\u3000"  # ordinary in French and in Chinese text, and harmless
 
 
 def _escape(character: str) -> str:
-    if character.isprintable() or character in _BLANKS:
+    if character.isprintable():
         return character
     return character.encode("unicode_escape", "surrogatepass").decode("ascii")
 

@@ -8,6 +8,8 @@ import re
 from datetime import UTC, datetime, timedelta
 from typing import Literal
 
+from bulkstatus._text import printable
+
 EpochUnit = Literal["s", "ms", "us", "ns"]
 Reading = tuple[datetime | None, str | None]
 
@@ -34,7 +36,7 @@ def from_epoch(value: int | str | None, unit: EpochUnit, *, label: str, now: dat
         return None, None
     if isinstance(value, str):
         if not (value.isascii() and value.isdigit() and len(value) <= _MAX_DIGITS):
-            return None, f"{label} {value[:40]!r} is not an epoch time."
+            return None, f"{label} '{printable(value, 60)}' is not an epoch time."
         value = int(value)
         if not value:
             return None, None
@@ -60,19 +62,19 @@ def from_text(value: str | None, *, label: str, now: datetime, naive_is_utc: boo
     match = _ISO.fullmatch(value)
     when = _parse(value) if match else None
     if match is None or when is None:
-        return None, f"{label} {value[:40]!r} is not a time that can be read."
+        return None, f"{label} '{printable(value, 60)}' is not a time that can be read."
     note = None
     if when.tzinfo is None:
         if not naive_is_utc:
-            return None, f"{label} {value[:40]!r} names no time zone, so it is not used."
+            return None, f"{label} '{printable(value, 60)}' names no time zone, so it is not used."
         when, note = when.replace(tzinfo=UTC), f"{label} names no time zone; it is taken as UTC."
     try:
         when = when.astimezone(UTC)
     except OverflowError:
-        return None, f"{label} {value[:40]!r} is outside the calendar."
+        return None, f"{label} '{printable(value, 60)}' is outside the calendar."
     if _is_plausible(when, now):
         return when, note
-    return None, f"{label} {value[:40]!r} is not plausible as a time, so it is not used."
+    return None, f"{label} '{printable(value, 60)}' is not plausible as a time, so it is not used."
 
 
 def _parse(value: str) -> datetime | None:

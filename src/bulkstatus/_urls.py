@@ -9,7 +9,6 @@ from bulkstatus.errors import ConfigError
 _MAX_PORT = 65_535
 _LABEL = re.compile(r"(?!-)[A-Za-z0-9_-]{1,63}(?<!-)")
 _METADATA = ipaddress.ip_address("fd00:ec2::254")  # the same service as 169.254.169.254, and not link-local
-_USER_INFO = re.compile(r"//[^/?#]*@")
 
 
 def is_loopback(host: str) -> bool:
@@ -30,8 +29,15 @@ def check_base_url(url: str, *, setting: str) -> str:
     """
     fault = _fault(url)
     if fault:
-        raise ConfigError(f"{setting} {_USER_INFO.sub('//***@', url)[:120]!r} {fault}", reason="base_url")
+        raise ConfigError(f"{setting} {_shown(url)!r} {fault}", reason="base_url")
     return url.rstrip("/")
+
+
+def _shown(url: str) -> str:
+    """The beginning of a wrong URL, without the places where people put secrets by mistake."""
+    bare = re.split(r"[?#]", url, maxsplit=1)[0]
+    scheme, slashes, rest = bare.partition("//")
+    return f"{scheme}{slashes}{'***@' if '@' in rest else ''}{rest.rpartition('@')[2]}"[:120]
 
 
 def _fault(url: str) -> str | None:  # noqa: C901, PLR0911 - one line a rule reads best

@@ -222,6 +222,7 @@ class TestBulkStatus:
             "action",
             "on_failure",
             "error",
+            "provisional",
             "evidence",
         ]
 
@@ -229,7 +230,7 @@ class TestBulkStatus:
         """Everything else is None, and there is no evidence."""
         found = status()
         assert found.evidence == ()
-        required = {"source", "provider", "id", "state", "observed_at", "evidence"}
+        required = {"source", "provider", "id", "state", "observed_at", "evidence", "provisional"}
         assert all(getattr(found, name) is None for name in found.__struct_fields__ if name not in required)
         with pytest.raises(TypeError):
             BulkStatus(source="payments", provider="weavr", id="42", state=State.RUNNING)

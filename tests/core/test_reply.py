@@ -566,9 +566,17 @@ class TestStatusError:
         """The API's own refusal."""
         assert type(status_error(Response.now(403, b"{}", {"Content-Type": "application/json"}))) is AuthError
 
-    @pytest.mark.parametrize("status", [401, 404, 500])
+    @pytest.mark.parametrize("status", [404, 410])
+    def test_html_is_no_word_of_the_provider_about_a_bulk(self, status):
+        """A proxy's page must not read as "no such bulk": somebody may submit it again."""
+        html = Response.now(status, b"<html>", {"Content-Type": "text/html; charset=utf-8"})
+        error = status_error(html)
+        assert (type(error), error.reason, error.retryable) == (Unavailable, "edge", True)
+        assert "base_url" in str(error)
+
+    @pytest.mark.parametrize("status", [401, 500])
     def test_html_means_nothing_elsewhere(self, status):
-        """Only 403 is what an edge answers in the provider's place."""
+        """Only 403, 404 and 410 are what an edge answers in the provider's place."""
         html = Response.now(status, b"<html>", {"Content-Type": "text/html"})
         assert type(status_error(html)) is type(status_error(Response.now(status)))
 

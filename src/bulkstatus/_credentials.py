@@ -1,0 +1,108 @@
+"""The credentials of one source while it is used: fetched once for all who wait, renewed, kept out of sight."""
+
+import re
+from collections.abc import Awaitable, Callable
+from copy import copy
+
+import anyio
+import anyio.to_thread
+import msgspec
+
+from bulkstatus._auth import Auth
+from bulkstatus._call import Call, Response
+from bulkstatus._secrets import Masked, Secret
+from bulkstatus.errors import AuthError, BulkStatusError
+
+# A secret shorter than this, or one of digits, may stand in a reply by chance; taking it out would change an id.
+_TELLING = re.compile(rb"(?=.*[^0-9]).{16,}", re.DOTALL)
+
+
+class NoCredentials(Exception):
+    """The credentials could not be had. Their own retries are behind it, so the question's do not begin."""
+
+    def __init__(self, error: BulkStatusError) -> None:
+        super().__init__()
+        self.error = error
+
+
+class Headers(Masked):
+    """Headers that carry credentials."""
+
+    def values_alone(self) -> list[str]:
+        """The credentials without the word for their kind."""
+        return [value.rpartition(" ")[2] for value in self.values()]
+
+    def scrub(self, response: Response) -> Response:
+        """The reply without credentials that the provider repeats in it."""
+        for value in map(str.encode, self.values_alone()):
+            if _TELLING.fullmatch(value) and value in response.body:
+                response = msgspec.structs.replace(response, body=response.body.replace(value, b"***"))
+        return response
+
+
+class Credentials:
+    """Gives the headers of a source's scheme, after whatever has to be loaded or fetched for them.
+
+    `fetch` sends a call for a token, `clock` gives monotonic seconds.
+    """
+
+    def __init__(
+        self, auth: Auth, fetch: Callable[[Call[None]], Awaitable[None]], clock: Callable[[], float]
+    ) -> None:
+        self._auth = auth
+        self._fetch = fetch
+        self._clock = clock
+        self._lock = anyio.Lock()
+        self._tries = 0
+        self._error: BulkStatusError | None = None
+
+    def rejected(self, sent: Headers) -> bool:
+        """The provider refused `sent`; True when others can be had."""
+        return self._auth.rejected(sent)
+
+    async def headers(self) -> Headers:
+        """The headers to send. Raises NoCredentials."""
+        if not self._ready():
+            tries = self._tries
+            async with self._lock:
+                if self._tries != tries and self._error is not None:
+                    # Somebody else tried while this question waited its turn; the answer serves for both.
+                    raise NoCredentials(copy(self._error))
+                if not self._ready():
+                    await self._try()
+        return Headers(self._auth.headers())
+
+    def _ready(self) -> bool:
+        loaded = all(secret.loaded for secret in self._auth.secrets)
+        return loaded and self._auth.renewal(self._clock()) is None
+
+    async def _try(self) -> None:
+        self._error = None
+        try:
+            await self._renew()
+        except BulkStatusError as error:
+            self._error = error
+            raise NoCredentials(error) from error
+        finally:
+            self._tries += 1
+
+    async def _renew(self) -> None:
+        for secret in self._auth.secrets:
+            if not secret.loaded:
+                await anyio.to_thread.run_sync(_load, secret, abandon_on_cancel=True)
+        # As of the beginning: a token that is slow in coming and ends soon is tried, not fetched for ever.
+        began = self._clock()
+        while (call := self._auth.renewal(began)) is not None:
+            await self._fetch(call)
+
+
+def _load(secret: Secret) -> None:
+    """Fetch a secret, on a thread of its own; whatever goes wrong there is a matter of these credentials alone."""
+    try:
+        secret.load()
+    except BulkStatusError:
+        raise
+    except BaseException as error:  # noqa: BLE001 - a user's function; its text may hold the credential, and it may exit
+        raise AuthError(
+            f"the credentials could not be fetched ({type(error).__name__})", reason="secret"
+        ) from None
