@@ -58,6 +58,7 @@ _NOT_READ = "The provider says completed; item results not read."
 _NONE_FAILED = "The failed item results were read and none was found."
 _SOME_FAILED = "completed, but the item results name users that failed, so it is partial."
 _UNPROVEN = "The provider says completed, but its item results can no longer be read: success is not proven."
+_INCONCLUSIVE = "The provider says completed, but its answer about item results holds none of them in any known form: success is not proven."
 _SOME_DONE = "Some users may have been updated before the bulk failed; the provider does not say."
 _ENDED = "updatedOn is the time of the last status change, so it is taken as the end."
 
@@ -80,7 +81,11 @@ _Answer = TypeVar("_Answer")
 
 
 class _Ask(msgspec.Struct, frozen=True, kw_only=True):
-    """One page of results to be asked for. `start` is how many entries came before, `seen` which cursors did."""
+    """One page of results to be asked for.
+
+    `start` is how many entries came before, `seen` which cursors did, and `doubtful` whether a page before was not
+    plainly one of results.
+    """
 
     id: str
     failed_only: bool
@@ -88,6 +93,7 @@ class _Ask(msgspec.Struct, frozen=True, kw_only=True):
     limit: int | None = _LIMIT
     start: int = 0
     seen: frozenset[str] = frozenset()
+    doubtful: bool = False
 
     def after(self, reply: _wire.ResultsReply, *, remember: bool = False) -> "_Ask | None":
         """The page that follows `reply`, or None at the end: only a missing cursor ends the results."""
@@ -95,7 +101,11 @@ class _Ask(msgspec.Struct, frozen=True, kw_only=True):
             return None
         seen = self.seen | {reply.last} if remember else self.seen
         return msgspec.structs.replace(
-            self, last=reply.last, start=self.start + len(reply.entries), seen=seen
+            self,
+            last=reply.last,
+            start=self.start + len(reply.entries),
+            seen=seen,
+            doubtful=self.doubtful or not reply.conclusive,
         )
 
 
@@ -202,7 +212,7 @@ class Druid(Adapter, frozen=True, kw_only=True):
         counted in `left_out`.
         """
         del query
-        return (Call(self._request(body_limit=32 * MIB), self._read_list),)
+        return (Call(self._request(body_limit=8 * MIB), self._read_list),)
 
     def _read_list(self, response: Response) -> Page[BulkStatus]:
         rows = _checked(response, _wire.read_bulks, missing=None).rows
@@ -216,7 +226,7 @@ class Druid(Adapter, frozen=True, kw_only=True):
 
     def confirm(self, row: BulkStatus) -> Call[BulkStatus] | None:
         """The look at the failed results that decides a `completed` row; None for a row that is decided."""
-        if _NOT_READ not in row.evidence or _ID.fullmatch(row.id) is None:
+        if not row.provisional or _ID.fullmatch(row.id) is None:
             return None
         return self._look(row, _Ask(id=row.id, failed_only=True))
 
@@ -234,6 +244,8 @@ class Druid(Adapter, frozen=True, kw_only=True):
             return _decided(row, State.PARTIAL, _SOME_FAILED, response)
         following = ask.after(outcome, remember=True)
         if following is None:
+            if ask.doubtful or not outcome.conclusive:
+                return _decided(row, State.UNKNOWN, _INCONCLUSIVE, response)
             return _decided(row, State.SUCCEEDED, _NONE_FAILED, response)
         if following.seen == ask.seen or len(following.seen) > _MAX_PAGES:
             raise ProtocolError(
@@ -304,7 +316,7 @@ class Druid(Adapter, frozen=True, kw_only=True):
         def read(response: Response) -> None:
             _checked(response, _wire.read_bulks, missing=None)
 
-        return Call(self._request(body_limit=32 * MIB), read)
+        return Call(self._request(body_limit=8 * MIB), read)
 
     def _status(self, id: str, row: _wire.BulkRow, response: Response) -> BulkStatus:
         """What one row says by itself."""
@@ -334,6 +346,7 @@ class Druid(Adapter, frozen=True, kw_only=True):
             updated_at=updated,
             finished_at=ended,
             observed_at=response.received_at,
+            provisional=not pinned and state is State.SUCCEEDED,
             evidence=tuple(evidence),
         )
 
@@ -360,6 +373,7 @@ def _decided(row: BulkStatus, state: State, why: str, response: Response) -> Bul
     return msgspec.structs.replace(
         row,
         state=state,
+        provisional=False,
         finished_at=row.finished_at if state.is_terminal else None,
         observed_at=response.received_at,
         evidence=(*(line for line in row.evidence if line not in dropped), why),

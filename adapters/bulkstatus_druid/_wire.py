@@ -28,12 +28,16 @@ class BulkReply(NamedTuple):
 
 
 class ResultsReply(NamedTuple):
-    """One page of results: entries as sent, and the cursor for the next page. `fault` as in `BulkReply`."""
+    """One page of results: entries as sent, and the cursor for the next page. `fault` as in `BulkReply`.
+
+    `conclusive` says that the answer is plainly one about results, so that no entries in it means that there are none.
+    """
 
     entries: list[msgspec.Raw]
     last: str | None
     result: object
     fault: str | None = None
+    conclusive: bool = False
 
 
 class _Typed(msgspec.Struct, frozen=True):
@@ -55,6 +59,7 @@ _LOOSE = msgspec.json.Decoder(_Loose)
 _MEMBERS = msgspec.json.Decoder(dict[str, msgspec.Raw])
 _ROWS = msgspec.json.Decoder(list[msgspec.Raw])
 _ANY = msgspec.json.Decoder(object)
+_OK = 200
 _STATUS = re.compile(r"[1-9][0-9]{2}")
 
 
@@ -113,42 +118,51 @@ def read_results(body: bytes) -> ResultsReply:
     top = _MEMBERS.decode(body)
     result, content = top.get("result"), top.get("content")
     inner = _MEMBERS.decode(content) if content is not None and _kind(content) == b"{" else {}
-    entries, entries_fault = _entries(top, content, inner)
-    last, last_fault = _last_id(top, inner, _members(result))
-    return ResultsReply(entries, last, _value(result), entries_fault or last_fault)
+    found = _entries(top, content, inner)
+    last, fault = _last_id(top, inner, _members(result))
+    status = _members(result).get("status")
+    well = status is None or _value(status) == _OK
+    # A content of null stands for a missing bulk in the status calls, so it proves nothing here.
+    explicit = content is not None and _kind(content) != b"n"
+    said = found.listed or (explicit and bool(_members(result)))
+    return ResultsReply(found.rows, last, _value(result), found.fault or fault, conclusive=well and said)
+
+
+class _Entries(NamedTuple):
+    """Entries found in a page, whether there was any list of them, and why it cannot be told."""
+
+    rows: list[msgspec.Raw]
+    listed: bool
+    fault: str | None = None
 
 
 def _entries(
     top: dict[str, msgspec.Raw], content: msgspec.Raw | None, inner: dict[str, msgspec.Raw]
-) -> tuple[list[msgspec.Raw], str | None]:
+) -> _Entries:
     if _value(_members(top.get("result")).get("errors")):
-        return [], "`result.errors` is filled in"
-    if content is not None and _kind(content) == b"[" and (rows := _ROWS.decode(content)):
-        return rows, None
-    if content is not None and _kind(content) == b"[":
-        content = None  # an empty list; entries may stand beside it
-    holder = inner
-    if content is None or _kind(content) == b"n":
-        holder = {name: value for name, value in top.items() if name not in ("content", "result")}
-    elif _kind(content) != b"{":
-        return [], "the value at `$.content` is neither an object nor a list"
-    lists = [_ROWS.decode(holder[name]) for name in _results_first(holder) if _kind(holder[name]) == b"["]
-    filled = [entries for entries in lists if entries]
-    odd = any(_says_something(value) for name, value in holder.items() if name not in ("lastId", "total") or _kind(value) == b"{")
-    if not filled and odd:
+        return _Entries([], False, "`result.errors` is filled in")
+    kind = b"n" if content is None else _kind(content)
+    if kind not in (b"n", b"[", b"{"):
+        return _Entries([], False, "the value at `$.content` is neither an object nor a list")
+    lists = [_ROWS.decode(content)] if content is not None and kind == b"[" else []
+    # Entries may stand beside a content that holds none.
+    beside = {name: value for name, value in top.items() if name not in ("content", "result", "lastId")}
+    places = [(name, value) for holder in (inner, beside) for name, value in _results_first(holder)]
+    lists += [_ROWS.decode(value) for _, value in places if _kind(value) == b"["]
+    filled = next((rows for rows in lists if rows), None)
+    if filled is not None:
+        return _Entries(filled, True)
+    others = [_value(value) for name, value in places if name != "lastId" and _kind(value) != b"["]
+    if any(_object(value) for value in others) or (not lists and any(map(bool, others))):
         # Taking this for "no entries" would turn failed users into a success.
-        return [], "the results hold something else than a list of entries"
+        return _Entries([], bool(lists), "the results hold something else than a list of entries")
     if not lists and "content" not in top and "lastId" not in top and not _members(top.get("result")):
-        return [], _SAYS_NOTHING
-    return (filled[0] if filled else []), None
+        return _Entries([], False, _SAYS_NOTHING)
+    return _Entries([], bool(lists))
 
 
-def _says_something(raw: msgspec.Raw) -> bool:
-    return _kind(raw) != b"[" and bool(_value(raw))
-
-
-def _results_first(members: dict[str, msgspec.Raw]) -> list[str]:
-    return sorted(members, key=lambda name: name != "results")
+def _results_first(members: dict[str, msgspec.Raw]) -> list[tuple[str, msgspec.Raw]]:
+    return sorted(members.items(), key=lambda member: member[0] != "results")
 
 
 def _last_id(*places: dict[str, msgspec.Raw]) -> tuple[str | None, str | None]:

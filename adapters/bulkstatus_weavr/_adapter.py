@@ -86,16 +86,18 @@ _BULK = Vocabulary("weavr bulk", BULK_STATES)
 _OPERATION = Vocabulary("weavr operation", OPERATION_STATES)
 # The states that operations are counted in are also the names of the counts.
 _COUNTED = frozenset(OPERATION_STATES.values())
+# The ends that counts may still correct.
+_CORRIGIBLE = frozenset({State.SUCCEEDED, State.PARTIAL, State.FAILED})
 
 _PAGE_SIZE = 100  # the documented maximum; a larger limit is a 400 or is cut, the pages disagree
-_PAGE_LIMIT = 32 * MIB
+_LIST_LIMIT, _OPERATIONS_LIMIT = 2 * MIB, 8 * MIB  # a hundred rows take a fraction of it, payloads included
 _MOST_ITEMS = 10_000  # https://api.weavr.io/products/multi/openapi/operations.md
 _MOST_LISTINGS = 3
 _LONGEST_CODE = 64
 _THROTTLED = "TOO_MANY_REQUESTS"
 _NO_BULKS = "NO_CONFIG_FOUND"
 _NOT_ALLOWED = "bulk operations are not permitted to this user, or not enabled for this account"
-_NOT_COUNTED = "The list does not count operations; the bulk's own record does."
+_NOT_COUNTED = "This answer does not count operations."
 _SESSION_OVER = "a Weavr session ends 5 minutes after its last call"
 
 T = TypeVar("T")
@@ -118,8 +120,7 @@ class Weavr(Adapter, frozen=True, kw_only=True):
     # https://docs.weavr.io/apis/rate-limit/ gives the standard limits; more are had on request.
     limits: ClassVar[tuple[Limit, ...]] = (Limit(100, 60), Limit(1_000, 3_600), Limit(10_000, 86_400))
     poll_floor: ClassVar[float] = 2.0
-    # A session ends 5 minutes after its last call (https://docs.weavr.io/apis/authentication/account/); looking
-    # once a minute keeps it alive, with room for retries.
+    # A session ends 5 minutes after its last call (https://docs.weavr.io/apis/authentication/account/).
     poll_ceiling: ClassVar[float] = 60.0
     rows_per_page: ClassVar[int | None] = _PAGE_SIZE
 
@@ -159,10 +160,12 @@ class Weavr(Adapter, frozen=True, kw_only=True):
     def listing(self, query: ListQuery) -> tuple[Call[Page[BulkStatus]], ...]:
         """Every bulk of the identity, or one listing for each word when up to three words say it.
 
+        None at all for states that Weavr's bulks never have.
+
         https://api.weavr.io/products/multi/openapi/manage/bulks.md
         """
         words = self._words(_BULK, query.states)
-        if words is None or not 1 <= len(words) <= _MOST_LISTINGS:
+        if words is None or len(words) > _MOST_LISTINGS:
             return (self._bulks(None, 0),)
         if "RUNNING" in words and "PAUSED" in words:
             # A bulk that is resumed after RUNNING was read and before PAUSED is would be in neither listing. The
@@ -172,16 +175,18 @@ class Weavr(Adapter, frozen=True, kw_only=True):
 
     def confirm(self, row: BulkStatus) -> Call[BulkStatus] | None:
         """An ended bulk of a list comes without counts, which may turn `succeeded` or `failed` into `partial`."""
-        if not row.state.is_terminal or _has_counts(row.counts) or not _is_id(row.id):
-            return None
-        return self.status(row.id)
+        return self.status(row.id) if row.provisional and _is_id(row.id) else None
 
     def operations(self, id: str, query: OperationQuery) -> Call[Page[BulkOperation]]:
-        """The operations of a bulk, in the order they run in.
+        """The operations of a bulk, in the order they run in. Raises ConfigError for states they never have.
 
         https://api.weavr.io/products/multi/openapi/manage/bulkidoperations
         """
         words = self._words(_OPERATION, query.states)
+        if words == ():
+            raise ConfigError(
+                "weavr operations are queued, running, succeeded, failed or cancelled, nothing else"
+            )
         word = words[0] if words is not None and len(words) == 1 else None
         return self._operations(id, word, query.sequence, 0)
 
@@ -206,13 +211,14 @@ class Weavr(Adapter, frozen=True, kw_only=True):
                 self._bulk(
                     response,
                     record,
-                    (*rows.notes.get(index, ()), *_uncounted(record)),
+                    rows.notes.get(index, ()),
                     id=str(record.bulk_id),
+                    listed=True,
                 ).carrying(raw=raw.row(index))
                 for index, record in enumerate(records)
                 if record.bulk_id not in (None, "")  # nothing could be asked about such a row
             )
-            received, total = _extent(rows, records, offset)
+            received, total = _extent(response, rows, records, offset)
             return Page(
                 items=items,
                 left_out=len(records) - len(items),
@@ -223,7 +229,8 @@ class Weavr(Adapter, frozen=True, kw_only=True):
                 moving=True,
             )
 
-        return Call(self._page_request("bulks", offset=offset, status=word), read)
+        request = self._page_request("bulks", offset=offset, status=word, body_limit=_LIST_LIMIT)
+        return Call(request, read)
 
     def _operations(
         self, id: str, word: str | None, sequence: int | None, offset: int
@@ -237,7 +244,7 @@ class Weavr(Adapter, frozen=True, kw_only=True):
                 )
                 for index, record in enumerate(records)
             )
-            received, total = _extent(rows, records, offset)
+            received, total = _extent(response, rows, records, offset)
             return Page(
                 items=items,
                 at=partial(self._operations, id, word, sequence),
@@ -247,17 +254,24 @@ class Weavr(Adapter, frozen=True, kw_only=True):
                 moving=word is not None,  # the operations of a bulk are fixed, only their statuses change
             )
 
-        request = self._page_request("bulks", id, "operations", offset=offset, status=word, sequence=sequence)
+        filters = {"status": word, "sequence": sequence}
+        path = ("bulks", id, "operations")
+        request = self._page_request(*path, offset=offset, body_limit=_OPERATIONS_LIMIT, **filters)
         return Call(request, read)
 
-    def _page_request(self, *segments: str, offset: int, **filters: str | int | None) -> Request:
+    def _page_request(
+        self, *segments: str, offset: int, body_limit: int, **filters: str | int | None
+    ) -> Request:
         # The first page is asked for by leaving offset out.
         query = {"limit": _PAGE_SIZE, "offset": offset or None, **filters}
-        return Request.to(self.base_url, *segments, query=query, body_limit=_PAGE_LIMIT)
+        return Request.to(self.base_url, *segments, query=query, body_limit=body_limit)
 
-    def _bulk(self, response: Response, record: Process, notes: Notes, *, id: str) -> BulkStatus:
-        counts, about_counts = _counts(record, self.state_map)
-        state, why = _BULK.decide(record.status, counts, self.state_map)
+    def _bulk(
+        self, response: Response, record: Process, notes: Notes, *, id: str, listed: bool = False
+    ) -> BulkStatus:
+        counts, unread, about_counts = _counts(record, self.state_map, notes)
+        state, why = _BULK.decide(record.status, counts, self.state_map, unread=unread)
+        uncounted = record.operation_status_counts is None
         unit, now = self.epoch_unit, response.received_at
         started, odd_start = from_epoch(record.execution_start, unit, label="executionStart", now=now)
         finished, odd_finish = from_epoch(record.execution_finish, unit, label="executionFinish", now=now)
@@ -275,11 +289,18 @@ class Weavr(Adapter, frozen=True, kw_only=True):
             observed_at=now,
             action=record.operation,
             on_failure=on_failure,
-            evidence=(*why, *about_counts, *filter(None, (odd_start, odd_finish, odd_mode)), *notes),
+            provisional=listed and state in _CORRIGIBLE and not _has_counts(counts),
+            evidence=(
+                *why,
+                *about_counts,
+                *filter(None, (odd_start, odd_finish, odd_mode)),
+                *notes,
+                *((_NOT_COUNTED,) if uncounted else ()),
+            ),
         )
 
     def _operation(self, response: Response, record: Operation) -> BulkOperation:
-        state, _ = _OPERATION.read(record.status, self.state_map)
+        state = _counted_as(record.status, self.state_map)
         return BulkOperation(
             id=None if record.operation_id is None else str(record.operation_id),
             sequence=record.sequence,
@@ -307,34 +328,39 @@ def _has_counts(counts: Counts | None) -> bool:
     return counts is not None and any(getattr(counts, name) is not None for name in _COUNTED)
 
 
-def _counts(record: Process, pins: Mapping[str, State]) -> tuple[Counts | None, Notes]:
+def _counts(record: Process, pins: Mapping[str, State], notes: Notes) -> tuple[Counts | None, int, Notes]:
+    """The counts, how many operations or entries they could not take up, and what is to be said about them."""
     total = record.submitted_items_count
+    # An array that was there and could not be read is not the same as none.
+    unread = sum(note.startswith("operationStatusCounts") for note in notes)
     if record.operation_status_counts is None:
         if total is None:
-            return None, ()
+            return None, unread, ()
         if 0 <= total <= _MOST_ITEMS:
-            return Counts(total=total), ()
+            return Counts(total=total), unread, ()
     sums: dict[str, int] = {}
-    notes: list[str] = []
+    said: list[str] = []
     for entry in record.operation_status_counts or ():
         word, count = (None, None) if entry is None else (entry.status, entry.count)
-        if not isinstance(word, str) or not isinstance(count, int) or isinstance(count, bool):
-            notes.append(
-                "An entry of operationStatusCounts holds no status and whole number; it is left out."
-            )
+        if not isinstance(word, str) or not isinstance(count, int) or isinstance(count, bool) or count < 0:
+            # A negative count summed up would take failures away.
+            said.append("An entry of operationStatusCounts holds no status and number; it is left out.")
+            unread += 1
             continue
-        state = _OPERATION.read(word, {}).state
-        state = _OPERATION.read(word, pins).state if state is State.UNKNOWN else state
+        state = _counted_as(word, pins)
         if state in _COUNTED:
             sums[state] = sums.get(state, 0) + count
         else:
-            notes.append(f"{count} operations have the word {word[:40]!r}, which no count here stands for.")
+            said.append(f"{count} operations have the word {word[:40]!r}, which no count here stands for.")
+            unread += count
     counts, doubts = clean_counts(Counts(total=total, **sums))
-    return (None if counts == Counts() else counts), (*dict.fromkeys(notes), *doubts)
+    return (None if counts == Counts() else counts), unread, (*dict.fromkeys(said), *doubts)
 
 
-def _uncounted(record: Process) -> Notes:
-    return (_NOT_COUNTED,) if record.operation_status_counts is None else ()
+def _counted_as(word: str | None, pins: Mapping[str, State]) -> State:
+    """The state of operations with `word`. Pins speak of bulks, which share the words, so they only explain new ones."""
+    state = _OPERATION.read(word, {}).state
+    return _OPERATION.read(word, pins).state if state is State.UNKNOWN else state
 
 
 def _on_failure(mode: str | None) -> tuple[Literal["stop", "continue"] | None, str | None]:
@@ -375,11 +401,14 @@ def _page(response: Response, decoder: Callable[[bytes], Rows[R]], array: str) -
     return rows, []
 
 
-def _extent(rows: Rows[R], records: list[R], offset: int) -> tuple[int, int | None]:
+def _extent(response: Response, rows: Rows[R], records: list[R], offset: int) -> tuple[int, int | None]:
     """How many rows came, and how many there are; counts that the rows themselves contradict are not believed."""
     received, total = len(records), rows.total
     if total is not None and (total < 0 or (received and total < offset + received)):
         total = None
+    if total is None and (rows.received or 0) > received:
+        # With a total, rows that were promised and did not come are missed at the end of the listing.
+        raise bad_shape(response, "its responseCount is larger than the number of its rows")
     return received, total
 
 

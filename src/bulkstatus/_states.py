@@ -104,7 +104,8 @@ def settle(state: State, counts: Counts, *, unread: int = 0) -> tuple[State, tup
 
 def _settle_failed(counts: Counts, unread: int) -> tuple[State, tuple[str, ...]]:
     if counts.succeeded:
-        return State.PARTIAL, (f"{counts.succeeded} operations succeeded, so failed is partial.",)
+        why = f"{counts.succeeded} operations succeeded, so failed is partial."
+        return State.PARTIAL, (why, *_left_over(counts))
     if counts.running or unread:
         open_ones = f"{counts.running or 0} operations still run and {unread} could not be read"
         return State.UNKNOWN, (f"{open_ones}, so it is not certain that nothing succeeded.",)
@@ -112,25 +113,28 @@ def _settle_failed(counts: Counts, unread: int) -> tuple[State, tuple[str, ...]]
 
 
 def _settle_ended(state: State, counts: Counts, unread: int) -> tuple[State, tuple[str, ...]]:
-    good, failed, cancelled = counts.succeeded, counts.failed or 0, counts.cancelled or 0
-    if failed or cancelled:
-        if _none_succeeded(counts) and not unread:
-            end = State.FAILED if failed else State.CANCELLED
-            return end, (
-                f"No operation succeeded, {failed} failed and {cancelled} were cancelled, so it is {end}.",
-            )
-        rest = "how many succeeded was not said" if good is None else f"{good} succeeded"
-        why = f"{failed} operations failed, {cancelled} were cancelled, {rest}: partial."
-        return State.PARTIAL, (*(() if state is State.PARTIAL else (why,)), *_left_over(counts))
+    if counts.failed or counts.cancelled:
+        return _settle_losses(state, counts, unread)
     if state is State.PARTIAL:
-        return state, ("The counts show no operation that failed; the bulk's own word stands.",)
+        why = "The counts show no operation that failed; the bulk's own word stands."
+        return state, (*((why,) if counts.finished is not None else ()), *_left_over(counts))
     if unread:
-        return State.UNKNOWN, (
-            f"What became of {unread} operations could not be read: success is not proven.",
-        )
-    if good == 0 and counts.total:
+        why = f"What became of {unread} operations could not be read: success is not proven."
+        return State.UNKNOWN, (why,)
+    if counts.succeeded == 0 and counts.total:
         return State.UNKNOWN, ("The counts show no operation that succeeded: success is not proven.",)
     return state, _left_over(counts)
+
+
+def _settle_losses(state: State, counts: Counts, unread: int) -> tuple[State, tuple[str, ...]]:
+    good, failed, cancelled = counts.succeeded, counts.failed or 0, counts.cancelled or 0
+    lost = f"{failed} failed and {cancelled} were cancelled"
+    if _none_succeeded(counts) and not unread:
+        end = State.FAILED if failed else State.CANCELLED
+        return end, (f"No operation succeeded, {lost}, so it is {end}.",)
+    rest = "how many succeeded was not said" if good is None else f"{good} succeeded"
+    why = f"Of the operations {lost}; {rest}: partial."
+    return State.PARTIAL, (*(() if state is State.PARTIAL else (why,)), *_left_over(counts))
 
 
 def _none_succeeded(counts: Counts) -> bool:
@@ -150,9 +154,7 @@ def _left_over(counts: Counts) -> tuple[str, ...]:
         return ("The bulk has 0 operations.",)
     waiting = (counts.queued or 0) + (counts.running or 0)
     if waiting:
-        return (
-            f"The counts still show {waiting} operations that have not ended; the bulk's own word stands.",
-        )
+        return (f"The counts still show {waiting} operations that have not ended, though the bulk has.",)
     if counts.finished is not None and counts.unsaid:
         return (f"{counts.unsaid} of {counts.total} operations are not accounted for.",)
     return ()

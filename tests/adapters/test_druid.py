@@ -7,6 +7,7 @@ import msgspec
 import pytest
 
 from bulkstatus.adapter import (
+    MIB,
     Call,
     Confirms,
     IdGrammar,
@@ -181,10 +182,15 @@ class TestRequests:
         base = "/activityid/v1/user/bulk"
         assert listing.request.path == base
         assert listing.request.query == ()
-        assert listing.request.body_limit == 32 * 1024 * 1024
         assert druid().status(ID).request.path == f"{base}/{ID}"
         assert druid().operations(ID, OperationQuery()).request.path == f"{base}/{ID}/results"
         assert druid().probe().request.path == base
+
+    def test_no_answer_may_be_large(self):
+        """Every answer is bounded at 8 MiB."""
+        (listing,) = druid().listing(ListQuery())
+        calls = (listing, druid().status(ID), druid().operations(ID, OperationQuery()), druid().probe())
+        assert {call.request.body_limit for call in calls} == {8 * MIB}
 
     def test_the_token_is_asked_for_in_the_form(self):
         """Client credentials travel in the form body to the token host."""
@@ -247,7 +253,7 @@ class TestWords:
         """With completed pinned, the pin decides and no results are asked for."""
         requests, status = get(envelope(row()), adapter=druid(state_map={"completed": state}))
         assert len(requests) == 1
-        assert status.state is state
+        assert (status.state, status.provisional) == (state, False)
         assert not any(NOT_READ in line or "Some users" in line for line in status.evidence)
 
 
@@ -257,7 +263,11 @@ class TestCompleted:
         (_, asked), status = get(envelope(row()), envelope([]))
         assert asked.path.endswith(f"/{ID}/results")
         assert dict(asked.query) == {"limit": "100", "failedOnly": "true"}
-        assert (status.state, status.native_state) == (State.SUCCEEDED, "completed")
+        assert (status.state, status.native_state, status.provisional) == (
+            State.SUCCEEDED,
+            "completed",
+            False,
+        )
         assert status.finished_at == status.updated_at == WHEN
         assert status.evidence[-1] == "The failed item results were read and none was found."
         assert not any(NOT_READ in line for line in status.evidence)
@@ -266,9 +276,126 @@ class TestCompleted:
     def test_a_failed_result_is_partial(self):
         """One failed user makes the bulk partial."""
         _, status = get(envelope(row()), envelope([{"objectId": "1"}]))
-        assert status.state is State.PARTIAL
+        assert (status.state, status.provisional) == (State.PARTIAL, False)
         assert status.finished_at == WHEN
         assert "partial" in status.evidence[-1]
+
+    @pytest.mark.parametrize(
+        "answer",
+        [
+            {"content": [], "result": {"status": 200}},
+            {"content": []},
+            {"content": [], "result": "OK"},
+            {"content": {"results": []}},
+            {"content": {"results": []}, "result": {"status": 200, "errors": []}},
+            {"content": {"results": [], "total": 10}, "result": {"message": "OK"}},
+            {"content": {}, "result": {"status": 200}},
+            {"content": {"total": 0, "lastId": None}, "result": {"status": 200}},
+            {"content": {}, "result": {"elapsed": 1.5}},
+            {"results": [], "total": 10, "ok": True},
+            {"content": None, "results": [], "result": {"status": 200}},
+        ],
+    )
+    def test_a_plain_answer_about_no_results_proves_success(self, answer):
+        """An empty list, or an explicit content beside a result, says that no user failed."""
+        _, status = get(envelope(row()), answer)
+        assert status.state is State.SUCCEEDED
+
+    @pytest.mark.parametrize(
+        "answer",
+        [
+            {"result": {"status": 202}},
+            {"result": {"status": 200}},
+            {"result": {"message": "OK"}},
+            {"content": None},
+            {"content": None, "result": {"status": 200}},
+            {"content": None, "result": {"status": 500.0}},
+            {"lastId": None},
+            {"lastId": "", "result": {"status": 200}},
+            {"content": {}},
+            {"content": {"total": 0}},
+            {"content": {}, "result": None},
+            {"content": {}, "result": {}},
+            {"content": {}, "result": {"status": 204}},
+            {"content": [], "result": {"status": 500.0}},
+            {"content": [], "result": {"status": 202}},
+            {"content": [], "result": {"status": "200"}},
+            {"content": [], "result": {"status": "OK"}},
+            {"content": [], "result": {"status": None}},
+            {"content": [], "result": {"status": True}},
+            {"results": [], "result": {"status": {"code": 200}}},
+        ],
+    )
+    def test_an_answer_that_may_be_about_something_else_proves_nothing(self, answer):
+        """Without a list or an explicit content, or beside any status but 200, success is not proven."""
+        _, status = get(envelope(row()), answer)
+        assert (status.state, status.native_state, status.provisional) == (
+            State.UNKNOWN,
+            "completed",
+            False,
+        )
+        assert "success is not proven" in status.evidence[-1]
+        assert (status.finished_at, status.updated_at) == (None, WHEN)
+        assert not any(NOT_READ in line or "taken as the end" in line for line in status.evidence)
+
+    @pytest.mark.parametrize("vague", [{"lastId": "c1"}, {"content": {}, "lastId": "c1"}])
+    def test_every_page_has_to_be_plain(self, vague):
+        """One page in between that may hide entries leaves success unproven, however plain the last one is."""
+        _, status = get(envelope(row()), vague, {"content": [], "lastId": "c2"}, envelope([]))
+        assert status.state is State.UNKNOWN
+        assert "success is not proven" in status.evidence[-1]
+
+    @pytest.mark.parametrize(
+        "answer",
+        [
+            # users and the reasons
+            {"content": {"oid1": "invalid e-mail"}, "result": {"status": 200}},
+            {"content": {"oid1": {"error": "invalid e-mail"}}, "result": {"status": 200}},
+            {"oid1": "invalid e-mail", "result": {"status": 200}},
+            {"results": [], "byUser": {"x": "failed"}},
+            {"content": [], "byUser": {"x": "failed"}},
+            {"content": {"results": [], "byUser": {"x": "failed"}}, "result": {"status": 200}},
+            {"content": {}, "byUser": {"x": "failed"}, "result": {"status": 200}},
+            # counts alone
+            {"content": {"failed": 3, "total": 10}, "result": {"status": 200}},
+            {"content": {"failed": 0, "total": 10}, "result": {"status": 200}},
+            {"failed": 3, "total": 10},
+            {"failed": 3, "result": {"status": 200}},
+            {"content": None, "failed": 3, "result": {"status": 200}},
+            {"content": {}, "failed": 3, "result": {"status": 200}},
+            # the record of a status call, in the place of results
+            envelope(row()),
+            row(),
+            # errors that are not entries
+            {"content": [], "result": {"status": 200, "errors": [{"message": "x"}]}},
+            {"content": {}, "result": {"errors": "x"}},
+            {"content": [{"objectId": "1"}], "result": {"errors": {"message": "x"}}},
+        ],
+    )
+    def test_results_in_another_form_are_an_error(self, answer):
+        """An object or values where a list of entries is expected are neither entries nor none."""
+        with pytest.raises(ProtocolError) as caught:
+            get(envelope(row()), answer)
+        assert caught.value.reason == "bad_payload"
+        with pytest.raises(ProtocolError):
+            entries(answer)
+
+    @pytest.mark.parametrize(
+        "answer",
+        [
+            {"content": [], "results": [{"objectId": "1"}]},
+            {"content": [], "errors": [{"objectId": "1"}], "result": {"status": 200}},
+            {"content": {}, "results": [{"objectId": "1"}], "result": {"status": 200}},
+            {"content": {"results": []}, "failed": [{"objectId": "1"}], "result": {"status": 200}},
+            {"content": {"results": [], "errors": [{"objectId": "1"}]}, "result": {"status": 200}},
+            {"results": [], "failed": [{"objectId": "1"}], "result": {"status": 202}},
+        ],
+    )
+    def test_an_empty_list_does_not_hide_a_filled_one(self, answer):
+        """Entries count wherever a list of them stands."""
+        _, status = get(envelope(row()), answer)
+        assert status.state is State.PARTIAL
+        assert [item.response for item in entries(answer).items] == ['{"objectId": "1"}']
 
     @pytest.mark.parametrize(
         "empty",
@@ -310,8 +437,9 @@ class TestCompleted:
         "gone",
         [
             reply(b"", 404),
-            reply(b"<html>", 404, {"Content-Type": "text/html"}),
+            reply(b"", 404, {"Content-Type": "application/json"}),
             reply({"result": {"status": 404}}),
+            reply({"result": {"status": 410}}),
             reply(b"", 410),
         ],
     )
@@ -322,7 +450,17 @@ class TestCompleted:
         assert status.finished_at is None
         assert status.updated_at == WHEN
         assert "not proven" in status.evidence[-1]
+        assert not status.provisional
         assert not any("taken as the end" in line for line in status.evidence)
+
+    @pytest.mark.parametrize("http", [404, 410])
+    def test_a_page_in_html_does_not_say_that_results_are_gone(self, http):
+        """A proxy's page tells nothing of the results, so it decides nothing and is tried again."""
+        with pytest.raises(Unavailable) as caught:
+            get(envelope(row()), reply(b"<html>", http, {"Content-Type": "text/html"}))
+        assert (caught.value.reason, caught.value.status) == ("edge", http)
+        with pytest.raises(Unavailable):
+            get(reply(b"<html>", http, {"Content-Type": "text/html"}))
 
     @pytest.mark.parametrize(
         ("bad", "error"),
@@ -618,7 +756,7 @@ class TestListing:
     def test_completed_says_that_results_were_not_read(self):
         """A completed row is succeeded, with the caveat."""
         (item,) = listed(envelope([row()]))
-        assert item.state is State.SUCCEEDED
+        assert (item.state, item.provisional) == (State.SUCCEEDED, True)
         assert item.finished_at == WHEN
         assert any(NOT_READ in line for line in item.evidence)
 
@@ -673,6 +811,7 @@ class TestConfirm:
     def test_rows_that_are_decided(self, word):
         """Only completed rows say less than a single look."""
         (item,) = listed(envelope([row(word)]))
+        assert not item.provisional
         assert druid().confirm(item) is None
 
     def test_a_completed_row_is_decided_by_its_results(self):
@@ -684,16 +823,20 @@ class TestConfirm:
         _, single = get(envelope(row()), envelope([{"objectId": "1"}]))
         assert confirmed.raw == item.raw
         assert msgspec.structs.replace(confirmed, observed_at=single.observed_at) == single
+        assert item.provisional
+        assert not confirmed.provisional
         assert druid().confirm(confirmed) is None
 
     def test_a_pinned_row_is_decided(self):
         """A pin on completed needs no results."""
         (item,) = listed(envelope([row()]), state_map={"completed": "succeeded"})
+        assert not item.provisional
         assert druid().confirm(item) is None
 
     def test_an_id_that_cannot_be_asked_for(self):
         """A listed id that is not in the grammar is shown, and never put into a path."""
         (item,) = listed(envelope([row(bulkId="..")]))
+        assert item.provisional
         assert druid().confirm(item) is None
 
 
@@ -776,10 +919,18 @@ class TestOperations:
         page = entries(body)
         assert (page.items, page.next, page.cursor) == ((), None, None)
 
-    @pytest.mark.parametrize("body", [{}, {"ok": True}])
-    def test_an_answer_that_says_nothing_is_not_an_empty_page(self, body):
+    @pytest.mark.parametrize(
+        ("body", "words"),
+        [
+            ({}, "neither content nor result"),
+            ({"ok": False}, "neither content nor result"),
+            ({"result": None}, "neither content nor result"),
+            ({"ok": True}, "something else than a list"),
+        ],
+    )
+    def test_an_answer_that_says_nothing_is_not_an_empty_page(self, body, words):
         """An object with neither content nor result does not prove that no user failed."""
-        with pytest.raises(ProtocolError, match="neither content nor result"):
+        with pytest.raises(ProtocolError, match=words):
             entries(body)
 
     @pytest.mark.parametrize(

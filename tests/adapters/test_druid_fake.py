@@ -273,12 +273,19 @@ class TestResults:
         fake.add("b", Life.of((0, "processing")), failed=5)
         assert Asker(fake).operations("b") == ([], 1)
 
-    def test_forgotten_results_leave_success_unproven(self, fake):
-        """With its results gone a completed bulk is unknown."""
-        fake.add("b", DONE)
+    @pytest.mark.parametrize("form", ["http", "body", "content"])
+    def test_forgotten_results_leave_success_unproven(self, clock, form):
+        """With its results gone a completed bulk is unknown, in whichever form that is told."""
+        fake = DruidFake(clock=clock, not_found=form)
+        fake.add("b", DONE, failed=3)
         fake.forget_results("b")
         status = Asker(fake).get("b")
         assert (status.state, status.native_state) == (State.UNKNOWN, "completed")
+
+    def test_forgotten_results_are_not_found(self, fake):
+        """There is nothing to list once the results are gone."""
+        fake.add("b", DONE)
+        fake.forget_results("b")
         with pytest.raises(NotFound):
             Asker(fake).operations("b")
 

@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 import msgspec
 import pytest
 
+import bulkstatus
 import bulkstatus_weavr
 from bulkstatus.adapter import (
     MIB,
@@ -30,11 +31,14 @@ from bulkstatus.errors import (
     RequestRejected,
     Unavailable,
 )
+from bulkstatus.testing import FakeResponse, FakeTransport
 from bulkstatus_weavr import Weavr
+from bulkstatus_weavr.fake import WeavrFake
 
 BASE = "https://sandbox.weavr.io/multi"
 ID = "112233445566778899"
 KEY, TOKEN = "S3CR3T-key", "S3CR3T-token"
+NOT_COUNTED = "This answer does not count operations."
 
 
 def weavr(**settings) -> Weavr:
@@ -210,7 +214,7 @@ def test_a_bulk_without_a_word_is_unknown():
     """A missing status is not an error and not a state."""
     found = status({"bulkId": ID})
     assert (found.state, found.native_state, found.counts) == (State.UNKNOWN, None, None)
-    assert found.evidence == ("The provider sent no status word.",)
+    assert found.evidence == ("The provider sent no status word.", NOT_COUNTED)
 
 
 def test_a_pinned_word_counts_as_the_user_says():
@@ -222,6 +226,41 @@ def test_a_pinned_word_counts_as_the_user_says():
 
 
 @pytest.mark.parametrize(
+    ("pins", "pairs", "state", "counts"),
+    [
+        # A word that both know is an operation's own here, whatever it is pinned to for bulks.
+        ({"COMPLETED": "failed"}, [("COMPLETED", 250)], State.PARTIAL, Counts(total=250, succeeded=250)),
+        ({"COMPLETED": "running"}, [("COMPLETED", 250)], State.RUNNING, Counts(total=250, succeeded=250)),
+        (
+            {"FAILED": "succeeded"},
+            [("COMPLETED", 247), ("FAILED", 3)],
+            State.PARTIAL,
+            Counts(total=250, succeeded=247, failed=3),
+        ),
+        # A pin explains a word that the table does not have.
+        (
+            {"SKIPPED": "cancelled"},
+            [("COMPLETED", 247), ("SKIPPED", 3)],
+            State.PARTIAL,
+            Counts(total=250, succeeded=247, cancelled=3),
+        ),
+        # No count stands for what this word is pinned to.
+        (
+            {"SKIPPED": "paused"},
+            [("COMPLETED", 247), ("SKIPPED", 3)],
+            State.UNKNOWN,
+            Counts(total=250, succeeded=247),
+        ),
+    ],
+)
+def test_pins_speak_of_bulks_and_counts_correct_them(pins, pairs, state, counts):
+    """A pin does not change what is counted as what, and the counts correct a pinned word like any other."""
+    word = next((word for word in ("FAILED", "COMPLETED") if word in pins), "COMPLETED")
+    found = status(bulk(status=word, operationStatusCounts=counted(*pairs)), state_map=pins)
+    assert (found.state, found.counts) == (state, counts)
+
+
+@pytest.mark.parametrize(
     ("word", "pairs", "state"),
     [
         ("COMPLETED", [("COMPLETED", 250)], State.SUCCEEDED),
@@ -229,7 +268,19 @@ def test_a_pinned_word_counts_as_the_user_says():
         ("COMPLETED", [("FAILED", 250)], State.FAILED),
         ("COMPLETED", [], State.SUCCEEDED),
         ("PARTIALLY_COMPLETED", [("FAILED", 250)], State.FAILED),
+        ("COMPLETED", [("COMPLETED", 0)], State.UNKNOWN),
+        ("COMPLETED", [("COMPLETED", 247), ("SKIPPED", 3)], State.UNKNOWN),
+        ("COMPLETED", [("COMPLETED", 247), ("FAILED", 1), ("SKIPPED", 2)], State.PARTIAL),
+        ("COMPLETED", [("COMPLETED", 250), ("SKIPPED", 0)], State.SUCCEEDED),
+        ("COMPLETED", [("COMPLETED", 250), (None, 3)], State.UNKNOWN),
+        ("COMPLETED", [("COMPLETED", 250), ("FAILED", "3")], State.UNKNOWN),
+        ("COMPLETED", [("COMPLETED", 247), ("FAILED", 3), ("FAILED", -3)], State.PARTIAL),
+        ("COMPLETED", [("COMPLETED", 250), ("FAILED", -3)], State.UNKNOWN),
+        ("PARTIALLY_COMPLETED", [("COMPLETED", 250)], State.PARTIAL),
         ("FAILED", [("SUBMITTED", 250)], State.FAILED),
+        ("FAILED", [("FAILED", 249), ("RUNNING", 1)], State.UNKNOWN),
+        ("FAILED", [("FAILED", 249), ("SKIPPED", 1)], State.UNKNOWN),
+        ("FAILED", [("FAILED", 250), ("SKIPPED", True)], State.UNKNOWN),
         ("FAILED", [("FAILED", 240), ("COMPLETED", 10)], State.PARTIAL),
         ("CANCELLED", [("COMPLETED", 100), ("CANCELLED", 150)], State.CANCELLED),
         ("RUNNING", [("COMPLETED", 250)], State.RUNNING),
@@ -237,7 +288,38 @@ def test_a_pinned_word_counts_as_the_user_says():
 )
 def test_counts_correct_a_finished_word(word, pairs, state):
     """What the operations did decides between succeeded, partial and failed."""
-    assert status(bulk(status=word, operationStatusCounts=counted(*pairs))).state is state
+    found = status(bulk(status=word, operationStatusCounts=counted(*pairs)))
+    assert found.state is state
+    assert not found.provisional
+    assert NOT_COUNTED not in found.evidence
+
+
+@pytest.mark.parametrize("total", [None, 250, -1, 20_000, "odd"])
+@pytest.mark.parametrize("odd", ["text", 7, {"COMPLETED": 250}, [["COMPLETED", 250]], [7]])
+@pytest.mark.parametrize(
+    ("word", "state"),
+    [
+        ("COMPLETED", State.UNKNOWN),
+        ("FAILED", State.UNKNOWN),
+        ("PARTIALLY_COMPLETED", State.PARTIAL),
+        ("CANCELLED", State.CANCELLED),
+        ("RUNNING", State.RUNNING),
+    ],
+)
+def test_counts_of_another_type_prove_nothing(odd, total, word, state):
+    """Counts that are there and cannot be read are not the same as none, whatever the total is."""
+    found = status(bulk(status=word, operationStatusCounts=odd, submittedItemsCount=total))
+    assert found.state is state
+    assert any(line.startswith("operationStatusCounts is not") for line in found.evidence)
+    assert NOT_COUNTED in found.evidence
+
+
+@pytest.mark.parametrize("members", [{}, {"operationStatusCounts": None}])
+def test_an_answer_without_counts_says_so(members):
+    """The word alone decides, and the evidence says that nothing was counted."""
+    found = status(bulk(status="COMPLETED", **members))
+    assert (found.state, found.provisional) == (State.SUCCEEDED, False)
+    assert found.evidence[-1] == NOT_COUNTED
 
 
 @pytest.mark.parametrize(
@@ -251,7 +333,8 @@ def test_counts_correct_a_finished_word(word, pairs, state):
         ([("FAILED", 1.5), ("COMPLETED", 1)], Counts(total=250, succeeded=1), "operationStatusCounts"),
         ([("FAILED", "1")], Counts(total=250), "operationStatusCounts"),
         ([(None, 1), (7, 2)], Counts(total=250), "operationStatusCounts"),
-        ([("FAILED", -1)], Counts(total=250), "was -1"),
+        ([("FAILED", -1)], Counts(total=250), "operationStatusCounts"),
+        ([("FAILED", 3), ("FAILED", -3)], Counts(total=250, failed=3), "operationStatusCounts"),
         ([("FAILED", 2**63)], Counts(total=250, failed=2**63), "implausibly high"),
         ([("FAILED", 251)], Counts(total=250, failed=251), "more than the total of 250"),
     ],
@@ -268,7 +351,7 @@ def test_empty_entries_of_the_counts_cost_nothing_else(counts):
     """A null among the counts leaves the record readable; the same note is written once."""
     found = status(bulk(operationStatusCounts=counts))
     assert found.counts == Counts(total=250)
-    assert len(found.evidence) == (2 if counts else 1)
+    assert len(found.evidence) == (1 if counts == [] else 2)
 
 
 @pytest.mark.parametrize(
@@ -339,10 +422,19 @@ def test_the_mode_is_read_or_named(mode, on_failure, evidence):
     assert any("mode" in sentence for sentence in found.evidence) is evidence
 
 
-@pytest.mark.parametrize("id", [ID, int(ID), None, "", ["odd"]])
-def test_an_answer_without_a_usable_id_is_about_the_bulk_asked_for(id):
-    """The id may be absent, and a number loses nothing."""
+@pytest.mark.parametrize("id", [ID, int(ID)])
+def test_an_id_may_be_a_number(id):
+    """A number loses nothing."""
     assert status(bulk(bulkId=id)).id == ID
+
+
+@pytest.mark.parametrize("id", [None, "", ["odd"], True, {}])
+@pytest.mark.parametrize("word", ["COMPLETED", "FAILED", "RUNNING", None])
+def test_an_answer_without_an_id_is_no_state(id, word):
+    """An object that names no bulk is not about one, even with a word that could be a bulk's."""
+    with pytest.raises(ProtocolError, match="holds no bulkId") as caught:
+        status(bulk(bulkId=id, status=word))
+    assert (caught.value.reason, caught.value.retryable) == ("bad_payload", True)
 
 
 @pytest.mark.parametrize("id", ["1", 12345, "../admin"])
@@ -372,6 +464,8 @@ def test_an_answer_about_another_bulk_is_refused(id):
         b'{"x":' + b"[" * 65 + b"]" * 65 + b"}",
         b"{}",
         b'{"message":"maintenance"}',
+        b'{"status":"failed","error":"x"}',
+        b'{"status":"COMPLETED","submittedItemsCount":250}',
     ],
 )
 def test_a_body_that_is_no_bulk_is_a_protocol_error(body):
@@ -384,16 +478,16 @@ def test_a_body_that_is_no_bulk_is_a_protocol_error(body):
 
 def test_numbers_out_of_range_cost_their_member():
     """A number with 5,000 digits, or beyond a float, is an odd member like any other."""
-    body = b'{"status":"PAUSED","submittedItemsCount":' + b"1" * 5000 + b',"mode":1e999}'
-    found = weavr().status(ID).read(answer(body))
+    members = b'"status":"PAUSED","submittedItemsCount":' + b"1" * 5000 + b',"mode":1e999'
+    found = weavr().status(ID).read(answer(b'{"bulkId":"%s",%s}' % (ID.encode(), members)))
     assert (found.state, found.counts, found.on_failure) == (State.PAUSED, None, None)
-    assert len(found.evidence) == 3
+    assert [line.split()[0] for line in found.evidence[1:-1]] == ["submittedItemsCount", "mode"]
 
 
 def test_the_last_of_two_equal_members_counts():
     """JSON leaves it open; it is settled here."""
-    body = b'{"status":"FAILED","status":"COMPLETED"}'
-    assert weavr().status(ID).read(answer(body)).state is State.SUCCEEDED
+    body = f'{{"bulkId":"{ID}","status":"FAILED","status":"COMPLETED"}}'
+    assert weavr().status(ID).read(answer(body.encode())).state is State.SUCCEEDED
 
 
 # Lists
@@ -403,7 +497,7 @@ def requests(states: set[str] | None, **settings) -> list[dict[str, str]]:
     """The queries of the listings that answer a question."""
     query = ListQuery(states=None if states is None else frozenset(states))
     calls = weavr(**settings).listing(query)
-    assert all(call.request.path == "/bulks" and call.request.body_limit == 32 * MIB for call in calls)
+    assert all(call.request.path == "/bulks" and call.request.body_limit == 2 * MIB for call in calls)
     return [dict(call.request.query) for call in calls]
 
 
@@ -418,7 +512,7 @@ def requests(states: set[str] | None, **settings) -> list[dict[str, str]]:
         ({"running", "paused"}, ["RUNNING", "PAUSED", "RUNNING"]),
         ({"running", "paused", "queued"}, ["SUBMITTED", "RUNNING", "PAUSED", "RUNNING"]),
         ({"queued", "running", "paused", "failed"}, [None]),
-        ({"expired"}, [None]),
+        ({"expired"}, []),
         ({"unknown"}, [None]),
         ({"running", "unknown"}, [None]),
     ],
@@ -452,9 +546,6 @@ def test_a_page_is_read_under_both_names(array):
     assert (page.offset, page.received, page.total, page.moving, page.next) == (0, 2, 7, True, None)
     assert {row.observed_at for row in page.items} == {page.items[0].observed_at}
     assert (page.items[0].source, page.items[0].provider) == ("payments", "weavr")
-
-
-NOT_COUNTED = "The list does not count operations; the bulk's own record does."
 
 
 def test_the_evidence_of_a_row_says_that_nothing_was_counted():
@@ -491,7 +582,7 @@ def test_other_pages_are_asked_for_by_offset():
     [
         ({}, 2, None),
         ({"count": 2, "responseCount": 2}, 2, 2),
-        ({"count": 9, "responseCount": 5}, 5, 9),
+        ({"count": 9, "responseCount": 5}, 2, 9),
         ({"count": 9, "responseCount": 1}, 2, 9),
         ({"count": 9, "responseCount": 101}, 2, 9),
         ({"count": 9, "responseCount": -1}, 2, 9),
@@ -505,6 +596,31 @@ def test_a_page_is_as_long_as_its_rows_allow(members, received, total):
     """Counts that the rows contradict are not believed."""
     page = listed({"bulkProcesses": ROWS, **members})
     assert (page.received, page.total) == (received, total)
+
+
+class Short(WeavrFake):
+    """A Weavr whose list holds two rows, counts nine, and says that a page holds `claimed`."""
+
+    def __init__(self, claimed):
+        super().__init__()
+        self.claimed = claimed
+
+    def answer(self, request):
+        rows = ROWS[int(request.query.get("offset", 0)) :]
+        return FakeResponse.json({"count": 9, "bulkProcesses": rows, "responseCount": self.claimed})
+
+
+@pytest.mark.parametrize("claimed", [2, 5, 100, 101, None])
+def test_a_page_that_claims_more_rows_than_it_holds_ends_in_an_error(claimed):
+    """Rows that are counted and do not come are missing: a list without them is never complete."""
+    fake = Short(claimed)
+    with bulkstatus.Client({"payments": weavr()}, transport=FakeTransport({BASE: fake})) as client:
+        report = client.list()
+    assert [row.id for row in report] == ["1", "2"]
+    assert not report.complete
+    (failure,) = report.failures
+    assert (failure.kind, failure.reason) == ("protocol", "short_listing")
+    assert len(fake.requests) < 10
 
 
 @pytest.mark.parametrize(
@@ -545,6 +661,7 @@ def test_one_odd_row_costs_itself_and_not_the_page():
     ]
     assert (page.received, page.total) == (7, 7)
     assert page.items[0].evidence == ("weavr bulk word 'RUNNING' means running.", NOT_COUNTED)
+    assert page.items[1].evidence[-1] == NOT_COUNTED
     assert [sentence.split()[0] for sentence in page.items[1].evidence[1:-1]] == [
         "status",
         "submittedItemsCount",
@@ -558,23 +675,47 @@ def test_one_odd_row_costs_itself_and_not_the_page():
 
 
 @pytest.mark.parametrize(
-    ("record", "asks"),
+    ("members", "provisional"),
     [
-        ({"bulkId": "5", "status": "COMPLETED", "submittedItemsCount": 9}, True),
-        ({"bulkId": "5", "status": "FAILED"}, True),
-        ({"bulkId": "5", "status": "RUNNING"}, False),
-        ({"bulkId": "5", "status": "ARCHIVING"}, False),
-        ({"bulkId": "../5", "status": "FAILED"}, False),
-        ({"bulkId": "5", "status": "FAILED", "operationStatusCounts": counted(("FAILED", 9))}, False),
+        ({"status": "COMPLETED", "submittedItemsCount": 9}, True),
+        ({"status": "PARTIALLY_COMPLETED"}, True),
+        ({"status": "FAILED"}, True),
+        ({"status": "FAILED", "operationStatusCounts": []}, True),
+        ({"status": "CANCELLED"}, False),
+        ({"status": "RUNNING"}, False),
+        ({"status": "SUBMITTED"}, False),
+        ({"status": "PAUSED"}, False),
+        ({"status": "ARCHIVING"}, False),
+        ({"status": None}, False),
+        ({"status": "FAILED", "operationStatusCounts": counted(("FAILED", 9))}, False),
     ],
 )
-def test_an_end_without_counts_is_confirmed_by_the_bulk_itself(record, asks):
-    """Only an ended row that says nothing of its operations is worth another request."""
-    (row,) = listed({"bulkProcesses": [record]}).items
+def test_an_end_that_a_list_tells_is_provisional_until_the_bulk_itself_is_asked(members, provisional):
+    """Ends that counts could correct are marked where there are none, and only they are worth another request."""
+    (row,) = listed({"bulkProcesses": [{"bulkId": "5", **members}]}).items
+    assert row.provisional is provisional
     call = weavr().confirm(row)
-    assert (call is not None) is asks
+    assert (call is not None) is provisional
     if call is not None:
-        assert call.request.path == "/bulks/5"
+        assert call.request == weavr().status("5").request
+        settled = call.read(answer({"bulkId": "5", **members}))
+        assert not settled.provisional
+
+
+def test_a_pinned_end_is_provisional_too():
+    """A pin says what a word means; how the operations went is in the bulk's own record."""
+    pins = {"ARCHIVED": State.SUCCEEDED, "FAILED": State.RUNNING}
+    rows = [{"bulkId": "5", "status": "ARCHIVED"}, {"bulkId": "6", "status": "FAILED"}]
+    first, second = listed({"bulkProcesses": rows}, state_map=pins).items
+    assert (first.state, first.provisional) == (State.SUCCEEDED, True)
+    assert (second.state, second.provisional) == (State.RUNNING, False)
+
+
+def test_a_row_with_an_id_that_cannot_be_asked_for_stays_provisional():
+    """What is not an id is never put into a path, and the end it came with stays unsettled."""
+    (row,) = listed({"bulkProcesses": [{"bulkId": "../5", "status": "FAILED"}]}).items
+    assert row.provisional
+    assert weavr().confirm(row) is None
 
 
 # Operations
@@ -587,6 +728,20 @@ def operations(body: object, query: OperationQuery | None = None, **settings) ->
     return page
 
 
+@pytest.mark.parametrize("state", ["paused", "partial", "expired"])
+def test_a_state_that_operations_never_have_is_refused(state):
+    """The whole listing would be read to give nothing."""
+    with pytest.raises(ConfigError, match="nothing else"):
+        weavr().operations(ID, OperationQuery(states=frozenset({state})))
+
+
+def test_a_page_without_a_total_that_promises_more_rows_than_it_holds_is_refused():
+    """Nothing else would show that rows are missing; with a total the end of the listing does."""
+    with pytest.raises(ProtocolError, match="responseCount"):
+        listed({"bulkProcesses": ROWS, "responseCount": 5})
+    assert listed({"bulkProcesses": ROWS, "responseCount": 5, "count": 5}).received == 2
+
+
 @pytest.mark.parametrize(
     ("query", "sent"),
     [
@@ -594,7 +749,6 @@ def operations(body: object, query: OperationQuery | None = None, **settings) ->
         (OperationQuery(states=frozenset({"failed"})), {"status": "FAILED"}),
         (OperationQuery(states=frozenset({"failed", "partial"})), {"status": "FAILED"}),
         (OperationQuery(states=frozenset({"failed", "cancelled"})), {}),
-        (OperationQuery(states=frozenset({"paused"})), {}),
         (OperationQuery(states=frozenset({"unknown"})), {}),
         (OperationQuery(sequence=0), {"sequence": "0"}),
         (
@@ -608,7 +762,7 @@ def test_operations_are_narrowed_by_one_word_and_one_position(query, sent):
     call = weavr().operations(ID, query)
     assert call.request.path == f"/bulks/{ID}/operations"
     assert dict(call.request.query) == {"limit": "100", **sent}
-    assert call.request.body_limit == 32 * MIB
+    assert call.request.body_limit == 8 * MIB
     page = call.read(answer({"count": 250, "operations": [{}], "responseCount": 1}))
     assert isinstance(page, Page)
     assert page.moving is ("status" in sent)
@@ -798,6 +952,14 @@ def test_a_challenge_of_the_network_edge_is_no_question_of_permission():
     error = refused(403, b"<html>", content_type="text/html")
     assert isinstance(error, Unavailable)
     assert "not enabled" not in str(error)
+
+
+@pytest.mark.parametrize("status", [404, 410])
+def test_a_page_in_html_does_not_say_that_a_bulk_is_not_there(status):
+    """Weavr speaks JSON: a page that says "not found" tells nothing of the bulk."""
+    error = refused(status, b"<html>", content_type="text/html; charset=utf-8")
+    assert isinstance(error, Unavailable)
+    assert (error.reason, error.status) == ("edge", status)
 
 
 def test_invalid_fields_are_named_without_their_values():

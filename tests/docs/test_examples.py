@@ -11,7 +11,7 @@ from typing import NamedTuple
 import pytest
 
 import bulkstatus
-from bulkstatus import _engine
+from bulkstatus import _pools
 from bulkstatus.testing import FakeTransport, ManualClock, load_fake
 
 ROOT = Path(__file__).parents[2]
@@ -70,12 +70,12 @@ def world(tmp_path, monkeypatch):
             "https://auth.example.com": druid,
         }
     )
-    network = _engine.new_client
+    network = _pools.new_client
 
     def new_client(base_urls, *, connections, transport: object = None, fakes=transport):
         return network(base_urls, connections=connections, transport=transport or fakes)
 
-    monkeypatch.setattr(_engine, "new_client", new_client)
+    monkeypatch.setattr(_pools, "new_client", new_client)
     for name, value in SECRETS.items():
         monkeypatch.setenv(name, value)
     config = tmp_path / "bulkstatus.toml"
