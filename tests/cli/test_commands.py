@@ -3,9 +3,13 @@
 import csv
 import io
 import json
+import logging
+import os
 import stat
 import sys
+from datetime import UTC, datetime
 from types import SimpleNamespace
+from typing import get_args
 
 import jsonschema
 import pytest
@@ -17,6 +21,7 @@ from bulkstatus.testing import Fault, load_fake, serve
 
 from .conftest import PERSONAL, config_text
 
+NOW = datetime(2026, 1, 31, 12, 0, tzinfo=UTC)
 CLOSED = "http://127.0.0.1:9"  # the discard port: nobody listens
 
 
@@ -105,9 +110,15 @@ def test_what_could_not_be_asked_is_told(here):
         (["get", "payments:abc"], "not a bulk id here"),
         (["list", "--source", "crn"], "did you mean 'crm'?"),
         (["list", "--state", "runing"], "did you mean 'running'?"),
+        (["list", "--state", "Running"], "lower case: running"),
+        (["list", "--state", "FAILED,partial"], "repeat the option: --state failed --state partial"),
+        (["list", "--state", "x\x1b[2J"], "there are queued, running, "),
+        (["get", "payments:1", "--source", "crn"], "did you mean 'crm'?"),
+        (["get", "payments:1", "--source", "crm", "--source", "crn"], "did you mean 'crm'?"),
         (["list", "--source", "edge"], "get edge:ID"),
         (["operations", "edge:aa11"], "no operations"),
         (["operations", "payments:1", "--state", "x"], "not a state"),
+        (["operations", "payments:1", "--state", "Failed"], "lower case: failed"),
         (["operations", "payments:1", "--limit", "0"], "1 or more"),
         (["operations", "payments:1", "--sequence", "-1"], "negative"),
         (["sources", "--source", "crn"], "did you mean 'crm'?"),
@@ -119,6 +130,8 @@ def test_what_could_not_be_asked_is_told(here):
         (["list", "extra"], "See 'bulkstatus list --help'."),
         (["get", "--config", "/nowhere/b.toml", "payments:1"], "config init"),
         (["demo", "--seconds", "0"], "1 to 3600"),
+        (["demo", "--seconds", "0.9"], "1 to 3600"),
+        (["demo", "--seconds", "3601"], "1 to 3600"),
         (["demo", "--seconds", "nan"], "1 to 3600"),
         (["get", "x\x1b[2J"], "\\x1b[2J"),
         (["get", "--x\x1b[2J"], "\\x1b[2J"),
@@ -239,13 +252,22 @@ def test_a_keyboard_is_told_what_is_awaited(here, monkeypatch):
     assert "Ctrl-D" in here("get", "-").err
 
 
-def test_no_references_are_an_empty_report(here, monkeypatch):
-    """An empty pipe is not an error: `list -o name | get -` may have nothing to ask."""
+NOTHING = "bulkstatus: no references were given, so nothing was asked and nothing is known\n"
+
+
+def test_no_references_are_wrong_usage(here, monkeypatch):
+    """An empty pipe does not pass for bulks that are all well."""
     monkeypatch.setattr(sys, "stdin", stdin_of(b"\n"))
     done = here("get", "-", "-o", "json")
-    assert done.code == 0
-    assert json.loads(done.out)["statuses"] == []
-    assert "nothing was asked" in done.err
+    assert (done.code, done.out, done.err) == (2, "", NOTHING)
+
+
+def test_no_references_left_are_wrong_usage(here):
+    """As when --source leaves none."""
+    done = here("get", "payments:1", "--source", "crm", "--exit-status")
+    assert (done.code, done.out) == (2, "")
+    assert done.err.endswith(NOTHING)
+    assert "1 of 1 references" in done.err
 
 
 def test_one_reference_is_needed_for_operations(here, monkeypatch):
@@ -272,6 +294,117 @@ def test_get_keeps_to_the_sources_named(here):
     assert "1 of 2 references" in done.err
 
 
+def test_get_sets_up_only_the_sources_it_needs(here, monkeypatch):
+    """Not every one that --source names."""
+    monkeypatch.delenv("CF_TOKEN")
+    done = here("get", "payments:1", "--source", "payments", "--source", "edge", "-o", "name")
+    assert (done.code, done.out) == (0, "payments:1\n")
+
+
+HINT = "bulkstatus: {} the list's word only; --confirm asks for each"
+
+
+def test_the_word_of_a_list_is_marked_as_such(here):
+    """With what settles it; JSON has it in each row."""
+    done = here("list", "--source", "crm")
+    assert done.code == 0
+    assert "succeeded?" in done.out
+    assert done.err.splitlines() == [HINT.format("1 ended state is")]
+    for form in ("csv", "name"):
+        done = here("list", "--source", "payments", "--state", "succeeded", "-o", form)
+        assert done.err.splitlines() == [HINT.format("2 ended states are")]
+    done = here("list", "--source", "crm", "-o", "json")
+    assert done.err == ""
+    document = json.loads(done.out)
+    valid(document, "Report")
+    assert document["statuses"][0]["provisional"] is True
+
+
+def test_a_list_can_be_confirmed(here, world):
+    """By a request for each bulk that has ended."""
+    before = len(world.druid.requests)
+    done = here("list", "--source", "crm", "--confirm")
+    assert (done.code, done.err) == (0, "")
+    assert "succeeded " in done.out
+    assert [request.path.rpartition("/")[2] for request in world.druid.requests[before:]][-2:] == [
+        "bulk",
+        "results",
+    ]
+
+
+@pytest.mark.parametrize(("state", "code"), [("succeeded", 0), ("partial", 6), ("failed", 3), ("running", 8)])
+def test_the_exit_code_of_a_list_is_confirmed(here, state, code):
+    """--exit-status takes no list's word for it."""
+    done = here("list", "--source", "payments", "--state", state, "--exit-status")
+    assert done.code == code
+    assert "?" not in done.out.replace("?/100", "").replace("?/4", "")
+    assert done.err == ""
+
+
+def test_what_cannot_be_confirmed_is_told(here, world):
+    """By its id, and as code 7."""
+    broken = world.druid.fail(Fault(status=400, where="/d-1/results", times=None))
+    try:
+        done = here("list", "--source", "crm", "--confirm", "-o", "name")
+    finally:
+        world.druid.heal(broken)
+    assert (done.code, done.out) == (7, "")
+    assert done.err.startswith("crm:d-1 (druid): cannot ask: ")
+
+
+def test_what_nothing_confirms_stays_the_word_of_a_list(here, monkeypatch):
+    """It is said, it is not recommended again, and success is not concluded from it."""
+    row = bulkstatus.BulkStatus(
+        source="crm",
+        provider="druid",
+        id="d-1",
+        state=bulkstatus.State.SUCCEEDED,
+        observed_at=NOW,
+        provisional=True,
+    )
+    found = bulkstatus.Report(statuses=(row,), complete=True, observed_at=NOW)
+    monkeypatch.setattr(bulkstatus.Client, "list", lambda _client, **_more: found)
+    done = here("list", "--exit-status")
+    assert done.code == 7
+    assert done.err == "bulkstatus: 1 ended state is the list's word only\n"
+
+
+def test_the_states_are_completed():
+    """Shells offer the nine words, and they are the library's."""
+    from bulkstatus.cli._app import app
+
+    assert get_args(_options.StateWord) == tuple(bulkstatus.State)
+    assert '"queued" "running" "paused"' in app.generate_completion(shell="bash")
+
+
+def test_the_librarys_warnings_are_shown(here, monkeypatch):
+    """One plain line each, on stderr, without -v; nobody else's."""
+
+    def warn(client, refs, **more):
+        logging.getLogger("bulkstatus").warning("payments: the provider asks to wait %d s\x1b", 100)
+        logging.getLogger("bulkstatus").info("no")
+        logging.getLogger("httpx").warning("no")
+        return ask(client, refs, **more)
+
+    ask = bulkstatus.Client.get_many
+    monkeypatch.setattr(bulkstatus.Client, "get_many", warn)
+    done = here("get", "payments:1", "-o", "name")
+    assert (done.code, done.out) == (0, "payments:1\n")
+    assert done.err == "payments: the provider asks to wait 100 s\\x1b\n"
+
+
+def test_a_wrong_setting_beside_sources_that_answer_is_7(here, monkeypatch):
+    """2 says that nothing was sent, which would not be true."""
+    failure = bulkstatus.Failure(
+        source="edge", provider="cloudflare", kind="config", message="m", retryable=False
+    )
+    found = bulkstatus.Report(statuses=(), failures=(failure,), complete=False, observed_at=NOW)
+    monkeypatch.setattr(bulkstatus.Client, "get_many", lambda _client, _refs, **_more: found)
+    done = here("get", "payments:1", "edge:aa11")
+    assert (done.code, done.err) == (7, "edge (cloudflare): cannot ask: m\n")
+    assert here("get", "edge:aa11").code == 2
+
+
 def test_list_narrows_by_state_and_names_what_it_skips(here):
     """A provider without a list is skipped, not missing in silence."""
     done = here("list", "--state", "running", "--state", "partial", "-o", "name")
@@ -289,6 +422,13 @@ def test_list_as_a_table_has_a_header(here):
     assert "EVIL\\x1b[31m\\u202eword" in done.out
 
 
+@pytest.fixture
+def quick(monkeypatch):
+    """Retries without a pause to speak of."""
+    monkeypatch.setattr("bulkstatus._retry._BASE", 0.001)
+
+
+@pytest.mark.usefixtures("quick")
 @pytest.mark.parametrize(("off", "code"), [("payments", 7), ("edge", 0), ("crm", 7)])
 def test_one_of_three_sources_switched_off(here, world, tmp_path, off, code):
     """The others are listed, the one is named, and the code says so unless that is allowed."""
@@ -305,7 +445,9 @@ def test_one_of_three_sources_switched_off(here, world, tmp_path, off, code):
     assert document["complete"] == (code == 0)
     assert ({"payments", "crm"} - {off}) == {row["source"] for row in document["statuses"]}
     if code:
-        assert any(line.startswith(f"{off} (") and "cannot ask" in line for line in done.err.splitlines())
+        (line,) = [line for line in done.err.splitlines() if "edge" not in line]
+        assert line.startswith(f"{off} (")
+        assert "cannot ask" in line
         assert here("list", "--config", config, "--allow-incomplete").code == 0
 
 
@@ -357,6 +499,22 @@ def test_operations_are_narrowed(here):
     (row,) = csv.DictReader(io.StringIO(here("operations", "payments:1", "--sequence", "4", "-o", "csv").out))
     assert row["sequence"] == "4"
     assert len(here("operations", "payments:7", "--limit", "150", "-o", "name").out.splitlines()) == 150
+
+
+def test_an_operation_that_is_not_there_is_said(here):
+    """On stderr; the output is as empty as the answer."""
+    done = here("operations", "payments:1", "--sequence", "99", "-o", "json")
+    assert (done.code, done.out) == (0, "[]\n")
+    assert done.err == "bulkstatus: payments:1 has no operation at position 99\n"
+    done = here("operations", "payments:1", "--sequence", "4", "--state", "failed", "-o", "name")
+    assert done.err == "bulkstatus: payments:1 has no operation at position 4 in these states\n"
+
+
+def test_a_question_that_the_provider_can_answer_is_named(here):
+    """Where its operations do not tell how they ended; not where they do, or none came."""
+    assert "--state failed" in here("operations", "crm:d-1", "-o", "jsonl").err
+    assert here("operations", "crm:d-1", "--state", "failed").err == ""
+    assert here("operations", "payments:1", "--limit", "1").err == ""
 
 
 def test_operations_that_break_off_keep_their_rows(here, monkeypatch):
@@ -431,7 +589,7 @@ def test_a_source_that_cannot_be_set_up_hides_no_other(here, monkeypatch, world,
     config = tmp_path / "b.toml"
     config.write_text(f'{world.config.read_text()}\n[sources.other]\nprovider = "nobody"\n')
     done = here("sources", "--config", config)
-    assert done.code == 2
+    assert done.code == 4
     rows = {line.split()[0]: line.split()[1:4] for line in done.out.splitlines()}
     assert rows["payments"] == ["weavr", "?", "?"]
     assert rows["edge"] == ["cloudflare", "yes", "no"]
@@ -484,6 +642,16 @@ def test_the_configuration_is_checked(here, monkeypatch):
     assert "2 of 3" in done.err
 
 
+@pytest.fixture
+def password_store(tmp_path, monkeypatch):
+    """A program `pass`, which the starter names."""
+    program = tmp_path / "bin" / "pass"
+    program.parent.mkdir()
+    program.write_text("#!/bin/sh\necho secret\n")
+    program.chmod(0o700)
+    monkeypatch.setenv("PATH", f"{program.parent}{os.pathsep}{os.environ['PATH']}")
+
+
 def test_the_starter_is_private_and_overwrites_nothing(here, tmp_path):
     """Mode 0600 in a folder of mode 0700."""
     file = tmp_path / "folder" / "bulkstatus.toml"
@@ -513,7 +681,7 @@ def test_the_starter_follows_no_link(here, tmp_path):
     assert not (tmp_path / "target").exists()
 
 
-def test_the_starter_is_right_once_its_settings_are_taken_in(tmp_path, monkeypatch):
+def test_the_starter_is_right_once_its_settings_are_taken_in(tmp_path, monkeypatch, password_store):
     """Every setting in it is one of the adapter's, for all three providers."""
     lines = [
         line[1:] if line[:1] == "#" and line[1:2].strip() else line for line in _config.STARTER.splitlines()
@@ -534,6 +702,7 @@ def test_the_schema_is_json_schema(here):
     assert document == json.loads(json.dumps(bulkstatus.json_schema()))
 
 
+OTHERS = [[], ["config"], ["--install-completion"]]
 COMMANDS = [
     ["get"],
     ["list"],
@@ -549,13 +718,15 @@ COMMANDS = [
 ]
 
 
-@pytest.mark.parametrize("command", COMMANDS, ids=" ".join)
+@pytest.mark.parametrize("command", [*COMMANDS, *OTHERS], ids=" ".join)
 def test_the_help_of_every_command_has_two_examples(here, command):
     """And says what the command does."""
     done = here(*command, "--help")
     assert done.code == 0
-    examples = [line for line in done.out.splitlines() if f"bulkstatus {' '.join(command)}" in line]
-    assert len([line for line in examples if not line.startswith("Usage")]) >= 2
+    examples = [line for line in done.out.splitlines() if line.startswith(f" bulkstatus {' '.join(command)}")]
+    one_is_in_a_pipe = command in (["get"], ["config", "path"])
+    assert len(examples) >= (1 if one_is_in_a_pipe else 2)
+    assert ("get [OPTIONS] REF..." in done.out) == (command == ["get"])
 
 
 def test_the_help_names_every_command(here):
@@ -620,7 +791,7 @@ def test_a_demo_that_sees_nothing_says_so(here, monkeypatch):
         raise bulkstatus.Unavailable("no answer", source=ref.source, provider="p", id=ref.id)
 
     monkeypatch.setattr(bulkstatus.Client, "get", refuse)
-    done = here("demo", "--seconds", "0.1")
+    done = here("demo", "--seconds", "1")
     assert done.code == 7
     assert done.out == "0 bulks of 0 providers: none was seen.\n"
     assert len(done.err.splitlines()) == 12

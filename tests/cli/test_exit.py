@@ -4,7 +4,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from bulkstatus import BulkStatus, Failure, Report, State
+from bulkstatus import BulkStatus, Failure, Report, Skipped, State
 from bulkstatus.cli import _exit
 
 NOW = datetime(2026, 1, 31, 12, 0, tzinfo=UTC)
@@ -15,9 +15,9 @@ def status(state, **more):
     return BulkStatus(source="s", provider="p", id="1", state=state, observed_at=NOW, **more)
 
 
-def failure(kind):
+def failure(kind, source="s"):
     """A source that could not be asked."""
-    return Failure(source="s", provider="p", kind=kind, message="m", retryable=False)
+    return Failure(source=source, provider="p", kind=kind, message="m", retryable=False)
 
 
 @pytest.mark.parametrize(
@@ -101,4 +101,37 @@ def test_a_report_tells_states_only_when_asked(by_state, allowed, code):
     report = Report(
         statuses=(status(State.FAILED),), failures=(failure("auth"),), complete=False, observed_at=NOW
     )
-    assert _exit.for_report(report, by_state=by_state, allow_incomplete=allowed) == code
+    assert _exit.for_report(report, asked=["s"], by_state=by_state, allow_incomplete=allowed) == code
+
+
+@pytest.mark.parametrize(
+    ("state", "code"), [("succeeded", 7), ("failed", 3), ("cancelled", 3), ("partial", 6), ("running", 8)]
+)
+def test_an_end_that_a_list_alone_told_is_never_0(state, code):
+    """What is bad already stays that; what is good is not known to be."""
+    assert _exit.for_status(status(State(state), provisional=True)) == code
+
+
+@pytest.mark.parametrize(
+    ("failures", "asked", "skipped", "statuses", "code"),
+    [
+        ([("config", "a")], "a", "", (), 2),
+        ([("config", "a"), ("config", "b")], "ab", "", (), 2),
+        ([("config", "a")], "ab", "b", (), 2),
+        ([("config", "a")], "ab", "", (), 7),
+        ([("config", "a"), ("unavailable", "b")], "ab", "", (), 7),
+        ([("config", "a"), ("auth", "b")], "ab", "", (), 4),
+        ([("config", "s")], "s", "", (status(State.RUNNING),), 7),
+        ([], "ab", "", (), 0),
+    ],
+)
+def test_a_wrong_setting_is_2_only_when_nothing_was_sent(failures, asked, skipped, statuses, code):
+    """Beside a source that was asked it is one more that could not be."""
+    report = Report(
+        statuses=statuses,
+        failures=tuple(failure(kind, source) for kind, source in failures),
+        skipped=tuple(Skipped(source=source, provider="p", reason="r") for source in skipped),
+        complete=False,
+        observed_at=NOW,
+    )
+    assert _exit.for_report(report, asked=list(asked), by_state=False) == code

@@ -1,13 +1,17 @@
 """Sentences, cells and tables, without a process."""
 
 import csv
+import errno
 import io
 import json
+import os
 from datetime import UTC, datetime, timedelta
+from types import SimpleNamespace
 
 import pytest
 
 from bulkstatus import BulkOperation, BulkStatus, Counts, Failure, Report, Skipped, State, Unavailable
+from bulkstatus.adapter import Vocabulary
 from bulkstatus.cli import _explain, _output, _text
 from bulkstatus.cli._live import bar, status_table
 
@@ -115,9 +119,19 @@ def test_failures_are_told_whatever_the_form(capsys):
 @pytest.mark.parametrize(
     ("fields", "end"),
     [
-        ({"kind": "rate_limited", "retry_after": 90.0}, "m; try again in 1m"),
+        ({"kind": "rate_limited", "retry_after": 99.1}, "m; try again in 100 s"),
+        ({"kind": "unavailable", "retry_after": 30.0}, "m; try again in 30 s"),
+        ({"kind": "unavailable"}, "m; try again, or try 'bulkstatus sources' to see whether it answers"),
         ({"kind": "rate_limited"}, "m; try again in a minute"),
         ({"kind": "rejected"}, "m"),
+        ({"kind": "config"}, "m"),
+        ({"kind": "auth"}, "m; check its credentials, then try 'bulkstatus sources'"),
+        (
+            {"kind": "auth", "reason": "client_credentials"},
+            "m; check its credentials, then try 'bulkstatus sources'",
+        ),
+        ({"kind": "auth", "reason": "bad_token_reply"}, "m; check auth_base_url"),
+        ({"kind": "auth", "reason": "no_token_endpoint"}, "m; check auth_base_url"),
         ({"kind": "deadline", "id": "9"}, "m; try a longer --timeout"),
     ],
 )
@@ -153,6 +167,46 @@ def test_a_failure_line_without_provider_or_source():
 def test_a_span_is_its_largest_whole_unit(seconds, text):
     """Never rounded up; days only from two on."""
     assert _text.span(seconds) == text
+
+
+def test_a_stderr_that_takes_nothing_is_let_go(monkeypatch, tmp_path, capsys):
+    """What it still holds is not tried again, and stdout gets none of it."""
+    full = SimpleNamespace(write=refuse, flush=refuse)
+    with (tmp_path / "stderr").open("wb") as file:
+        full.fileno = file.fileno
+        monkeypatch.setattr("sys.stderr", full)
+        _text.say("one")
+        _text.tell("two")
+        _text.settle_stderr()
+        os.write(file.fileno(), b"lost")
+    assert (tmp_path / "stderr").read_bytes() == b""
+    monkeypatch.setattr("sys.stderr", None)
+    _text.say("three")
+    _text.settle_stderr()
+    assert capsys.readouterr().out == ""
+
+
+def refuse(*_more):
+    """Fail as a full disk does."""
+    raise OSError(errno.ENOSPC, "No space left on device")
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [
+        (0.1, "1 s"),
+        (99.1, "100 s"),
+        (598.5, "599 s"),
+        (600, "10 min"),
+        (601, "11 min"),
+        (7_199, "120 min"),
+        (7_200, "2 h"),
+        (7_201, "3 h"),
+    ],
+)
+def test_a_pause_is_never_too_short(seconds, text):
+    """Rounded up, and to the second below ten minutes."""
+    assert _text.pause(seconds) == text
 
 
 @pytest.mark.parametrize(
@@ -342,10 +396,19 @@ def test_an_explanation_of_a_bulk_that_says_nothing():
     [
         ({"state": State.SUCCEEDED}, "Nothing."),
         ({"state": State.FAILED, "provider": "weavr"}, "operations payments:1 --state failed"),
-        ({"state": State.FAILED, "provider": "cloudflare"}, "sent to the provider anew"),
-        ({"state": State.FAILED, "provider": "not installed"}, "sent to the provider anew"),
-        ({"state": State.CANCELLED}, "sent to the provider anew"),
-        ({"state": State.UNKNOWN, "native_state": 'a"b'}, 'state_map = { "a\\"b" = "running" }'),
+        (
+            {"state": State.FAILED, "provider": "cloudflare"},
+            "check at the provider before anything is repeated",
+        ),
+        (
+            {"state": State.FAILED, "provider": "not installed"},
+            "check at the provider before anything is repeated",
+        ),
+        ({"state": State.CANCELLED, "provider": "weavr"}, "operations payments:1 --state succeeded"),
+        (
+            {"state": State.CANCELLED, "provider": "cloudflare"},
+            "check at the provider before anything is repeated",
+        ),
         ({"state": State.QUEUED, "phase": "awaiting_action"}, "has to start it"),
         ({"state": State.PAUSED}, "resume or cancel"),
         ({"state": State.RUNNING}, "bulkstatus get payments:1"),
@@ -354,6 +417,78 @@ def test_an_explanation_of_a_bulk_that_says_nothing():
 def test_there_is_always_a_next_step(fields, advice):
     """It fits the state and what the provider can do."""
     assert advice in "\n".join(_explain.advice(status(**fields)))
+
+
+def read(word, pins=None):
+    """An unknown bulk whose evidence is what the library itself says about a word."""
+    vocabulary = Vocabulary("weavr bulk", {"completed": State.UNKNOWN})
+    said = vocabulary.read(word, pins or {})
+    return status(state=said.state, native_state=word, evidence=said.evidence)
+
+
+def test_a_word_that_nobody_documented_may_be_pinned():
+    """As a line of TOML, for a word that can be pinned."""
+    assert 'state_map = { "a\\"b" = "running" }' in "\n".join(_explain.advice(read('a"b')))
+    assert "state_map" not in "\n".join(_explain.advice(read("x" * 81)))
+    assert "what its word means" in "\n".join(_explain.advice(read("x" * 81)))
+
+
+@pytest.mark.parametrize(
+    "evidence",
+    [
+        ("The provider says completed, but its item results can no longer be read: success is not proven.",),
+        ("mode 'odd' is not a documented one.", "The counts show no operation that succeeded."),
+    ],
+)
+def test_a_word_that_is_known_is_not_to_be_pinned(evidence):
+    """Its end is unknown because something else could not be read."""
+    advice = "\n".join(
+        _explain.advice(status(state=State.UNKNOWN, native_state="completed", evidence=evidence))
+    )
+    assert "Ask the provider" in advice
+    assert "Do not pin the word" in advice
+    assert "state_map" not in advice
+
+
+def test_a_bulk_without_a_word_has_nothing_to_pin():
+    """The provider is asked."""
+    assert "state_map" not in "\n".join(_explain.advice(read(None)))
+
+
+PROVISIONAL = status(state=State.SUCCEEDED, provisional=True)
+
+
+def test_the_word_of_a_list_has_a_question_mark(capsys):
+    """In tables; in JSON and CSV it is a field of its own."""
+    _output.report(report(PROVISIONAL, status()), "table")
+    out = capsys.readouterr().out
+    assert [line.split()[1] for line in out.splitlines()] == ["STATE", "succeeded?", "running"]
+    _output.report(report(PROVISIONAL, status()), "csv")
+    rows = list(csv.DictReader(io.StringIO(capsys.readouterr().out)))
+    assert [(row["state"], row["provisional"]) for row in rows] == [
+        ("succeeded", "true"),
+        ("running", "false"),
+    ]
+    _output.report(report(PROVISIONAL), "json")
+    assert json.loads(capsys.readouterr().out)["statuses"][0]["provisional"] is True
+
+
+@pytest.mark.parametrize("width", [14, 20, 30, 39, 45, 60, 110])
+def test_a_narrow_terminal_cuts_no_state(width):
+    """Columns are left out first; a reference is folded."""
+    from rich.console import Console
+
+    long = status(
+        id="9" * 32, state=State.CANCELLED, native_state="CANCELLED", counts=Counts(total=250, cancelled=250)
+    )
+    screen = Console(file=io.StringIO(), width=width, force_terminal=True, color_system=None)
+    screen.print(status_table([long, PROVISIONAL], screen, NOW))
+    lines = screen.file.getvalue().splitlines()
+    assert max(map(len, lines)) <= width
+    text = "\n".join(lines)
+    for part in ("state", "cancelled", "succeeded?"):
+        assert part in text
+    assert text.count("9") == 32
 
 
 def test_counts_without_a_total_say_so():

@@ -15,9 +15,9 @@ from contextlib import suppress
 from pathlib import Path
 from typing import NoReturn
 
-from bulkstatus import BulkStatusError, Failure, printable
+from bulkstatus import BulkStatusError, Failure
 from bulkstatus.cli import _exit
-from bulkstatus.cli._text import STDIN, failure_line, say
+from bulkstatus.cli._text import STDIN, failure_line, say, settle_stderr, tell
 
 __all__ = ["main"]
 
@@ -41,6 +41,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         try:
             code = _run(tokens)
             sys.stdout.flush()
+            settle_stderr()
         except BrokenPipeError:
             raise
         except OSError as error:
@@ -121,13 +122,10 @@ def _explain_usage(tokens: Sequence[str], why: str) -> None:
 
 
 def _explain_bug(error: Exception) -> None:
-    import logging
+    from bulkstatus.cli._options import is_verbose
 
-    from bulkstatus.cli._options import LOG
-
-    verbose = logging.getLogger(LOG).isEnabledFor(logging.DEBUG)
-    if verbose:
+    if is_verbose():
         for line in "".join(traceback.format_exception(error)).splitlines():
-            print(printable(line, _LINE), file=sys.stderr)
-    hint = "please report it" if verbose else "run again with -v for the traceback"
+            tell(line, limit=_LINE)
+    hint = "please report it" if is_verbose() else "run again with -v for the traceback"
     say(f"internal error ({type(error).__name__}); {hint}")

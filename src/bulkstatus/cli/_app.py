@@ -2,18 +2,27 @@
 
 import time
 from collections.abc import Iterator, Sequence
-from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
 from typing import Annotated
 
 from cyclopts import App, Parameter
 
-from bulkstatus import BulkOperation, Client, ConfigError, DeadlineExceeded, Policy, Report
+from bulkstatus import (
+    BulkOperation,
+    Client,
+    ConfigError,
+    DeadlineExceeded,
+    Policy,
+    Report,
+    State,
+    read_config,
+)
 from bulkstatus.cli import _exit
 from bulkstatus.cli._options import (
     ConfigOption,
     ExitStatusOption,
+    ListExitStatusOption,
     OutputOption,
     SourceOption,
     StateOption,
@@ -28,7 +37,13 @@ from bulkstatus.cli._text import say
 
 app = App(
     name="bulkstatus",
-    help="One status for every bulk job of several providers.",
+    help="""One status for every bulk job of several providers.
+
+For example:
+
+    bulkstatus demo
+    bulkstatus list --state failed --state partial --confirm
+""",
     version=lambda: version("bulkstatus"),
     help_format="markdown",
     help_epilogue="A bulk is called by its reference, source:id. Begin with 'bulkstatus demo', which needs no account.",
@@ -36,13 +51,30 @@ app = App(
     suppress_keyboard_interrupt=False,
     default_parameter=Parameter(negative=()),
 )
-app.register_install_completion_command()  # pyright: ignore[reportUnknownMemberType] - its **kwargs are untyped
-config_app = App(name="config", help="Find, check or begin the configuration file.")
+app.register_install_completion_command(  # pyright: ignore[reportUnknownMemberType] - its **kwargs are untyped
+    help="""Install the completion of commands and options for your shell.
+
+For example:
+
+    bulkstatus --install-completion
+    bulkstatus --install-completion --shell zsh
+"""
+)
+config_app = App(
+    name="config",
+    help="""Find, check or begin the configuration file.
+
+For example:
+
+    bulkstatus config init
+    bulkstatus config check
+""",
+)
 app.command(config_app)
 
 Refs = Annotated[
     list[str],
-    Parameter(name="REF", help="References (source:id); `-` takes them from stdin.", negative=()),
+    Parameter(name="REF...", help="References (source:id); `-` takes them from stdin.", negative=()),
 ]
 OneRef = Annotated[
     str, Parameter(name="REF", help="A reference (source:id); `-` takes it from stdin.", negative=())
@@ -79,18 +111,16 @@ def get(
     start_log(verbose=verbose)
     limit = seconds(timeout)
     wanted = references(refs)
-    names = sources_of(wanted)
+    settings = read_config(config)
     if source:
-        wanted = of_sources(wanted, source)
-        names = source
-    if wanted:
-        with opened(Client.from_config(config, sources=names)) as client:
-            found = client.get_many(wanted, timeout=limit)
-    else:
-        say("no references were given, so nothing was asked")
-        found = Report(statuses=(), complete=True, observed_at=datetime.now(UTC))
+        wanted = of_sources(wanted, source, settings)
+    if not wanted:
+        raise ConfigError("no references were given, so nothing was asked and nothing is known")
+    names = sources_of(wanted)
+    with opened(Client(settings.build(names))) as client:
+        found = client.get_many(wanted, timeout=limit)
     report(found, output)
-    return _exit.for_report(found, by_state=exit_status)
+    return _exit.for_report(found, asked=names, by_state=exit_status)
 
 
 @app.command(name="list")
@@ -101,7 +131,14 @@ def list_(
     state: StateOption = (),
     output: OutputOption = "table",
     timeout: TimeoutOption = None,
-    exit_status: ExitStatusOption = False,
+    confirm: Annotated[
+        bool,
+        Parameter(
+            show_default=False,
+            help="Ask for each ended bulk whose state the list alone told; costs a request each.",
+        ),
+    ] = False,
+    exit_status: ListExitStatusOption = False,
     allow_incomplete: Annotated[
         bool, Parameter(show_default=False, help="Exit 0 although a source could not be asked.")
     ] = False,
@@ -111,7 +148,7 @@ def list_(
 
     For example:
 
-        bulkstatus list --state running --state paused
+        bulkstatus list --state failed --state partial --confirm
         bulkstatus list --source payments -o csv --timeout 30s
     """
     from bulkstatus.cli._output import report
@@ -119,9 +156,21 @@ def list_(
     start_log(verbose=verbose)
     limit = seconds(timeout)
     with opened(Client.from_config(config, sources=source or None)) as client:
-        found = client.list(states=state or None, timeout=limit)
+        confirm = confirm or exit_status
+        found = client.list(states=state or None, confirm=confirm, timeout=limit)
+        asked = client.sources
     report(found, output)
-    return _exit.for_report(found, by_state=exit_status, allow_incomplete=allow_incomplete)
+    if output in ("table", "name", "csv"):
+        _say_what_is_provisional(found, confirmed=confirm)
+    return _exit.for_report(found, asked=asked, by_state=exit_status, allow_incomplete=allow_incomplete)
+
+
+def _say_what_is_provisional(found: Report, *, confirmed: bool) -> None:
+    number = sum(status.provisional for status in found)
+    if number:
+        what = "1 ended state is" if number == 1 else f"{number} ended states are"
+        hint = "" if confirmed else "; --confirm asks for each"
+        say(f"{what} the list's word only{hint}")
 
 
 @app.command
@@ -162,8 +211,27 @@ def operations(
     client = Client.from_config(config, sources=sources_of([wanted]), policy=policy)
     with opened(client):
         rows = client.operations(wanted, states=state or None, sequence=sequence)
-        write(_some(rows, limit, within), output, payload=show_payload)
+        seen = _Seen(_some(rows, limit, within))
+        write(seen, output, payload=show_payload)
+    if sequence is not None and not seen.rows:
+        say(f"{wanted} has no operation at position {sequence}{' in these states' if state else ''}")
+    elif not state and seen.rows and seen.rows == seen.untold:
+        say("the provider does not tell how each operation ended; --state failed asks for those that failed")
     return _exit.OK
+
+
+class _Seen:
+    """Rows on their way, counted: all of them, and those whose state the provider does not tell."""
+
+    def __init__(self, rows: Iterator[BulkOperation]) -> None:
+        self._coming = rows
+        self.rows = self.untold = 0
+
+    def __iter__(self) -> Iterator[BulkOperation]:
+        for row in self._coming:
+            self.rows += 1
+            self.untold += row.state is State.UNKNOWN and row.native_state is None
+            yield row
 
 
 def _some(rows: Iterator[BulkOperation], limit: int | None, within: float | None) -> Iterator[BulkOperation]:
@@ -318,7 +386,7 @@ def schema() -> int:
 def demo(
     *,
     seconds: Annotated[
-        float, Parameter(name="--seconds", help="How long to watch at most, in seconds.")
+        float, Parameter(name="--seconds", help="How long to watch at most, in seconds: 1 to 3600.")
     ] = 18.0,
 ) -> int:
     """Watch bulks of every provider live and end, on this machine, without any account.
@@ -331,6 +399,6 @@ def demo(
     from bulkstatus.cli._demo import demo as play
 
     start_log(verbose=False)
-    if not 0 < seconds <= 3_600:  # noqa: PLR2004 - an hour; also refuses what is no number
+    if not 1 <= seconds <= 3_600:  # noqa: PLR2004 - an hour; also refuses what is no number
         raise ConfigError(f"--seconds {seconds:g} is out of range: write 1 to 3600")
     return play(seconds)

@@ -1,8 +1,8 @@
 """Exit codes: what a script may rely on. Pure functions."""
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 
-from bulkstatus import BulkStatus, Report, State
+from bulkstatus import BulkStatus, Failure, Report, State
 
 OK = 0
 BUG = 1
@@ -43,20 +43,38 @@ def combine(codes: Iterable[int]) -> int:
 
 
 def for_kind(kind: str) -> int:
-    """The code for an error or a failure of this kind."""
+    """The code for an error of this kind."""
     return _BY_KIND.get(kind, BLIND)
+
+
+def for_failures(failures: Collection[Failure], answered: Collection[str]) -> int:
+    """The code for what could not be asked, beside the sources `answered`.
+
+    USAGE promises that nothing was sent, so a setting that is wrong gives it only where that holds for all.
+    """
+    nothing_sent = not answered and all(failure.kind == "config" for failure in failures)
+    codes = {for_kind(failure.kind) for failure in failures}
+    return combine(BLIND if code == USAGE and not nothing_sent else code for code in codes)
 
 
 def for_status(status: BulkStatus) -> int:
     """The code for how a bulk stands, as `--exit-status` asks for it."""
     if status.phase == "awaiting_action" and not status.state.is_terminal:
         return BLOCKED
-    return _BY_STATE[status.state]
+    code = _BY_STATE[status.state]
+    return BLIND if status.provisional and code == OK else code
 
 
-def for_report(report: Report, *, by_state: bool, allow_incomplete: bool = False) -> int:
-    """The code for a report: its failures, unless those are allowed, and its states, where they are asked for."""
-    codes = [] if allow_incomplete else [for_kind(failure.kind) for failure in report.failures]
+def for_report(
+    report: Report, *, asked: Collection[str], by_state: bool, allow_incomplete: bool = False
+) -> int:
+    """The code for a report: its failures, unless those are allowed, and its states, where they are asked for.
+
+    `asked` names the sources that the report is about.
+    """
+    silent = {failure.source for failure in report.failures} | {skipped.source for skipped in report.skipped}
+    answered = (set(asked) - silent) | {status.source for status in report.statuses}
+    codes = [] if allow_incomplete else [for_failures(report.failures, answered)]
     if by_state:
         codes += map(for_status, report.statuses)
     return combine(codes)

@@ -1,5 +1,6 @@
 """One bulk in plain words: how it stands, why we say so, and what to do next."""
 
+import re
 from collections.abc import Iterator
 from datetime import UTC, datetime
 
@@ -15,10 +16,12 @@ _MEANS = {
     State.FAILED: "no operation is known to have gone well",
     State.CANCELLED: "stopped before its end, on request",
     State.EXPIRED: "the provider gave it up because its time ran out",
-    State.UNKNOWN: "the provider used a word that nobody has explained yet; it is not taken for an end",
+    State.UNKNOWN: "the provider's word, or what stands behind it, could not be interpreted; it is not taken for an end",
 }
 _COUNTED = ("succeeded", "failed", "cancelled", "running", "queued")
 _TIMES = ("created_at", "started_at", "updated_at", "finished_at")
+_UNDOCUMENTED = re.compile(r"\bword\b.* is not a documented one\b", re.DOTALL)
+_LONGEST_PIN = 80  # the library takes a longer word for no word, whatever is pinned
 _ON_FAILURE = {
     "stop": "the provider stops at the first operation that fails",
     "continue": "the provider goes on after an operation that fails",
@@ -81,18 +84,34 @@ def advice(status: BulkStatus) -> Iterator[str]:
     elif status.state is State.SUCCEEDED:
         yield "Nothing."
     elif status.state is State.UNKNOWN:
-        pin = printable(status.native_state or "WORD", 80).replace("\\", "\\\\").replace('"', '\\"')
-        yield "If you know what the word means, say so in the configuration, for example:"
-        yield f"[sources.{status.source}]"
-        yield f'state_map = {{ "{pin}" = "running" }}'
+        yield from _about_unknown(status)
     elif status.phase == "awaiting_action":
         yield "Somebody has to start it at the provider: it waits for that, however long."
     elif status.state is State.PAUSED:
         yield "Somebody has to resume or cancel it at the provider."
     elif not status.state.is_terminal:
         yield f"bulkstatus get {ref}    # look again"
+    elif status.state is State.CANCELLED and _shows_operations(status.provider):
+        yield f"bulkstatus operations {ref} --state succeeded    # what was done all the same"
     else:
-        yield "It will not change any more. What it has not done has to be sent to the provider anew."
+        yield "What it has done is not known here: check at the provider before anything is repeated."
+
+
+def _about_unknown(status: BulkStatus) -> Iterator[str]:
+    word = status.native_state
+    undocumented = any(map(_UNDOCUMENTED.search, status.evidence))
+    if not word:
+        yield "Look again; if it stays without a word, ask the provider."
+    elif undocumented and len(word) <= _LONGEST_PIN:
+        pin = printable(word).replace("\\", "\\\\").replace('"', '\\"')
+        yield "If you know what the word means, say so in the configuration, for example:"
+        yield f"[sources.{status.source}]"
+        yield f'state_map = {{ "{pin}" = "running" }}'
+    elif undocumented:
+        yield "Ask the provider what its word means."
+    else:
+        yield "Ask the provider how it stands: the word is a known one, and what it claims is not proven."
+        yield "Do not pin the word: every bulk that bears it would then be believed without a look."
 
 
 def _shows_operations(provider: str) -> bool:

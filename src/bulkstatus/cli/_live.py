@@ -11,7 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from bulkstatus import BulkStatus, Counts, Ref, State, printable
-from bulkstatus.cli._text import age, detail, progress, word
+from bulkstatus.cli._text import age, detail, progress, state, word
 
 _WIDE = 110
 _BAR, _SHORT_BAR = 12, 5
@@ -19,6 +19,7 @@ _REDRAWS = 8
 _GAP = 2
 # How narrow a column may become. A reference is folded then, the others are cut.
 _SHRINKS = {"ref": 20, "word": 8, "since": 8, "detail": 8}
+_ALWAYS = 2  # the columns that no screen is too narrow for: ref and state
 
 COLOURS = {
     State.QUEUED: "blue",
@@ -40,12 +41,22 @@ def status_table(statuses: Iterable[BulkStatus], console: Console, now: datetime
     rows = [_cells(status, now, wide=wide, blocks=blocks) for status in statuses]
     headers = ("ref", "state", "progress", "word", *(("since", "detail") if wide else ()))
     table = Table(box=None, pad_edge=False, padding=(0, _GAP, 0, 0))
-    for header, width in zip(headers, _widths(headers, rows, console.width), strict=True):
+    # Columns that do not fit are left out at the end: rich would cut all of them, the state too.
+    widths = _widths(headers, rows, console.width)
+    while len(widths) > _ALWAYS and _sum(widths) > console.width:
+        headers = headers[:-1]
+        widths = _widths(headers, rows, console.width)
+    widths[0] = max(1, widths[0] - max(0, _sum(widths) - console.width))
+    for header, width in zip(headers, widths, strict=True):
         overflow: Literal["fold", "ellipsis"] = "fold" if header == "ref" else "ellipsis"
         table.add_column(header, width=width, no_wrap=header != "ref", overflow=overflow, header_style="bold")
     for row in rows:
-        table.add_row(*row)
+        table.add_row(*row[: len(headers)])
     return table
+
+
+def _sum(widths: Sequence[int]) -> int:
+    return sum(widths) + _GAP * (len(widths) - 1)
 
 
 def _widths(headers: Sequence[str], rows: Sequence[Sequence[Text]], room: int) -> list[int]:
@@ -53,7 +64,7 @@ def _widths(headers: Sequence[str], rows: Sequence[Sequence[Text]], room: int) -
     needed = [
         max(len(header), *(row[index].cell_len for row in rows), 0) for index, header in enumerate(headers)
     ]
-    spare = room - sum(needed) - _GAP * (len(headers) - 1)
+    spare = room - _sum(needed)
     for index, header in reversed(list(enumerate(headers))):
         if spare < 0 and header in _SHRINKS:
             width = max(min(_SHRINKS[header], needed[index]), needed[index] + spare)
@@ -68,7 +79,7 @@ def _cells(status: BulkStatus, now: datetime, *, wide: bool, blocks: bool) -> li
     drawn = bar(status.counts, blocks=blocks, width=_BAR if wide else _SHORT_BAR)
     if counts:
         drawn.append(f" {counts}" if drawn else counts)
-    cells = [Text(printable(str(status.ref))), Text(str(status.state), style=COLOURS[status.state]), drawn]
+    cells = [Text(printable(str(status.ref))), Text(state(status), style=COLOURS[status.state]), drawn]
     if wide:
         return [*cells, Text(said), Text(age(status, now), style="dim"), Text(detail(status))]
     return [*cells, Text(f"{said}: {detail(status)}" if status.error else said)]

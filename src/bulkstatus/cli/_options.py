@@ -1,20 +1,43 @@
 """The options that commands share, and what becomes of their values."""
 
+import difflib
 import logging
 import re
-import sys
-from collections.abc import Generator
+from collections.abc import Generator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Literal, get_args
 
-from cyclopts import Parameter
+from cyclopts import Parameter, Token
 
-from bulkstatus import Client, ConfigError, log_retries, printable
-
-LOG = "bulkstatus.cli"
+from bulkstatus import Client, ConfigError, log_retries
+from bulkstatus.cli._text import tell
 
 Format = Literal["table", "json", "jsonl", "csv", "name"]
+StateWord = Literal[
+    "queued", "running", "paused", "succeeded", "partial", "failed", "cancelled", "expired", "unknown"
+]
+
+
+def state_words(_hint: object, tokens: Sequence[Token]) -> tuple[str, ...]:
+    """The states that `tokens` name. Raises ValueError, with a hint, for what is none."""
+    words = [token.value for token in tokens]
+    for text in words:
+        if text not in get_args(StateWord):
+            raise ValueError(f"{text[:80]!r} is not a state; {_state_hint(text.lower())}.")
+    return tuple(words)
+
+
+def _state_hint(text: str) -> str:
+    states = get_args(StateWord)
+    if "," in text:
+        parts = (part.strip() for part in text[:80].split(","))
+        return f"repeat the option: {' '.join(f'--state {part}' for part in parts if part)}"
+    if text in states:
+        return f"states are written in lower case: {text}"
+    close = difflib.get_close_matches(text, states, n=1)
+    return f"did you mean {close[0]!r}?" if close else f"there are {', '.join(states)}"
+
 
 ConfigOption = Annotated[
     Path | None,
@@ -28,8 +51,13 @@ SourceOption = Annotated[
     Parameter(name="--source", show_default=False, help="Only this source. May be given several times."),
 ]
 StateOption = Annotated[
-    tuple[str, ...],
-    Parameter(name="--state", show_default=False, help="Only this state. May be given several times."),
+    tuple[StateWord, ...],
+    Parameter(
+        name="--state",
+        converter=state_words,
+        show_default=False,
+        help="Only this state. May be given several times.",
+    ),
 ]
 OutputOption = Annotated[
     Format,
@@ -49,13 +77,12 @@ TimeoutOption = Annotated[
         help="How long to wait for answers in all: 90, 90s, 3m, 1h30m.",
     ),
 ]
-ExitStatusOption = Annotated[
-    bool,
-    Parameter(
-        name="--exit-status",
-        show_default=False,
-        help="Let the exit code tell the states: 0 succeeded, 3 failed, 6 partial, 7 unknown, 8 not ended, 9 blocked.",
-    ),
+_CODES = (
+    "Let the exit code tell the states: 0 succeeded, 3 failed, 6 partial, 7 unknown, 8 not ended, 9 blocked."
+)
+ExitStatusOption = Annotated[bool, Parameter(name="--exit-status", show_default=False, help=_CODES)]
+ListExitStatusOption = Annotated[
+    bool, Parameter(name="--exit-status", show_default=False, help=f"{_CODES} Implies --confirm.")
 ]
 
 _NUMBER = r"([0-9]{1,9}(?:\.[0-9]{1,9})?)"
@@ -76,31 +103,43 @@ def seconds(text: str | None, option: str = "--timeout") -> float | None:
     raise ConfigError(f"{option} {text[:40]!r} is not a duration: write 90, 90s, 3m or 1h30m, more than 0")
 
 
-def start_log(*, verbose: bool) -> None:
-    """Log requests and retries to stderr, or nothing at all."""
-    log_retries()
-    root = logging.getLogger()
-    if not verbose:
-        root.addHandler(logging.NullHandler())
-        return
-    handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(_Plain())
-    # httpx says method, URL and status, and no header; its transport below would say headers, so it stays silent.
-    for name, level in (("httpx", logging.INFO), ("stamina", logging.INFO), (LOG, logging.DEBUG)):
-        logger = logging.getLogger(name)
-        logger.setLevel(level)
-        logger.addHandler(handler)
+class _Lines(logging.Handler):
+    """One printable line a record, on stderr; with `verbose`, the time before it."""
 
+    verbose = False
 
-class _Plain(logging.Formatter):
-    """One printable line a record."""
-
-    def format(self, record: logging.LogRecord) -> str:
+    def emit(self, record: logging.LogRecord) -> None:
         text = record.getMessage()
         if record.name == "stamina":
             facts = vars(record)
             text = f"asking again in {facts.get('stamina.wait_for')} s after {facts.get('stamina.caused_by')}"
-        return printable(f"{self.formatTime(record, '%H:%M:%S')} {text}", 1_000)
+        tell(f"{_TIME.formatTime(record, '%H:%M:%S')} {text}" if self.verbose else text, limit=_LONGEST_LINE)
+
+
+_LONGEST_LINE = 1_000
+_TIME = logging.Formatter()
+_SILENCE = logging.NullHandler()
+_LINES = _Lines()
+
+
+def start_log(*, verbose: bool) -> None:
+    """Log requests and retries to stderr, or nothing but the library's own warnings."""
+    log_retries()
+    logging.getLogger().addHandler(_SILENCE)  # else Python prints the warnings that nobody handles
+    _LINES.verbose = verbose
+    names = {"bulkstatus": logging.WARNING}
+    if verbose:
+        # httpx says method, URL and status, and no header; its transport below would say headers, so it stays silent.
+        names |= {"httpx": logging.INFO, "stamina": logging.INFO}
+    for name, level in names.items():
+        logger = logging.getLogger(name)
+        logger.setLevel(level)
+        logger.addHandler(_LINES)
+
+
+def is_verbose() -> bool:
+    """True once a log of requests was asked for."""
+    return _LINES.verbose
 
 
 @contextmanager

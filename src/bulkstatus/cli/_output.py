@@ -14,7 +14,18 @@ import msgspec
 
 from bulkstatus import BulkOperation, BulkStatus, Report, printable, with_payload
 from bulkstatus.cli._options import Format
-from bulkstatus.cli._text import age, clock, detail, failure_line, latest, progress, skipped_line, tell, word
+from bulkstatus.cli._text import (
+    age,
+    clock,
+    detail,
+    failure_line,
+    latest,
+    progress,
+    skipped_line,
+    state,
+    tell,
+    word,
+)
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -34,6 +45,7 @@ STATUS_COLUMNS = (
     "source",
     "id",
     "state",
+    "provisional",
     "native_state",
     "phase",
     "total",
@@ -144,9 +156,11 @@ def table_csv(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
 
 
 def cell(value: object, *, numeric: bool = False) -> str:
-    """One cell of CSV: empty for None, one printable line, and never what a spreadsheet takes for a formula."""
+    """One cell of CSV: empty for None, `true` or `false`, else one printable line, and never what a spreadsheet takes for a formula."""
     if value is None:
         return ""
+    if isinstance(value, bool):
+        return str(value).lower()
     text = clock_exact(value) if isinstance(value, datetime) else str(value)
     if numeric and _PLAIN_NUMBER.fullmatch(text):
         return text
@@ -216,7 +230,7 @@ def _status_table(statuses: Sequence[BulkStatus]) -> None:
         [
             (
                 printable(str(status.ref)),
-                str(status.state),
+                state(status),
                 progress(status.counts),
                 word(status),
                 _since(status, now),

@@ -4,7 +4,7 @@ import re
 import sys
 from collections.abc import Iterable, Sequence
 
-from bulkstatus import ConfigError, Ref
+from bulkstatus import Config, ConfigError, Ref
 from bulkstatus.cli._text import STDIN, say
 
 MOST = 10_000
@@ -39,8 +39,14 @@ def sources_of(refs: Iterable[str]) -> tuple[str, ...]:
     return tuple(dict.fromkeys(Ref.parse(ref).source for ref in refs))
 
 
-def of_sources(refs: Sequence[str], names: Sequence[str]) -> list[str]:
-    """Those of `refs` that belong to the sources `names`; how many do not is said on stderr."""
+def of_sources(refs: Sequence[str], names: Sequence[str], config: Config) -> list[str]:
+    """Those of `refs` that belong to the sources `names`; how many do not is said on stderr.
+
+    Raises ConfigError for a name that `config` does not hold.
+    """
+    unknown = [name for name in names if name not in config.sources]
+    if unknown:
+        config.build(unknown)  # raises, and names the nearest
     kept = [ref for ref in refs if Ref.parse(ref).source in names]
     if len(kept) < len(refs):
         say(f"{len(refs) - len(kept)} of {len(refs)} references are of other sources and were left out")

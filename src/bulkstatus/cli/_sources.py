@@ -35,7 +35,7 @@ def sources(path: Path | None, names: Sequence[str], form: Format, timeout: floa
     failures = [health.failure for health in found if health.failure is not None]
     for failure in failures:
         tell(failure_line(failure))
-    return _exit.combine(_exit.for_kind(failure.kind) for failure in failures)
+    return _exit.for_failures(failures, [health.source for health in found if health.failure is None])
 
 
 def look(path: Path | None, names: Sequence[str], timeout: float | None) -> list[SourceHealth]:

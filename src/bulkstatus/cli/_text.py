@@ -1,6 +1,9 @@
 """Sentences and short forms for people. Everything from a provider passes `printable` here."""
 
+import math
+import os
 import sys
+from contextlib import suppress
 from datetime import UTC, datetime
 
 from bulkstatus import BulkStatus, Counts, Failure, Skipped, printable
@@ -10,6 +13,7 @@ STDIN = "\0-"
 
 _MINUTE, _HOUR, _DAY = 60, 3_600, 86_400
 _SENTENCE = 2_000
+_LONG_PAUSE = 10 * _MINUTE
 
 _ADVICE = {
     "auth": "check its credentials, then try 'bulkstatus sources'",
@@ -18,16 +22,40 @@ _ADVICE = {
     "protocol": "try again with -v to see what was asked",
     "deadline": "try a longer --timeout",
 }
+_ADVICE_BY_REASON: dict[str, str] = {
+    "bad_token_reply": "check auth_base_url",
+    "no_token_endpoint": "check auth_base_url",
+}
 
 
 def say(text: str, *, limit: int = _SENTENCE) -> None:
-    """Write one line to stderr."""
-    print(f"bulkstatus: {printable(text, limit)}", file=sys.stderr)
+    """Write one line to stderr, if that can be written to."""
+    _write(f"bulkstatus: {printable(text, limit)}")
 
 
-def tell(text: str) -> None:
-    """Write one line about a source to stderr, as it is."""
-    print(printable(text, _SENTENCE), file=sys.stderr)
+def tell(text: str, *, limit: int = _SENTENCE) -> None:
+    """Write one line about a source to stderr, as it is, if that can be written to."""
+    _write(printable(text, limit))
+
+
+def _write(line: str) -> None:
+    # print() would take stdout in place of a stderr that is closed (`2>&-`).
+    if sys.stderr is not None:
+        with suppress(OSError, ValueError):
+            print(line, file=sys.stderr)
+
+
+def settle_stderr() -> None:
+    """Let go of what stderr does not take: Python would try again at its end, and end with 120 for it."""
+    if sys.stderr is None:
+        return
+    try:
+        sys.stderr.flush()
+    except (OSError, ValueError):
+        with suppress(OSError, ValueError):
+            nowhere = os.open(os.devnull, os.O_WRONLY)
+            os.dup2(nowhere, sys.stderr.fileno())
+            os.close(nowhere)
 
 
 def failure_line(failure: Failure) -> str:
@@ -52,11 +80,21 @@ def _who(failure: Failure) -> str:
 
 
 def _advice(failure: Failure) -> str | None:
-    if failure.kind == "rate_limited" and failure.retry_after:
-        return f"try again in {span(failure.retry_after)}"
+    if failure.kind in ("rate_limited", "unavailable") and failure.retry_after:
+        return f"try again in {pause(failure.retry_after)}"
     if failure.kind == "rate_limited":
         return "try again in a minute"
-    return _ADVICE.get(failure.kind)
+    return _ADVICE_BY_REASON.get(failure.reason or "") or _ADVICE.get(failure.kind)
+
+
+def pause(seconds: float) -> str:
+    """How long to wait, rounded up: `100 s` below ten minutes, then `12 min`, from two hours on `3 h`."""
+    whole = math.ceil(seconds)
+    if whole < _LONG_PAUSE:
+        return f"{whole} s"
+    if whole < 2 * _HOUR:
+        return f"{math.ceil(whole / _MINUTE)} min"
+    return f"{math.ceil(whole / _HOUR)} h"
 
 
 def span(seconds: float) -> str:
@@ -100,6 +138,11 @@ def progress(counts: Counts | None) -> str:
         return ""
     ended = "?" if counts.finished is None else f"{counts.finished}"
     return f"{ended}/{'?' if counts.total is None else counts.total}"
+
+
+def state(status: BulkStatus) -> str:
+    """The state, with `?` behind an end that is a list's word only."""
+    return f"{status.state}?" if status.provisional else str(status.state)
 
 
 def detail(status: BulkStatus) -> str:
