@@ -123,9 +123,12 @@ class DruidFake(Fake):
             return _fault(404, "not_found", "No such resource")
         if not self._accepts(request.headers.get("authorization", "")):
             return _fault(401, "invalid_token", "The token is missing, wrong or expired")
-        # https://dru-id.com/developers/apis/bulk-api/bulk-get-status/ requires it, even on a GET.
-        if request.method != "GET" or request.headers.get("content-type") != "application/json":
-            return _fault(400, "bad_request", "A GET with Content-Type: application/json was expected")
+        # https://dru-id.com/developers/apis/bulk-api/bulk-get-status/ requires both, even on a GET.
+        kinds = {request.headers.get("content-type"), request.headers.get("accept")}
+        if request.method != "GET" or kinds != {"application/json"}:
+            return _fault(
+                400, "bad_request", "A GET with Content-Type and Accept: application/json was expected"
+            )
         if match["id"] is None:
             return _success([self._record(bulk) for bulk in self._bulks.values()])
         return self._one(unquote(match["id"]), request.query, results=match["results"] is not None)
@@ -143,7 +146,8 @@ class DruidFake(Fake):
             "client_id": self.client_id,
             "client_secret": self.client_secret,
         }
-        if request.method != "POST" or request.form != wanted:
+        kind = request.headers.get("content-type", "").partition(";")[0]
+        if request.method != "POST" or kind != "application/x-www-form-urlencoded" or request.form != wanted:
             # The vendor's PHP SDK handles this body: https://github.com/dru-id/druid-php-sdk
             refusal = {"error": "Client credentials are not valid", "type": "InvalidGrantException"}
             return FakeResponse.json(refusal, 400)

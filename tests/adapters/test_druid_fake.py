@@ -36,13 +36,14 @@ def fake(clock):
 
 def send(fake, request, headers=()):
     """Hand one request to the fake and give its reply, as a network would."""
+    kind = () if request.form is None else (("Content-Type", "application/x-www-form-urlencoded"),)
     form = [(name, value if isinstance(value, str) else value.reveal()) for name, value in request.form or ()]
     _, answer = fake.receive(
         FakeRequest(
             method=request.method,
             path=request.path,
             query=dict(request.query),
-            headers={name.lower(): value for name, value in (*request.headers, *headers)},
+            headers={name.lower(): value for name, value in (*request.headers, *kind, *headers)},
             body="&".join(f"{name}={value}" for name, value in form).encode(),
         )
     )
@@ -90,7 +91,8 @@ def token(fake):
 
 def ask(fake, path, query=None, **headers):
     """One GET with a good token, asked by hand."""
-    given = {"authorization": f"Bearer {token(fake)['access_token']}", "content-type": "application/json"}
+    json_only = {"content-type": "application/json", "accept": "application/json"}
+    given = {"authorization": f"Bearer {token(fake)['access_token']}", **json_only}
     request = FakeRequest(method="GET", path=path, query=query or {}, headers={**given, **headers})
     answer = fake.answer(request)
     return answer.status, json.loads(answer.body)
@@ -111,7 +113,10 @@ class TestToken:
     def test_wrong_credentials(self, fake, change):
         """Anything but the right form is refused as the vendor's SDKs know it."""
         body = "&".join(f"{name}={value}" for name, value in {**FORM, **change}.items())
-        answer = fake.answer(FakeRequest(method="POST", path="/oauth2/token", body=body.encode()))
+        form = {"content-type": "application/x-www-form-urlencoded"}
+        answer = fake.answer(
+            FakeRequest(method="POST", path="/oauth2/token", headers=form, body=body.encode())
+        )
         assert answer.status == 400
         assert json.loads(answer.body)["type"] == "InvalidGrantException"
 
@@ -168,6 +173,15 @@ class TestCalls:
     def test_content_type_is_required(self, fake):
         """A GET without Content-Type: application/json is a bad request."""
         assert ask(fake, PATH, **{"content-type": ""})[0] == 400
+
+    def test_accept_is_required(self, fake):
+        """So is the other header that the page demands."""
+        assert ask(fake, PATH, accept="*/*")[0] == 400
+
+    def test_a_token_is_asked_for_with_a_form(self, fake):
+        """The same fields in a body that is not declared as a form are no request for a token."""
+        body = "&".join(f"{name}={value}" for name, value in FORM.items()).encode()
+        assert fake.answer(FakeRequest(method="POST", path="/oauth2/token", body=body)).status == 400
 
     def test_only_gets(self, fake):
         """The fake takes no updates."""

@@ -1,4 +1,4 @@
-"""What an adapter is: settings, ids, limits and capabilities (B01 to B22)."""
+"""What an adapter is: settings, ids, limits and capabilities."""
 
 import copy
 import json

@@ -1,4 +1,4 @@
-"""How a source proves who it is, without sending anything (F71, F72, F75 to F77)."""
+"""How a source proves who it is, without sending anything."""
 
 import json
 import pickle

@@ -1,4 +1,4 @@
-"""Reading replies (B48 to B65, B74 to B80, B87, and the meaning of statuses)."""
+"""Reading replies."""
 
 import json
 import math

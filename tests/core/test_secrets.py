@@ -1,4 +1,4 @@
-"""Credentials that do not show themselves (B38 to B47)."""
+"""Credentials that do not show themselves."""
 
 import copy
 import json

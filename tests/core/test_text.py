@@ -1,4 +1,4 @@
-"""Text from elsewhere, made safe to show (B92)."""
+"""Text from elsewhere, made safe to show."""
 
 import unicodedata
 

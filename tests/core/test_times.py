@@ -1,4 +1,4 @@
-"""Providers' times (B81 to B86)."""
+"""Providers' times."""
 
 from datetime import UTC, datetime, timedelta, timezone
 

@@ -1,4 +1,4 @@
-"""Base URLs and paths (B23 to B37, and the way an id gets into a path)."""
+"""Base URLs and paths."""
 
 from urllib.parse import unquote
 
