@@ -1,11 +1,16 @@
 """What the tests of the engine and the facade share: a stranger's adapter, and servers that do as they are told."""
 
 import json
+import os
 import socket
 import ssl
+import subprocess
+import sys
+import textwrap
 import threading
 from collections.abc import Callable, Generator
 from contextlib import contextmanager, suppress
+from pathlib import Path
 from typing import ClassVar
 
 import anyio
@@ -233,3 +238,16 @@ def ask(kind: str, adapter: Adapter, *refs: str, **options) -> list[BulkStatus]:
             return [await client.get(ref) for ref in wanted]
 
     return anyio.run(main)
+
+
+def run_script(script: str, *arguments: str, strict: bool = True) -> subprocess.CompletedProcess[str]:
+    """Run a script in an interpreter of its own that finds this module; `strict` makes warnings errors."""
+    path = os.pathsep.join(filter(None, [str(Path(__file__).parent), os.environ.get("PYTHONPATH")]))
+    return subprocess.run(
+        [sys.executable, *(["-W", "error"] if strict else []), "-c", textwrap.dedent(script), *arguments],
+        capture_output=True,
+        text=True,
+        timeout=30,
+        env={**os.environ, "PYTHONPATH": path},
+        check=False,
+    )

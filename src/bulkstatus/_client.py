@@ -16,14 +16,14 @@ from bulkstatus._adapter import SOURCE_NAME, Adapter, Limit, Listing, Operations
 from bulkstatus._call import ListQuery, OperationQuery
 from bulkstatus._config import read_config
 from bulkstatus._engine import Engine
-from bulkstatus._gather import NO_LISTING, Gathering, get_of_source, list_source, side_by_side
+from bulkstatus._gather import NO_LISTING, Gathering, get_of_source, list_source, no_list, side_by_side
 from bulkstatus._model import BulkOperation, BulkStatus, Failure, Ref, Report, State
 from bulkstatus._paging import pages
 from bulkstatus._portal import LoopThread
 from bulkstatus._retry import Policy
 from bulkstatus._tasks import deadline, together
 from bulkstatus._text import nearest
-from bulkstatus.errors import BulkStatusError, ConfigError
+from bulkstatus.errors import BulkStatusError, ConfigError, NotFound
 
 if TYPE_CHECKING:
     import httpx
@@ -248,7 +248,8 @@ class AsyncClient:
                 with deadline(timeout):
                     await self._engine.perform(name, adapter.probe())
             except BulkStatusError as error:
-                failure = Failure.of(error.about(source=name, provider=adapter.provider))
+                told = no_list(error) if isinstance(error, NotFound) else error
+                failure = Failure.of(told.about(source=name, provider=adapter.provider))
         reachable, accepted = _health(failure) if isinstance(adapter, Probe) else (None, None)
         return SourceHealth(
             source=name,

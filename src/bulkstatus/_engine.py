@@ -24,7 +24,7 @@ from bulkstatus._credentials import Credentials, Headers, NoCredentials
 from bulkstatus._gate import Gate
 from bulkstatus._http import exchange
 from bulkstatus._pools import Pools
-from bulkstatus._retry import Policy, Quota, with_retries
+from bulkstatus._retry import LONGEST_PAUSE, Policy, Quota, with_retries
 from bulkstatus._urls import origin
 from bulkstatus.errors import AuthError, BulkStatusError, ConfigError, ProtocolError, RateLimited, Unavailable
 
@@ -163,7 +163,8 @@ class _Line:
         self._provider = adapter.provider
         self._policy = policy
         self._origins = frozenset(map(origin, adapter.base_urls()))
-        self._pools = Pools(adapter.base_urls(), connections=policy.connections, transport=transport)
+        # One more than questions may be under way: a token is fetched outside their number.
+        self._pools = Pools(adapter.base_urls(), connections=policy.connections + 1, transport=transport)
         self._credentials = Credentials(adapter.auth(), self._fetch_token, _now)
         self._slots = anyio.Semaphore(policy.connections)
         self._quota = Quota()
@@ -205,22 +206,42 @@ class _Line:
 
     async def _ask(self, call: Call[T]) -> T | Call[T]:
         """One attempt; two requests when the first showed that the credentials have to be renewed."""
-        _asking.get().attempts += 1
-        sent = await self._credentials.headers()
-        try:
-            return await self._read(call, sent)
-        except AuthError as error:
-            another_may_do = error.status == _UNAUTHORIZED or error.reason == "token"
-            if not another_may_do:
-                raise
-            if not self._credentials.rejected(sent):
+        question = _asking.get()
+        question.attempts += 1
+        await self._headers()  # before the queue, so that all who stand in it share one failure
+        async with self._slots:
+            # Behind the semaphore, so that those who queue there see what others have learned meanwhile.
+            self._stop_with_others(question)
+            sent = await self._headers()  # once more, since others may have found them refused
+            try:
+                return await self._read(call, sent)
+            except AuthError as error:
+                another_may_do = error.status == _UNAUTHORIZED or error.reason == "token"
+                if not another_may_do:
+                    raise
+                if not self._credentials.rejected(sent):
+                    self._gate.learn(error)
+                    raise
+            # In the same place: at the end of the queue, all of it would be refused before the renewal is tried.
+            try:
+                return await self._read(call, await self._headers())
+            except AuthError as error:
                 self._gate.learn(error)
                 raise
+
+    async def _headers(self) -> Headers:
         try:
-            return await self._read(call, await self._credentials.headers())
-        except AuthError as error:
-            self._gate.learn(error)
+            return await self._credentials.headers()
+        except NoCredentials as none:
+            if isinstance(none.error, AuthError):
+                self._gate.learn(none.error)
             raise
+
+    def _stop_with_others(self, question: Pending[Any]) -> None:
+        """Raise what others have just met, where it would only happen again."""
+        error = self._gate.standstill(question.began)
+        if error is not None and (question.attempts == 1 or isinstance(error, AuthError)):
+            raise _Standstill(error)
 
     async def _fetch_token(self, call: Call[None]) -> None:
         policy = Policy(
@@ -254,29 +275,25 @@ class _Line:
     async def _send(self, request: Request, credentials: Mapping[str, str]) -> Response:
         if origin(request.base_url) not in self._origins:
             raise ConfigError("the adapter asked for an address outside its base URLs", reason="url")
-        async with self._slots:
-            # Behind the semaphore, so that those who queue there see what others have learned meanwhile.
-            question = _asking.get()
-            error = self._gate.standstill(question.began)
-            if error is not None and (question.attempts == 1 or isinstance(error, AuthError)):
-                raise _Standstill(error)
-            await self._pause()
-            if question.unwanted and request.form is None:
-                raise Unavailable("nobody waits for the answer any more", reason="abandoned", retryable=False)
-            try:
-                async with self._pools.borrow() as client:
-                    with anyio.fail_after(self._policy.request_timeout):
-                        return await exchange(
-                            client, request, credentials, source=self._name, provider=self._provider
-                        )
-            except TimeoutError:
-                limit = self._policy.request_timeout
-                raise Unavailable(f"no complete answer within {limit:g} s", reason="timeout") from None
+        question = _asking.get()
+        self._stop_with_others(question)
+        await self._pause()
+        if question.unwanted and request.form is None:
+            raise Unavailable("nobody waits for the answer any more", reason="abandoned", retryable=False)
+        try:
+            async with self._pools.borrow() as client:
+                with anyio.fail_after(self._policy.request_timeout):
+                    return await exchange(
+                        client, request, credentials, source=self._name, provider=self._provider
+                    )
+        except TimeoutError:
+            limit = self._policy.request_timeout
+            raise Unavailable(f"no complete answer within {limit:g} s", reason="timeout") from None
 
     async def _pause(self) -> None:
         """Wait while the provider wants no requests; raise RateLimited where that is longer than anybody waits."""
         pause = self._gate.pause()
-        if pause > self._policy.patience:
+        if pause > min(self._policy.patience, LONGEST_PAUSE):
             why = f"the provider asked for a pause, of which {pause:.0f} s are left; nothing was sent"
             raise _Standstill(RateLimited(why, retry_after=pause))
         if pause > 0:

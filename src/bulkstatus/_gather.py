@@ -103,6 +103,18 @@ async def side_by_side(
             gathering.fail_unanswered(source, error)
 
 
+def no_list(error: NotFound) -> ProtocolError:
+    """What "not found" means when no bulk was asked for: this is not the provider's API."""
+    return ProtocolError(
+        "there is no list of bulks at this address; check base_url",
+        status=error.status,
+        code=error.code,
+        detail=error.detail,
+        request_id=error.request_id,
+        reason="no_list",
+    )
+
+
 async def list_source(
     engine: Engine, source: str, adapter: Adapter, query: ListQuery, into: Gathering, *, confirm: bool
 ) -> None:
@@ -118,15 +130,7 @@ async def list_source(
                 for row in rows:
                     into.add(row)
     except NotFound as error:
-        # A list is never "not found" as a bulk may be: this is not the provider's API.
-        raise ProtocolError(
-            "there is no list of bulks at this address; check base_url",
-            status=error.status,
-            code=error.code,
-            detail=error.detail,
-            request_id=error.request_id,
-            reason="no_list",
-        ) from error
+        raise no_list(error) from error
     if confirm and isinstance(adapter, Confirms):
         await _confirm(engine, source, adapter, into)
 

@@ -112,10 +112,11 @@ async def exchange(
         # The cause may quote a header, and so a credential.
         raise ConfigError("the request could not be written; check base_url and the credentials") from None
     except httpx.TransportError as error:
-        raise _transport_error(error, request) from error
+        raise _transport_error(error, request) from _without_frames(error)
     except (httpx.HTTPError, httpx.StreamError, RuntimeError, OSError) as error:
         # What no transport should raise must not take the other questions down with it.
-        raise Unavailable(f"the exchange broke off ({type(error).__name__})", reason="connection") from error
+        why = f"the exchange broke off ({type(error).__name__})"
+        raise Unavailable(why, reason="connection") from _without_frames(error)
     return Response(
         status=reply.status_code,
         headers={name.lower(): value for name, value in reply.headers.items()},
@@ -210,9 +211,19 @@ def _is_cut(error: ssl.SSLError) -> bool:
     return isinstance(error, ssl.SSLEOFError | ssl.SSLZeroReturnError | ssl.SSLSyscallError)
 
 
+def _without_frames(error: BaseException) -> BaseException:
+    """The same error; the frames behind it hold what was being written, and so the credentials."""
+    for cause in _causes(error):
+        cause.__traceback__ = None
+    return error
+
+
 def _causes(error: BaseException | None) -> "list[BaseException]":
     found: list[BaseException] = []
-    while error is not None and error not in found:
-        found.append(error)
-        error = error.__cause__ or error.__context__
+    ahead = [error]
+    while ahead:
+        one = ahead.pop(0)
+        if one is not None and one not in found:
+            found.append(one)
+            ahead += [one.__cause__, one.__context__]
     return found

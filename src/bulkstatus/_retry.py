@@ -42,7 +42,7 @@ class Policy(msgspec.Struct, frozen=True, kw_only=True):
                 )
 
 
-_LONGEST_PAUSE = 300.0
+LONGEST_PAUSE = 300.0
 _BASE, _BASE_THROTTLED, _LONGEST_BACKOFF = 0.25, 1.0, 8.0
 _WORTH_SAYING = 5.0
 _LOG = logging.getLogger("bulkstatus")
@@ -127,7 +127,7 @@ async def with_retries(
         if not isinstance(error, BulkStatusError) or failed >= attempts_for(error, policy):
             return False
         wait = backoff(error, failed)
-        fits = wait <= _LONGEST_PAUSE and time.monotonic() + wait < began + policy.patience
+        fits = wait <= LONGEST_PAUSE and time.monotonic() + wait < began + policy.patience
         if not fits or not quota.spend(error):
             return False
         if wait > _WORTH_SAYING:

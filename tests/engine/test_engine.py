@@ -10,6 +10,7 @@ import anyio
 import httpx
 import pytest
 
+import bulkstatus._pools
 from bulkstatus import (
     AsyncClient,
     AuthError,
@@ -24,7 +25,7 @@ from bulkstatus import (
 from bulkstatus._engine import Engine
 from bulkstatus.adapter import Call, Request
 from bulkstatus.testing import FakeResponse, FakeTransport, Fault, ManualClock, serve
-from support import Plain, Scripted, ask, dripping, raw_server, reply
+from support import GOOD_BODY, Plain, Scripted, ask, dripping, raw_server, reply
 
 pytestmark = pytest.mark.anyio
 
@@ -89,7 +90,7 @@ def _silent(connection):
 
 @pytest.mark.parametrize("case", ["silence", "headers drip", "body drips", "endless 1xx"])
 def test_a_server_that_never_finishes_meets_the_total_deadline(case, kind):
-    """F07, F08, F09, F34: bytes that keep coming do not keep a request alive; it ends and is asked again."""
+    """Bytes that keep coming do not keep a request alive; it ends and is asked again."""
     ended = threading.Event()
     head = b"HTTP/1.1 200 X\r\nContent-Length: 100000\r\n\r\n"
     step = {
@@ -106,7 +107,7 @@ def test_a_server_that_never_finishes_meets_the_total_deadline(case, kind):
 
 
 def test_a_name_lookup_that_hangs_meets_the_total_deadline(monkeypatch):
-    """F03: a resolver that does not answer is not waited for."""
+    """A resolver that does not answer is not waited for."""
     release = threading.Event()
 
     def lookup(*args, **kwargs):
@@ -169,7 +170,7 @@ async def test_a_retired_pool_serves_those_who_are_in_it():
 
 @pytest.mark.parametrize("whose", ["the caller's", "the engine's"])
 async def test_thirty_of_thirty_succeed_after_a_hundred_deadlines(whose):
-    """F57: however many requests met a deadline, the pool is as good as new."""
+    """However many requests met a deadline, the pool is as good as new."""
     fake = Scripted()
     with serve(fake) as url:
         policy = Policy(attempts=1, request_timeout=1.0 if whose == "the engine's" else 20.0, connections=50)
@@ -212,19 +213,25 @@ async def test_a_caller_that_stops_waiting_cancels_no_request():
     assert isinstance(error, TimeoutError)
 
 
+def _keep_alive(connection):
+    """Answer one request after another."""
+    answer = b"HTTP/1.1 200 X\r\nContent-Length: %d\r\n\r\n%s" % (len(GOOD_BODY), GOOD_BODY)
+    connection.sendall(answer)
+    while b"\r\n\r\n" in connection.recv(65536):
+        connection.sendall(answer)
+
+
 async def test_a_connection_is_used_again():
     """Ten questions one after another need one connection."""
-    fake = Scripted()
-    with serve(fake) as url:
-        async with AsyncClient({"plain": Plain(base_url=url)}) as client:
+    with raw_server(_keep_alive) as server:
+        async with AsyncClient({"plain": Plain(base_url=server.url)}) as client:
             for _ in range(10):
-                await client.get("plain:a1")
-    assert len({request.headers["host"] for request in fake.requests}) == 1
-    assert len(fake.requests) == 10
+                assert (await client.get("plain:a1")).id == "a1"
+        assert server.connections == 1
 
 
 def test_a_connection_that_the_server_closed_between_questions_is_replaced(kind):
-    """F39: a stale keep-alive connection costs no error."""
+    """A stale keep-alive connection costs no error."""
     with raw_server(reply()) as server:  # closes each connection after its reply
         found = ask(kind, Plain(base_url=server.url), *["plain:a1"] * 5)
     assert [status.id for status in found] == ["a1"] * 5
@@ -258,32 +265,45 @@ async def test_no_more_requests_than_connections_are_under_way():
 
 
 async def test_throttling_pauses_the_whole_source_and_no_other():
-    """F46: after a 429 nothing more goes to that source until its pause is over; other sources do not notice."""
+    """After a 429 nothing more goes to that source until its pause is over; other sources do not notice."""
     slow, free = Scripted(), Scripted()
-    times = {"slow": [], "free": []}
+    arrived = []
     for name, fake in (("slow", slow), ("free", free)):
         receive = fake.receive
 
-        def timed(request, name=name, receive=receive):
-            times[name].append(time.monotonic())
+        def noted(request, name=name, receive=receive):
+            arrived.append(name)
             return receive(request)
 
-        fake.receive = timed
+        fake.receive = noted
     slow.fail(Fault(status=429, headers={"Retry-After": "1"}))
     transport = FakeTransport({"https://slow.test": slow, "https://free.test": free})
-    adapters = {name: Plain(base_url=f"https://{name}.test") for name in times}
+    adapters = {name: Plain(base_url=f"https://{name}.test") for name in ("slow", "free")}
     async with AsyncClient(adapters, transport=transport, policy=Policy(connections=1)) as client:
-        throttled = time.monotonic()
 
         async def question(number):
             return await client.get("slow:a1" if number < 5 else "free:a1")
 
         found = await outcomes(10, question)
     assert ids(found) == {"a1"}
-    assert all(when - throttled < 0.9 for when in times["free"])
-    first, *others = times["slow"]
-    assert len(others) == 5
-    assert all(when - first >= 0.99 for when in others)
+    assert arrived == ["slow"] + ["free"] * 5 + ["slow"] * 5
+
+
+async def test_a_short_pause_that_is_told_after_a_long_one_does_not_shorten_it(clock):
+    """Two requests under way together: whichever answer comes last, the longer pause holds."""
+    pauses = iter(["60", "1"])
+    fake = Scripted(lambda _: FakeResponse(status=429, headers={"Retry-After": next(pauses)}))
+    adapter, transport = in_process(fake)
+    fake.fail(Fault(delay=0.01, times=None))
+    policy = Policy(attempts=1, patience=50)
+    async with AsyncClient({"plain": adapter}, transport=transport, policy=policy) as client:
+        found = await outcomes(2, lambda _: client.get("plain:a1"))
+        assert sorted(error.retry_after for error in found) == [1, 60]
+        clock.advance(2)
+        with pytest.raises(RateLimited, match="nothing was sent") as caught:
+            await client.get("plain:a1")
+        assert caught.value.retry_after == 58
+    assert len(fake.requests) == 2
 
 
 async def test_a_question_that_comes_during_a_pause_waits_for_its_end(clock):
@@ -309,7 +329,7 @@ async def test_a_question_that_comes_during_a_pause_waits_for_its_end(clock):
 
 
 async def test_fifty_first_questions_fetch_one_token():
-    """F73: the token is fetched once, however many need it."""
+    """The token is fetched once, however many need it."""
     fake = Scripted()
     with serve(fake) as url:
         fake.fail(Fault(delay=0.05, where="/token"))
@@ -320,7 +340,7 @@ async def test_fifty_first_questions_fetch_one_token():
 
 
 async def test_a_token_is_renewed_before_it_ends(clock):
-    """F71: 30 seconds before its end a token is replaced, and no request fails for it."""
+    """30 seconds before its end a token is replaced, and no request fails for it."""
     fake = Scripted()
     fake.token_reply["expires_in"] = 100
     adapter, transport = in_process(fake, token_url="https://plain.test")
@@ -332,7 +352,7 @@ async def test_a_token_is_renewed_before_it_ends(clock):
 
 
 def test_a_revoked_token_is_renewed_once(kind):
-    """F72: a 401 costs one new token and one more request."""
+    """A 401 costs one new token and one more request."""
     fake = Scripted()
     fake.revoked.add("Bearer t1")
     with serve(fake) as url:
@@ -341,7 +361,7 @@ def test_a_revoked_token_is_renewed_once(kind):
 
 
 def test_a_second_401_is_the_answer(kind):
-    """F72: credentials that stay refused are refused; nobody hammers the provider with them."""
+    """Credentials that stay refused are refused; nobody hammers the provider with them."""
     fake = Scripted()
     fake.fail(Fault(status=401, where="/bulks", times=None))
     with serve(fake) as url, pytest.raises(AuthError) as caught:
@@ -408,7 +428,7 @@ async def test_a_function_that_fails_is_an_auth_error_that_quotes_nothing():
     "token", ["tok\n", "tok\r\nX-Evil: 1", "a\0b", " tok", "tok ", "", "é", "\u202e", "\x1b", "x" * 65536]
 )
 async def test_a_token_that_cannot_be_one_is_not_sent(token):
-    """F79, B38 to B47: what a function gives is checked like what is written down, and never quoted."""
+    """What a function gives is checked like what is written down, and never quoted."""
     fake = Scripted()
     adapter, transport = in_process(fake, token=lambda: token)
     async with AsyncClient({"plain": adapter}, transport=transport) as client:
@@ -425,7 +445,7 @@ async def test_a_token_that_cannot_be_one_is_not_sent(token):
 )
 @pytest.mark.parametrize("callers", [1, 50])
 async def test_a_token_endpoint_in_trouble_is_asked_twice_at_most(fault, callers):
-    """F74: two attempts, shared by all who wait, and the error is not one of the credentials."""
+    """Two attempts, shared by all who wait, and the error is not one of the credentials."""
     fake = Scripted()
     fault.where, fault.times = "/token", None
     fake.fail(fault)
@@ -450,7 +470,7 @@ async def test_a_token_endpoint_that_recovers_is_asked_again_by_the_next_questio
 
 
 async def test_refused_client_credentials_are_an_auth_error_at_once():
-    """F75: one request, and the provider's words in a printable form."""
+    """One request, and the provider's words in a printable form."""
     fake = Scripted()
     body = b'{"error":"invalid_client","error_description":"no \\u001b[31mred"}'
     fake.fail(Fault(status=400, body=body, where="/token", times=None))
@@ -476,7 +496,7 @@ async def test_refused_client_credentials_are_an_auth_error_at_once():
     ],
 )
 async def test_a_token_reply_without_a_usable_token_is_an_auth_error(body):
-    """F76: what cannot be sent as a bearer is not sent."""
+    """What cannot be sent as a bearer is not sent."""
     fake = Scripted()
     fake.fail(Fault(status=200, body=body, where="/token", times=None))
     adapter, transport = in_process(fake, token_url="https://plain.test")
@@ -501,7 +521,7 @@ async def test_a_token_reply_without_a_usable_token_is_an_auth_error(body):
     ],
 )
 async def test_the_life_of_a_token_is_clamped(clock, expires_in, renewed_after):
-    """F76: from 30 seconds to a day, five minutes when unsaid; renewed 30 seconds before, or at half of a short life."""
+    """From 30 seconds to a day, five minutes when unsaid; renewed 30 seconds before, or at half of a short life."""
     fake = Scripted()
     fake.token_reply = {"expires_in": expires_in}
     adapter, transport = in_process(fake, token_url="https://plain.test")
@@ -516,7 +536,7 @@ async def test_the_life_of_a_token_is_clamped(clock, expires_in, renewed_after):
 
 
 def test_a_redirected_token_request_sends_the_secret_once(kind):
-    """F77: the target of the redirect gets nothing, and the endpoint is not asked again."""
+    """The target of the redirect gets nothing, and the endpoint is not asked again."""
     with (
         raw_server(reply(b"{}")) as target,
         raw_server(reply(b"", 307, f"Location: {target.url}/token")) as server,
@@ -563,7 +583,7 @@ async def test_a_client_can_be_entered_again_after_its_end():
 
 
 def test_a_client_can_be_used_on_one_loop_after_another():
-    """F70: nothing of a client stays bound to a loop that has ended."""
+    """Nothing of a client stays bound to a loop that has ended."""
     fake = Scripted()
     with serve(fake) as url:
         client = AsyncClient({"plain": Plain(base_url=url, token_url=url)}, policy=Policy(connections=2))
@@ -625,6 +645,86 @@ class _Broken(Plain, frozen=True, kw_only=True):
         if self.fault == "endless":
             return Call(call.request, lambda _: self.status(id))
         return Call(call.request, lambda _: 1 / 0)
+
+
+async def test_a_chain_of_answers_that_never_ends_stops_after_a_thousand():
+    """When each is quick, so that the patience is not used up."""
+    fake = Scripted()
+    broken = _Broken(base_url="https://plain.test", fault="endless")
+    async with AsyncClient({"broken": broken}, transport=in_process(fake)[1]) as client:
+        with pytest.raises(ProtocolError) as caught:
+            await client.get("broken:a1")
+    assert caught.value.reason == "endless"
+    assert len(fake.requests) == 1_000
+
+
+async def test_a_chain_of_answers_that_never_ends_stops_with_the_patience():
+    """When they are slow, nobody waits for a thousand of them."""
+    fake = Scripted()
+    fake.fail(Fault(delay=0.02, times=None))
+    broken = _Broken(base_url="https://plain.test", fault="endless")
+    policy = Policy(patience=0.1)
+    async with AsyncClient({"broken": broken}, transport=in_process(fake)[1], policy=policy) as client:
+        with pytest.raises(ProtocolError) as caught:
+            await client.get("broken:a1")
+    assert caught.value.reason == "endless"
+    assert len(fake.requests) <= 10
+
+
+class _Watched(Plain, frozen=True, kw_only=True):
+    """Notes which thread reads."""
+
+    threads: list[str]
+
+    def status(self, id):
+        call = super().status(id)
+
+        def read(response):
+            self.threads.append(threading.current_thread().name)
+            return call.read(response)
+
+        return Call(call.request, read)
+
+
+@pytest.mark.parametrize(("size", "aside"), [(100, False), (512 * 1024, False), (512 * 1024 + 1, True)])
+def test_a_large_body_is_read_aside_and_a_small_one_is_not(size, aside):
+    """Other sources do not wait for it, and the many small ones do not pay for a thread."""
+    fake = Scripted(lambda _: FakeResponse(body=GOOD_BODY + b" " * (size - len(GOOD_BODY))))
+    read_by = []
+    adapter = _Watched(base_url="https://plain.test", threads=read_by)
+    assert ask("blocking", adapter, transport=FakeTransport({"https://plain.test": fake}))[0].id == "a1"
+    assert [name != "bulkstatus" for name in read_by] == [aside]
+
+
+@pytest.mark.parametrize("questions", [1, 8])
+async def test_after_a_pool_that_gives_no_connection_the_next_one_is_a_new_one(monkeypatch, questions):
+    """A pool that has lost its connections does not fail every question until the program is started anew."""
+    made = []
+    real = bulkstatus._pools.new_client
+
+    def new_client(*args, **options):
+        made.append(real(*args, **options))
+        return made[-1]
+
+    monkeypatch.setattr("bulkstatus._pools.new_client", new_client)
+    failing = [True]
+
+    async def handle(request):
+        await anyio.sleep(0.005)
+        if failing[0]:
+            raise httpx.PoolTimeout("x", request=request)
+        return httpx.Response(200, content=GOOD_BODY)
+
+    policy = Policy(attempts=1)
+    adapter, transport = Plain(base_url="https://plain.test"), httpx.MockTransport(handle)
+    async with AsyncClient({"plain": adapter}, transport=transport, policy=policy) as client:
+        found = await outcomes(questions, lambda _: client.get("plain:a1"))
+        assert {error.reason for error in found} == {"pool"}
+        assert len(made) == 1
+        failing[0] = False
+        for _ in range(3):
+            assert (await client.get("plain:a1")).id == "a1"
+        assert len(made) == 2
 
 
 @pytest.mark.parametrize("fault", ["header", "read", "endless"])

@@ -6,6 +6,8 @@ import re
 import socket
 import ssl
 import struct
+import sys
+import traceback
 import tracemalloc
 import zlib
 
@@ -53,35 +55,35 @@ _CUT = GOOD_BODY[:-8]
 _CHUNKED = ("HTTP/1.1 200 X", "Transfer-Encoding: chunked")
 
 BROKEN = {
-    "F06 reset": (_reset, Unavailable, 4),
-    "F22 nothing": (b"", Unavailable, 4),
-    "F23 body shorter than announced": (reply(length=5000), Unavailable, 4),
-    "F24 body longer than announced": (reply(length=2), ProtocolError, 2),
-    "F25 body until close, cut": (_head("HTTP/1.1 200 X") + _CUT, ProtocolError, 2),
-    "F26 chunks cut": (_head(*_CHUNKED) + b"40\r\n" + GOOD_BODY, Unavailable, 4),
-    "F27 no chunk size": (_head(*_CHUNKED) + b"zz\r\n" + GOOD_BODY, Unavailable, 4),
-    "F27 30 digits": (_head(*_CHUNKED) + b"1" * 30 + b"\r\n" + GOOD_BODY, Unavailable, 4),
-    "F28 two lengths": (reply(GOOD_BODY, 200, "Content-Length: 7"), Unavailable, 4),
-    "F30 negative length": (reply(length=-1), Unavailable, 4),
-    "F30 length in words": (reply(length="many"), Unavailable, 4),
-    "F32 status 600": (reply(GOOD_BODY, 600), ProtocolError, 2),
-    "F32 status 999": (reply(GOOD_BODY, 999), ProtocolError, 2),
-    "F54 HTML": (reply(b"<html>Log in</html>", 200, "Content-Type: text/html"), ProtocolError, 2),
-    "F56 204": (_head("HTTP/1.1 204 X"), ProtocolError, 2),
-    "F56 206": (reply(GOOD_BODY, 206), ProtocolError, 2),
-    "F56 304": (_head("HTTP/1.1 304 X"), ProtocolError, 2),
-    "B51 empty body": (reply(b""), ProtocolError, 2),
-    "B65 no status": (reply(b'{"id":"a1"}'), ProtocolError, 2),
+    "reset": (_reset, Unavailable, 4),
+    "nothing": (b"", Unavailable, 4),
+    "body shorter than announced": (reply(length=5000), Unavailable, 4),
+    "body longer than announced": (reply(length=2), ProtocolError, 2),
+    "body until close, cut": (_head("HTTP/1.1 200 X") + _CUT, ProtocolError, 2),
+    "chunks cut": (_head(*_CHUNKED) + b"40\r\n" + GOOD_BODY, Unavailable, 4),
+    "no chunk size": (_head(*_CHUNKED) + b"zz\r\n" + GOOD_BODY, Unavailable, 4),
+    "30 digits": (_head(*_CHUNKED) + b"1" * 30 + b"\r\n" + GOOD_BODY, Unavailable, 4),
+    "two lengths": (reply(GOOD_BODY, 200, "Content-Length: 7"), Unavailable, 4),
+    "negative length": (reply(length=-1), Unavailable, 4),
+    "length in words": (reply(length="many"), Unavailable, 4),
+    "status 600": (reply(GOOD_BODY, 600), ProtocolError, 2),
+    "status 999": (reply(GOOD_BODY, 999), ProtocolError, 2),
+    "HTML": (reply(b"<html>Log in</html>", 200, "Content-Type: text/html"), ProtocolError, 2),
+    "204": (_head("HTTP/1.1 204 X"), ProtocolError, 2),
+    "206": (reply(GOOD_BODY, 206), ProtocolError, 2),
+    "304": (_head("HTTP/1.1 304 X"), ProtocolError, 2),
+    "empty body": (reply(b""), ProtocolError, 2),
+    "no status": (reply(b'{"id":"a1"}'), ProtocolError, 2),
 }
-# The same sorts of fault, for which the fault matrix wants one retry: they are no accidents of transport.
+# The same sorts of fault, worth one retry at least: they are no accidents of transport.
 GARBAGE = {
-    "F31 no HTTP": b"SSH-2.0-OpenSSH_9.6\r\n",
-    "F31 HTTP/0.9": GOOD_BODY,
-    "F31 status 000": _head("HTTP/1.1 000 X"),
-    "F31 status 99": _head("HTTP/1.1 99 X"),
-    "F31 status 2000": _head("HTTP/1.1 2000 X"),
-    "F35 endless header": _head("HTTP/1.1 200 X", "X: " + "a" * 150_000),
-    "F38 NUL in a header": _head("HTTP/1.1 200 X", "X: a\0b"),
+    "no HTTP": b"SSH-2.0-OpenSSH_9.6\r\n",
+    "HTTP/0.9": GOOD_BODY,
+    "status 000": _head("HTTP/1.1 000 X"),
+    "status 99": _head("HTTP/1.1 99 X"),
+    "status 2000": _head("HTTP/1.1 2000 X"),
+    "endless header": _head("HTTP/1.1 200 X", "X: " + "a" * 150_000),
+    "NUL in a header": _head("HTTP/1.1 200 X", "X: a\0b"),
 }
 
 
@@ -106,7 +108,7 @@ def test_what_is_not_http_is_an_error_within_the_attempts(case):
 
 
 def test_an_unasked_switch_of_protocols_is_an_error():
-    """F33: a 101 nobody asked for is no answer."""
+    """A 101 nobody asked for is no answer."""
     step = _head("HTTP/1.1 101 X", "Upgrade: x") + GOOD_BODY
     with raw_server(step) as server, pytest.raises((Unavailable, ProtocolError)):
         ask("async", Plain(base_url=server.url), policy=Policy(request_timeout=2, attempts=1))
@@ -116,14 +118,14 @@ def test_an_unasked_switch_of_protocols_is_an_error():
     "step",
     [
         pytest.param(_head("HTTP/1.1 200 X") + GOOD_BODY, id="body until close"),
-        pytest.param(_head("HTTP/1.0 200 X") + GOOD_BODY, id="F40 HTTP/1.0"),
+        pytest.param(_head("HTTP/1.0 200 X") + GOOD_BODY, id="HTTP/1.0"),
         pytest.param(
             _head(*_CHUNKED, "Content-Length: 3") + b"%x\r\n%b\r\n0\r\n\r\n" % (len(GOOD_BODY), GOOD_BODY),
-            id="F29 chunks and a length",
+            id="chunks and a length",
         ),
-        pytest.param(reply(GOOD_BODY, 200, *(f"X-{n}: a" for n in range(8000))), id="F36 8000 headers"),
-        pytest.param(reply(GOOD_BODY, "200 \x1b[31mred", "X: \x1b[31m\xe9"), id="F37 ESC and latin-1"),
-        pytest.param(dripping(lambda: True, reply(), every=0), id="F11 a byte at a time"),
+        pytest.param(reply(GOOD_BODY, 200, *(f"X-{n}: a" for n in range(8000))), id="8000 headers"),
+        pytest.param(reply(GOOD_BODY, "200 \x1b[31mred", "X: \x1b[31m\xe9"), id="ESC and latin-1"),
+        pytest.param(dripping(lambda: True, reply(), every=0), id="a byte at a time"),
         pytest.param(reply(gzip.compress(GOOD_BODY), 200, "Content-Encoding: gzip"), id="gzip"),
         pytest.param(reply(zlib.compress(GOOD_BODY), 200, "Content-Encoding: deflate"), id="deflate"),
         pytest.param(reply(GOOD_BODY, 200, "Content-Encoding: identity"), id="identity"),
@@ -137,7 +139,7 @@ def test_an_odd_but_whole_reply_is_an_answer(step):
 
 
 def test_an_html_page_names_its_content_type_and_is_not_quoted():
-    """F54: the error says what came instead of JSON, and none of its text."""
+    """The error says what came instead of JSON, and none of its text."""
     step = reply(b"<html>internal host db7</html>", 200, "Content-Type: text/html; charset=utf-8")
     with raw_server(step) as server, pytest.raises(ProtocolError) as caught:
         ask("async", Plain(base_url=server.url))
@@ -147,7 +149,7 @@ def test_an_html_page_names_its_content_type_and_is_not_quoted():
 
 
 def test_an_edge_that_blocks_is_no_refusal_of_the_credentials():
-    """F53: an HTML challenge under 403 is asked for again like a 503, and says that the edge did it."""
+    """An HTML challenge under 403 is asked for again like a 503, and says that the edge did it."""
     step = reply(b"<html>", 403, "Content-Type: text/html")
     with raw_server(step) as server, pytest.raises(Unavailable) as caught:
         ask("async", Plain(base_url=server.url))
@@ -155,7 +157,7 @@ def test_an_edge_that_blocks_is_no_refusal_of_the_credentials():
 
 
 def test_a_refused_connection_is_tried_four_times(kind):
-    """F04: a closed port is unavailable, retryable, and names the host."""
+    """A closed port is unavailable, retryable, and names the host."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
         port = listener.getsockname()[1]
     with pytest.raises(Unavailable, match=r"cannot connect to 127\.0\.0\.1") as caught:
@@ -169,7 +171,7 @@ def test_a_refused_connection_is_tried_four_times(kind):
         (socket.EAI_NONAME, 2, "check base_url"),
         (socket.EAI_AGAIN, 4, "cannot look up"),
     ],
-    ids=["F01 unknown", "F02 for now"],
+    ids=["unknown", "for now"],
 )
 def test_a_name_that_cannot_be_looked_up(monkeypatch, number, attempts, words):
     """A host that does not exist is tried twice and blamed on base_url; a resolver in trouble is tried four times."""
@@ -201,10 +203,10 @@ def _flood(connection):
 
 
 BOMBS = {
-    "B66 one byte too many": (reply(b" " * (8 * _MIB + 1)), "response_too_large"),
-    "B67 gzip": (reply(_bomb(), 200, "Content-Encoding: gzip"), "response_too_large"),
-    "B67 gzip twice": (reply(gzip.compress(_bomb()), 200, "Content-Encoding: gzip, gzip"), "encoding"),
-    "B68 endless": (_flood, "response_too_large"),
+    "one byte too many": (reply(b" " * (8 * _MIB + 1)), "response_too_large"),
+    "gzip": (reply(_bomb(), 200, "Content-Encoding: gzip"), "response_too_large"),
+    "gzip twice": (reply(gzip.compress(_bomb()), 200, "Content-Encoding: gzip, gzip"), "encoding"),
+    "endless": (_flood, "response_too_large"),
     "not asked for": (reply(GOOD_BODY, 200, "Content-Encoding: br"), "encoding"),
 }
 
@@ -266,7 +268,7 @@ def test_broken_compression_is_tried_twice_and_is_no_answer(packed):
 
 @pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
 def test_a_redirect_is_never_followed(status, kind):
-    """F47: the target gets no connection, and the error names its host without the rest of the address."""
+    """The target gets no connection, and the error names its host without the rest of the address."""
     with raw_server(reply()) as target:
         location = f"Location: http://user:pw@127.0.0.1:{target.port}/bulks/a1?key=1"
         step = reply(b"", status, location)
@@ -281,7 +283,7 @@ def test_a_redirect_is_never_followed(status, kind):
 
 @pytest.mark.parametrize("location", ["/bulks/a1", "file:///etc/passwd", "http://[::1", "", "\x1b[31m"])
 def test_no_redirect_is_followed_wherever_it_leads(location):
-    """F48: to itself, to a file, to nowhere: refused after one request."""
+    """To itself, to a file, to nowhere: refused after one request."""
     with (
         raw_server(reply(b"", 302, f"Location: {location}")) as server,
         pytest.raises(ProtocolError) as caught,
@@ -428,6 +430,39 @@ def test_a_proxy_of_the_environment_stays_out_of_loopback(urls, trusted):
     assert new_client(urls, connections=1, transport=None).trust_env is trusted
 
 
+@pytest.mark.parametrize("variable", ["HTTPS_PROXY", "ALL_PROXY", "https_proxy"])
+@pytest.mark.parametrize(
+    "value",
+    [
+        "http://user:S3CR3T@[::1",
+        "http://user:S3CR3T@proxy.test:port",
+        "gopher://user:S3CR3T@proxy.test",
+        "socks5://user:S3CR3T@proxy.test:1080",
+    ],
+)
+def test_proxy_settings_that_cannot_be_used_are_a_config_error(monkeypatch, variable, value):
+    """It names the variables and not the password, which often stands in them; nothing behind it does."""
+    monkeypatch.setitem(sys.modules, "socksio", None)  # what httpx needs for socks5; it may be installed here
+    monkeypatch.setenv(variable, value)
+    with pytest.raises(ConfigError, match=r"HTTPS_PROXY.*ALL_PROXY") as caught:
+        ask("async", Plain(base_url="https://plain.test"))
+    error = caught.value
+    assert (error.source, error.retryable) == ("plain", False)
+    shown = "".join(traceback.format_exception(error)) + repr(error) + str(vars(error))
+    assert "S3CR3T" not in shown
+
+
+def test_a_client_is_made_with_these_limits():
+    """Each step of a request has a limit, idle connections outlive the pause between polls, and pools are small."""
+    client = new_client(("https://api.test",), connections=7, transport=None)
+    assert client.timeout == httpx.Timeout(connect=5.0, read=10.0, write=10.0, pool=5.0)
+    pool = client._transport._pool
+    assert pool._max_connections == 7
+    assert pool._max_keepalive_connections == 7
+    assert pool._keepalive_expiry == 90.0
+    assert client.follow_redirects is False
+
+
 @pytest.mark.parametrize(
     ("error", "reason", "attempts"),
     [
@@ -440,7 +475,7 @@ def test_a_proxy_of_the_environment_stays_out_of_loopback(urls, trusted):
     ],
 )
 def test_what_broke_is_told_and_decides_how_often_it_is_asked(error, reason, attempts):
-    """Each way for an exchange to fail has its reason and its number of attempts (F05, F07, F19)."""
+    """Each way for an exchange to fail has its reason and its number of attempts."""
     asked = itertools.count(1)
     calls = []
 
@@ -490,7 +525,7 @@ def test_a_trusted_certificate_is_accepted(authority, trusting, kind):
 
 
 def test_an_unknown_authority_is_not_asked_twice(authority, kind):
-    """F13: one connection, no request, and a hint at SSL_CERT_FILE."""
+    """One connection, no request, and a hint at SSL_CERT_FILE."""
     context = _tls(authority, "localhost")
     with raw_server(reply(), context=context) as server, pytest.raises(Unavailable, match="SSL_") as caught:
         ask(kind, _at_localhost(server))
@@ -499,7 +534,7 @@ def test_an_unknown_authority_is_not_asked_twice(authority, kind):
 
 
 def test_a_certificate_for_another_host_is_not_asked_twice(authority, trusting):
-    """F14: a certificate of a trusted authority for another name is as good as none."""
+    """A certificate of a trusted authority for another name is as good as none."""
     context = _tls(authority, "other.test")
     with raw_server(reply(), context=context) as server, pytest.raises(Unavailable) as caught:
         ask("async", _at_localhost(server))
@@ -515,7 +550,7 @@ def _speak_plainly(listener: socket.socket) -> None:
 
 
 def test_plain_http_where_tls_should_be_is_not_asked_twice():
-    """F16: a port that speaks no TLS is not asked again."""
+    """A port that speaks no TLS is not asked again."""
     from threading import Thread
 
     with socket.create_server(("127.0.0.1", 0)) as listener:
@@ -528,7 +563,7 @@ def test_plain_http_where_tls_should_be_is_not_asked_twice():
 
 
 def test_a_handshake_that_is_cut_off_is_tried_again():
-    """F17, F18: a connection that drops while TLS begins says nothing about trust."""
+    """A connection that drops while TLS begins says nothing about trust."""
     from threading import Thread
 
     accepted = []

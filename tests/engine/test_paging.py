@@ -212,7 +212,7 @@ async def test_more_rows_promised_than_given_is_said_after_the_rows(total):
 
 
 async def test_an_empty_page_before_the_end_is_said_after_the_rows():
-    """F87: pages that empty while the total stands are an incomplete list, not a complete one."""
+    """Pages that empty while the total stands are an incomplete list, not a complete one."""
     provider = Provider(keys(30), sizes=[3, 3, 0], size=0)
     found, error, _ = await walk(provider.sheet, by_offset())
     assert found[:6] == keys(6)
@@ -227,7 +227,7 @@ async def test_rows_without_a_key_are_all_kept():
 
 
 async def test_pages_without_an_end_are_bounded(monkeypatch):
-    """F87: a provider that always has another page is stopped, and that is an error."""
+    """A provider that always has another page is stopped, and that is an error."""
 
     def sheet(query):
         offset = int(query.get("offset", 0))
@@ -246,6 +246,24 @@ async def test_the_same_page_for_ever_ends():
     found, error, _ = await walk(lambda query: Sheet(keys(3), 3000), by_offset(moving=True))
     assert found == keys(3)
     assert isinstance(error, ProtocolError)
+
+
+@pytest.mark.parametrize("moving", [False, True])
+@pytest.mark.parametrize("total", [None, 3000])
+async def test_a_provider_that_repeats_its_page_is_given_up_soon(moving, total):
+    """After a dozen requests and those that were under way beside them, not after ten thousand."""
+    asked = []
+
+    def sheet(query):
+        asked.append(query)
+        return Sheet(keys(3), total)
+
+    found, error, _ = await walk(sheet, by_offset(moving=moving))
+    assert found == keys(3)
+    assert len(asked) <= 12 + 8
+    if total is not None or not moving:
+        assert isinstance(error, ProtocolError)
+        assert error.reason in ("endless_listing", "short_listing")
 
 
 @pytest.mark.parametrize("moving", [False, True])
@@ -383,7 +401,7 @@ async def test_one_answer_without_a_cursor_is_all():
 
 @pytest.mark.parametrize("length", [1, 2, 5])
 async def test_a_cursor_that_comes_twice_is_an_error_after_the_rows(length):
-    """F87: a circle of pages is noticed, and what it holds is not given again and again."""
+    """A circle of pages is noticed, and what it holds is not given again and again."""
     sheets = [Sheet([f"r{n}"], next=str((n + 1) % length)) for n in range(length)]
     found, error, _ = await walk(cursors(sheets), by_cursor())
     assert error is not None
@@ -393,7 +411,7 @@ async def test_a_cursor_that_comes_twice_is_an_error_after_the_rows(length):
 
 
 async def test_cursors_without_an_end_are_bounded():
-    """F87: ten thousand pages are enough."""
+    """Ten thousand pages are enough."""
     reads = 0
 
     def sheet(query):

@@ -1,6 +1,7 @@
 """The facade: what each question gives, who is asked, and what a source that is down does to the others."""
 
 import gc
+import json
 import pickle
 import threading
 import warnings
@@ -25,7 +26,7 @@ from bulkstatus import (
     State,
     Unavailable,
 )
-from bulkstatus.testing import FakeTransport, Fault, Life, serve
+from bulkstatus.testing import FakeResponse, FakeTransport, Fault, Life, serve
 from bulkstatus_cloudflare import Cloudflare
 from bulkstatus_cloudflare.fake import CloudflareFake
 from bulkstatus_druid import Druid
@@ -142,7 +143,7 @@ def test_a_ref_may_be_a_ref(client):
     ],
 )
 def test_a_reference_that_cannot_be_one_is_refused_before_anything_is_sent(world, client, ref, words):
-    """B01 to B22: the error says what an id looks like here, in printable text, and no provider hears of it."""
+    """The error says what an id looks like here, in printable text, and no provider hears of it."""
     for question in (lambda: client.get(ref), lambda: client.get_many(["payments:1", ref])):
         with pytest.raises(ConfigError, match=words) as caught:
             question()
@@ -191,13 +192,67 @@ def test_list_gives_the_bulks_of_all_sources_and_names_those_without_a_list(clie
         ([State.QUEUED], {"4"}),
         ("paused", {"2"}),
         ({"expired"}, set()),
-        (set(), set()),
         (None, {"1", "2", "3", "4", *CRM_IDS}),
     ],
 )
 def test_list_can_be_narrowed_to_states(client, states, ids):
     """Only rows in those states come, whatever the providers can filter."""
     assert {status.id for status in client.list(states=states)} == ids
+
+
+@pytest.mark.parametrize("wrong", [set(), [], [None], [1], b"paused"])
+@pytest.mark.parametrize("argument", ["states", "sources"])
+def test_nothing_named_is_not_everything_and_not_nothing(client, argument, wrong):
+    """An empty filter is a mistake somewhere, and an empty report would read as an answer."""
+    with pytest.raises(ConfigError, match=argument):
+        client.list(**{argument: wrong})
+
+
+@pytest.mark.parametrize("wrong", [0, -1, float("nan"), float("inf"), "3", True])
+def test_a_timeout_is_a_number_of_seconds(client, wrong):
+    """What cannot be one is refused before anything is sent."""
+    with pytest.raises(ConfigError, match="timeout"):
+        client.get("payments:1", timeout=wrong)
+    with pytest.raises(ConfigError, match="timeout"):
+        client.list(timeout=wrong)
+
+
+@pytest.mark.parametrize("wrong", [None, 1, b"payments:1", ["payments:1"]])
+def test_a_reference_is_a_text(client, wrong):
+    """Anything else is refused with what it should look like."""
+    with pytest.raises(ConfigError, match="reference"):
+        client.get(wrong)
+
+
+def test_one_reference_may_stand_alone(client):
+    """A text is not taken apart into letters."""
+    assert [status.id for status in client.get_many("payments:1")] == ["1"]
+
+
+@pytest.mark.parametrize("wrong", [-1, "a", 1.5, True])
+def test_a_sequence_is_a_whole_number(client, wrong):
+    """It is checked at once."""
+    with pytest.raises(ConfigError, match="sequence"):
+        client.operations("payments:1", sequence=wrong)
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"attempts": 0},
+        {"connections": 0},
+        {"connections": True},
+        {"request_timeout": 0},
+        {"request_timeout": "x"},
+        {"patience": -1},
+        {"patience": float("nan")},
+    ],
+)
+def test_a_policy_that_cannot_work_is_refused(wrong):
+    """It would hang, or never ask."""
+    (name,) = wrong
+    with pytest.raises(ConfigError, match=f"Policy.{name}"):
+        Policy(**wrong)
 
 
 def test_list_can_be_narrowed_to_sources(world, client):
@@ -255,6 +310,28 @@ def test_a_list_that_breaks_off_keeps_the_rows_before_it(world, client):
     report = client.list(sources=["payments"])
     assert len(report) >= 100
     assert [failure.kind for failure in report.failures] == ["unavailable"]
+
+
+@pytest.mark.parametrize("sent", [0, 1, 3])
+def test_rows_that_are_claimed_and_not_sent_are_missed(world, client, sent):
+    """A page that counts more rows than it holds does not make a short list a complete one."""
+    answer = world.weavr.answer
+
+    def short(request):
+        response = answer(request)
+        if request.path != "/multi/bulks":
+            return response
+        body = json.loads(response.body)
+        offset = int(request.query.get("offset", 0))
+        rows = body["bulkProcesses"][: max(0, sent - offset)]
+        body |= {"bulkProcesses": rows, "responseCount": 4 - offset, "count": 4}
+        return FakeResponse.json(body)
+
+    world.weavr.answer = short
+    report = client.list(sources=["payments"])
+    assert len(report) == sent
+    assert [(failure.kind, failure.reason) for failure in report.failures] == [("protocol", "short_listing")]
+    assert not report.complete
 
 
 def test_several_failures_are_raised_as_one_with_notes(world, client):
