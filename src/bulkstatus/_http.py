@@ -169,8 +169,14 @@ def _transport_error(error: httpx.TransportError, request: Request) -> BulkStatu
     tls = next((cause for cause in causes if isinstance(cause, ssl.SSLError) and not _is_cut(cause)), None)
     if tls is not None:
         why = getattr(tls, "verify_message", "") or tls.reason or "the handshake failed"
+        untrusted = isinstance(tls, ssl.SSLCertVerificationError)
+        advice = (
+            "if a private CA signs it, point SSL_CERT_FILE at its certificate"
+            if untrusted
+            else "check that base_url is an https address, port included"
+        )
         return Unavailable(
-            f"no trusted TLS connection to {host}; if a private CA signs it, point SSL_CERT_FILE at its certificate",
+            f"no trusted TLS connection to {host}; {advice}",
             detail=str(why),
             reason="tls_untrusted",
             retryable=False,

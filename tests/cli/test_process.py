@@ -281,3 +281,21 @@ def test_the_demo_in_a_pipe(run):
     assert {"succeeded", "partial", "failed", "cancelled", "paused", "unknown"} <= set(last.values())
     assert summary.startswith(f"{len(last)} bulks of 3 providers: ")
     assert os.linesep not in summary
+
+
+@forking
+@pytest.mark.parametrize("columns", [60, 120])
+@pytest.mark.parametrize(
+    ("words", "shown"),
+    [
+        (["list", "--source", "payments"], "payments:2"),
+        (["operations", "payments:2", "--state", "failed"], "failed"),
+    ],
+)
+def test_a_terminal_shows_lists_and_operations(program, environment, words, shown, columns):
+    """They fit the screen, and end with the terminal as it was."""
+    display, _, code = look(program, words, environment, columns=columns)
+    assert code == 0
+    rows = [line for line in display if line.strip()]
+    assert any(shown in line for line in rows[1:])
+    assert all(len(line.rstrip()) <= columns for line in rows)

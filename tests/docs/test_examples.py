@@ -1,5 +1,6 @@
 """Every example in the README and in docs/ runs, against the demo's fakes over an in-process transport."""
 
+import io
 import re
 import runpy
 import shlex
@@ -11,7 +12,7 @@ from typing import NamedTuple
 import pytest
 
 import bulkstatus
-from bulkstatus import _pools
+from bulkstatus import _pools, _registry
 from bulkstatus.testing import FakeTransport, ManualClock, load_fake
 
 ROOT = Path(__file__).parents[2]
@@ -92,6 +93,43 @@ def test_python_examples_run(block, world, capsys):
     printed = capsys.readouterr().out
     if block.output is not None:
         assert printed == block.output
+
+
+def test_the_pipeline_of_the_pages_runs(world, monkeypatch, capsys):
+    """What one command of a pipeline prints, the next one reads; every pipeline on a page is run."""
+    from bulkstatus.cli import main
+
+    lines = [line for block in blocks("sh") for line in block.values[0].text.splitlines() if " | " in line]
+    assert lines
+    for line in lines:
+        printed = ""
+        for part in line.split(" | "):
+            monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(printed.encode())))
+            # By then every bulk of the demo has ended or stopped, so another state is asked for in its place.
+            words = shlex.split(part.replace("--state running", "--state paused"))
+            assert words[0] == "bulkstatus"
+            assert main(words[1:]) == 0
+            printed = capsys.readouterr().out
+        assert '"paused"' in printed
+
+
+def test_every_other_command_of_the_pages_is_one_that_the_check_runs():
+    """The set-up commands are run by .ci/run, word for word; nothing else stands in a block for a shell."""
+    check = (ROOT / ".ci" / "run").read_text()
+    lines = [
+        line for block in blocks("sh") for line in block.values[0].text.splitlines() if " | " not in line
+    ]
+    assert len(set(lines)) == 2
+    assert all(line.startswith("python3 -m venv .venv && .venv/bin/pip install -q ") for line in lines)
+    assert "pytest" in check
+    assert "bulkstatus demo" in check
+
+
+def test_the_entry_point_of_the_guide_is_of_our_group():
+    """The guide for authors names the group that is read."""
+    (block,) = [block.values[0] for block in blocks("ini")]
+    points = tomllib.loads(block.text)["project"]["entry-points"]
+    assert points == {_registry.GROUP: {"acme": "bulkstatus_acme:Acme"}}
 
 
 @pytest.mark.parametrize("block", blocks("toml"))
