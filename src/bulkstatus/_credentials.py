@@ -26,7 +26,9 @@ class NoCredentials(Exception):
 
 
 class Headers(Masked):
-    """Headers that carry credentials."""
+    """Headers that carry credentials. `tries` says how often credentials had been fetched when they were given."""
+
+    tries: int = 0
 
     def values_alone(self) -> list[str]:
         """The credentials without the word for their kind."""
@@ -58,10 +60,17 @@ class Credentials:
         self._clock = clock
         self._lock = anyio.Lock()
         self._tries = 0
+        self._trying = False
         self._error: BulkStatusError | None = None
 
     def rejected(self, sent: Headers) -> bool:
-        """The provider refused `sent`; True when others can be had."""
+        """The provider refused `sent`; True when others can be had.
+
+        Of several questions with the same headers the first has them renewed. What was fetched since may be the
+        same text again, so it is told by the count and not by comparing.
+        """
+        if sent.tries != self._tries or self._trying:
+            return True
         return self._auth.rejected(sent)
 
     async def headers(self) -> Headers:
@@ -74,7 +83,9 @@ class Credentials:
                     raise NoCredentials(copy(self._error))
                 if not self._ready():
                     await self._try()
-        return Headers(self._auth.headers())
+        headers = Headers(self._auth.headers())
+        headers.tries = self._tries
+        return headers
 
     def _ready(self) -> bool:
         loaded = all(secret.loaded for secret in self._auth.secrets)
@@ -82,6 +93,7 @@ class Credentials:
 
     async def _try(self) -> None:
         self._error = None
+        self._trying = True
         try:
             await self._renew()
         except BulkStatusError as error:
@@ -89,6 +101,7 @@ class Credentials:
             raise NoCredentials(error) from error
         finally:
             self._tries += 1
+            self._trying = False
 
     async def _renew(self) -> None:
         for secret in self._auth.secrets:

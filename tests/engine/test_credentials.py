@@ -263,3 +263,23 @@ def test_the_error_behind_missing_credentials_pickles():
     """It is an error like all others."""
     error = NoCredentials(AuthError("x", reason="secret")).error
     assert pickle.loads(pickle.dumps(error)).reason == "secret"
+
+
+async def test_the_same_text_fetched_again_is_not_fetched_a_third_time():
+    """Of two questions that were refused with the same headers one renews them, also where the text stays the same."""
+    calls = []
+
+    def token():
+        calls.append(1)
+        return "the-same-text-again"
+
+    async def fetch(call):
+        raise AssertionError("a bearer has no call for a token")
+
+    credentials = Credentials(bearer(token), fetch, lambda: 0.0)
+    first, second = await credentials.headers(), await credentials.headers()
+    assert credentials.rejected(first)
+    await credentials.headers()
+    assert credentials.rejected(second)
+    await credentials.headers()
+    assert len(calls) == 2
