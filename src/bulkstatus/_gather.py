@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from functools import partial
 
 from bulkstatus._adapter import Adapter, Confirms, Listing
-from bulkstatus._call import ListQuery
+from bulkstatus._call import Call, ListQuery
 from bulkstatus._engine import Engine
 from bulkstatus._model import BulkStatus, Failure, Ref, Report, Skipped, State
 from bulkstatus._paging import pages
@@ -137,18 +137,24 @@ async def list_source(
 
 async def _confirm(engine: Engine, source: str, adapter: Confirms, into: Gathering) -> None:
     """Settle what the list left open. A row that cannot be settled is taken back: nobody knows its state."""
+    rows = into.provisional(source)
+    await together(
+        partial(_settle, engine, Ref(source, row.id), adapter.confirm(row), row, into) for row in rows
+    )
 
-    async def settle(row: BulkStatus) -> None:
-        call = adapter.confirm(row)
-        if call is None:
-            return
-        try:
-            into.add(await engine.perform(source, call))
-        except BulkStatusError as error:
-            del into.statuses[row.ref]
-            into.fail(source, error, row.id)
 
-    await together(partial(settle, row) for row in into.provisional(source))
+async def _settle(
+    engine: Engine, ref: Ref, call: Call[BulkStatus] | None, row: BulkStatus | None, into: Gathering
+) -> None:
+    """Keep what `call` says of one bulk; the list's `row` where there is nothing to be asked."""
+    try:
+        if call is not None:
+            into.add(await engine.perform(ref.source, call))
+        elif row is not None:
+            into.add(row)
+    except BulkStatusError as error:
+        into.statuses.pop(ref, None)
+        into.fail(ref.source, error, ref.id)
 
 
 async def get_of_source(
@@ -159,31 +165,18 @@ async def get_of_source(
     A bulk that is not in the list is asked for by its id, since missing from a list is not finished; and a row that
     says less than the bulk's own record would is settled by asking for that.
     """
-    missing = dict.fromkeys(ids)
     rows: dict[str, BulkStatus] = {}
-    if isinstance(adapter, Listing) and len(missing) >= (
+    if isinstance(adapter, Listing) and len(ids) >= (
         _WORTH_A_LIST if adapter.rows_per_page is None else _WORTH_A_PAGE
     ):
-        rows = await _rows_for(engine, source, adapter, missing)
+        rows = await _rows_for(engine, source, adapter, ids)
 
-    async def settle(id: str) -> None:
-        row = rows.get(id)
-        call = (
-            adapter.status(id)
-            if row is None
-            else adapter.confirm(row)
-            if isinstance(adapter, Confirms)
-            else None
-        )
-        try:
-            if row is not None and call is None:
-                into.add(row)
-            elif call is not None:
-                into.add(await engine.perform(source, call))
-        except BulkStatusError as error:
-            into.fail(source, error, id)
+    def call(id: str) -> Call[BulkStatus] | None:
+        if id not in rows:
+            return adapter.status(id)
+        return adapter.confirm(rows[id]) if isinstance(adapter, Confirms) else None
 
-    await together(partial(settle, id) for id in missing)
+    await together(partial(_settle, engine, Ref(source, id), call(id), rows.get(id), into) for id in ids)
 
 
 async def _rows_for(
