@@ -103,6 +103,9 @@ class Cloudflare(Adapter, frozen=True, kw_only=True):
         "1 to 128 letters, digits, hyphens and underscores, not beginning with a hyphen",
     )
     limits: ClassVar[tuple[Limit, ...]] = (Limit(1200, 300),)
+    # A quarter: the user's dashboard and all their other tools draw on the same 1,200, and going over blocks them all
+    # for 5 minutes (https://developers.cloudflare.com/fundamentals/api/reference/limits/). And never many at once.
+    share: ClassVar[tuple[Limit, ...] | None] = (Limit(20, 5), Limit(300, 300))
     poll_floor: ClassVar[float] = 1.0
     poll_ceiling: ClassVar[float] = 30.0
 

@@ -69,7 +69,7 @@ class CloudflareFake(Fake):
         return tuple(self._bulks)
 
     def adapter(self, base_url: str) -> Cloudflare:
-        return Cloudflare(account_id=self.account_id, token=self.token, base_url=base_url)
+        return Cloudflare(account_id=self.account_id, token=self.token, base_url=base_url, budget=())
 
     @classmethod
     def demo(cls, *, clock: Callable[[], float] = time.time) -> Self:

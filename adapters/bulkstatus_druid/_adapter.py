@@ -15,6 +15,7 @@ from bulkstatus.adapter import (
     BulkStatus,
     Call,
     IdGrammar,
+    Limit,
     ListQuery,
     OperationQuery,
     Page,
@@ -127,6 +128,9 @@ class Druid(Adapter, frozen=True, kw_only=True):
     id_grammar: ClassVar[IdGrammar] = IdGrammar(
         _ID.pattern, "up to 128 letters, digits and _ . : ~ -, the first a letter or a digit"
     )
+    # None are documented, so this is only what seems gentle: five a second, at most for a minute on end.
+    share: ClassVar[tuple[Limit, ...] | None] = (Limit(300, 60),)
+    counted_by: ClassVar[tuple[str, ...]] = ("client_id",)
     poll_floor: ClassVar[float] = 5.0
     poll_ceiling: ClassVar[float] = 60.0
     rows_per_page: ClassVar[int | None] = None

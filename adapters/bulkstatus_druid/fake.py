@@ -102,6 +102,7 @@ class DruidFake(Fake):
             auth_base_url=base_url,
             client_id=self.client_id,
             client_secret=self.client_secret,
+            budget=(),
         )
 
     @classmethod

@@ -119,6 +119,8 @@ class Weavr(Adapter, frozen=True, kw_only=True):
     id_grammar: ClassVar[IdGrammar] = IdGrammar(r"[0-9]{1,32}", "1 to 32 digits")
     # https://docs.weavr.io/apis/rate-limit/ gives the standard limits; more are had on request.
     limits: ClassVar[tuple[Limit, ...]] = (Limit(100, 60), Limit(1_000, 3_600), Limit(10_000, 86_400))
+    # What the limits are counted by is not said; the key is what all calls of one account have in common.
+    counted_by: ClassVar[tuple[str, ...]] = ("api_key",)
     poll_floor: ClassVar[float] = 2.0
     # A session ends 5 minutes after its last call (https://docs.weavr.io/apis/authentication/account/).
     poll_ceiling: ClassVar[float] = 60.0

@@ -180,7 +180,8 @@ class WeavrFake(Fake):
         return tuple(self._bulks)
 
     def adapter(self, base_url: str) -> Weavr:
-        return Weavr(base_url=base_url, api_key=self.api_key, auth_token=self.auth_token)
+        budget = None if self.limits else ()
+        return Weavr(base_url=base_url, api_key=self.api_key, auth_token=self.auth_token, budget=budget)
 
     @classmethod
     def demo(cls, *, clock: Callable[[], float] = time.time) -> Self:

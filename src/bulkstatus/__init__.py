@@ -15,6 +15,7 @@ Callers import from here and from `bulkstatus.errors`; authors of adapters from 
 from typing import TYPE_CHECKING
 
 from bulkstatus._model import BulkOperation, BulkStatus, Counts, Failure, Ref, Report, Skipped, State
+from bulkstatus._outcome import Change, Outcome, Result, Verdict, is_blocked
 from bulkstatus._text import printable
 from bulkstatus.errors import (
     AuthError,
@@ -26,21 +27,29 @@ from bulkstatus.errors import (
     RateLimited,
     RequestRejected,
     Unavailable,
+    VerdictError,
 )
 
 if TYPE_CHECKING:
-    from bulkstatus._client import AsyncClient, Client, SourceHealth
+    from bulkstatus._budget import Allowance
+    from bulkstatus._client import AsyncClient, Client, SourceHealth, Watch
     from bulkstatus._config import Config, default_path, read_config
+    from bulkstatus._polling import PollPolicy
     from bulkstatus._registry import Provider, load, providers
     from bulkstatus._retry import Policy, log_retries
     from bulkstatus._schema import json_schema, with_payload
+    from bulkstatus._watch import AsyncWatch, BulkView, SourceView, WatchView
 
 __all__ = [
+    "Allowance",
     "AsyncClient",
+    "AsyncWatch",
     "AuthError",
     "BulkOperation",
     "BulkStatus",
     "BulkStatusError",
+    "BulkView",
+    "Change",
     "Client",
     "Config",
     "ConfigError",
@@ -48,18 +57,27 @@ __all__ = [
     "DeadlineExceeded",
     "Failure",
     "NotFound",
+    "Outcome",
     "Policy",
+    "PollPolicy",
     "ProtocolError",
     "Provider",
     "RateLimited",
     "Ref",
     "Report",
     "RequestRejected",
+    "Result",
     "Skipped",
     "SourceHealth",
+    "SourceView",
     "State",
     "Unavailable",
+    "Verdict",
+    "VerdictError",
+    "Watch",
+    "WatchView",
     "default_path",
+    "is_blocked",
     "json_schema",
     "load",
     "log_retries",
@@ -71,12 +89,19 @@ __all__ = [
 
 # Names whose modules import the HTTP client: loaded at first use, so that `import bulkstatus` stays quick.
 _LAZY = {
+    "Allowance": "_budget",
     "AsyncClient": "_client",
+    "AsyncWatch": "_watch",
+    "BulkView": "_watch",
     "Client": "_client",
     "Config": "_config",
     "Policy": "_retry",
+    "PollPolicy": "_polling",
     "Provider": "_registry",
     "SourceHealth": "_client",
+    "SourceView": "_watch",
+    "Watch": "_client",
+    "WatchView": "_watch",
     "default_path": "_config",
     "json_schema": "_schema",
     "load": "_registry",

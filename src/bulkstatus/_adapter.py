@@ -1,6 +1,7 @@
 """What an adapter is: the settings of one provider, and the calls they make possible."""
 
 import re
+from hashlib import sha256
 from typing import ClassVar, Protocol, get_type_hints, runtime_checkable
 
 import msgspec
@@ -10,6 +11,7 @@ from bulkstatus._call import Call, ListQuery, OperationQuery, Page
 from bulkstatus._model import BulkOperation, BulkStatus, State
 from bulkstatus._secrets import Secret
 from bulkstatus._text import nearest
+from bulkstatus._urls import origin
 from bulkstatus.errors import ConfigError
 
 _MAX_ID = 128
@@ -17,10 +19,18 @@ SOURCE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
 
 
 class Limit(msgspec.Struct, frozen=True):
-    """At most `requests` in any `seconds`."""
+    """At most `requests` in any `seconds`. Raises ConfigError for numbers that cannot be."""
 
     requests: int
     seconds: float
+
+    def __post_init__(self) -> None:
+        requests: object = self.requests
+        seconds: object = self.seconds
+        if not isinstance(requests, int) or isinstance(requests, bool) or requests < 1:
+            raise ConfigError(f"a limit is of 1 request or more, not {requests!r}")
+        if not isinstance(seconds, int | float) or not 0 < seconds < float("inf"):
+            raise ConfigError(f"a limit is for a number of seconds above 0, not {seconds!r}")
 
     def __str__(self) -> str:
         return f"{self.requests:,} in {self.seconds:g} s"
@@ -44,7 +54,9 @@ class Adapter(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     """The base of all adapters: a frozen struct of settings that builds calls and sends nothing.
 
     Subclass it with the provider's settings as fields; credentials are annotated `SecretText`. `state_map` pins
-    words of the provider to states, for words that this release does not know. Declare the class variables, write
+    words of the provider to states, for words that this release does not know. `budget` is how many requests these
+    credentials may cost, for accounts with other limits than the documented ones; empty for no limit, None for what
+    the adapter declares. Declare the class variables, write
     `auth`, `base_urls` and `status`, and whichever of `Listing`, `Operations`, `Confirms` and `Probe` the provider
     can serve. Check settings in `__post_init__`, after calling the base's.
     """
@@ -54,12 +66,18 @@ class Adapter(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     id_grammar: ClassVar[IdGrammar]
     limits: ClassVar[tuple[Limit, ...]] = ()
     """The provider's documented limits, tightest window first; empty when it documents none."""
+    share: ClassVar[tuple[Limit, ...] | None] = None
+    """What bulkstatus takes of them unless `budget` says otherwise; None for all of it."""
+    counted_by: ClassVar[tuple[str, ...]] = ()
+    """The settings, credentials among them, by which the provider counts requests: sources that have the same share
+    one budget. Empty for all credentials."""
     poll_floor: ClassVar[float] = 1.0
     """The shortest sensible time between two looks at one bulk, in seconds."""
     poll_ceiling: ClassVar[float] = 60.0
     """The longest sensible time between two looks at one bulk, in seconds."""
 
     state_map: dict[str, State] = {}
+    budget: tuple[Limit, ...] | None = None
 
     def __post_init__(self) -> None:
         for name in _secret_fields(type(self)):
@@ -74,6 +92,12 @@ class Adapter(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
         pins = {word: State(state) for word, state in self.state_map.items()}
         msgspec.structs.force_setattr(self, "state_map", pins)
 
+    def allowed(self) -> tuple[Limit, ...]:
+        """The limits that bulkstatus keeps."""
+        if self.budget is not None:
+            return self.budget
+        return self.limits if self.share is None else self.share
+
     def auth(self) -> Auth:
         """A new auth scheme for one source."""
         raise NotImplementedError
@@ -85,6 +109,22 @@ class Adapter(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     def status(self, id: str) -> Call[BulkStatus]:
         """The call that tells how bulk `id` stands. `id` has passed `id_grammar`."""
         raise NotImplementedError
+
+
+def counted_as(adapter: Adapter) -> str | None:
+    """What tells whose budget the requests of `adapter` are counted against: compare it, and show it to nobody.
+
+    None while credentials that belong to it have not been fetched.
+    """
+    values = [adapter.provider, *sorted({origin(url) for url in adapter.base_urls()})]
+    for name in adapter.counted_by or _secret_fields(type(adapter)):
+        value = getattr(adapter, name)
+        if isinstance(value, Secret):
+            if not value.loaded:
+                return None
+            value = value.reveal()
+        values.append(f"{name}={value}")
+    return sha256("\n".join(values).encode("utf-8", "surrogateescape")).hexdigest()
 
 
 def _secret_fields(cls: type[Adapter]) -> tuple[str, ...]:

@@ -3,26 +3,33 @@
 import os
 import threading
 import warnings
-from collections.abc import AsyncGenerator, Collection, Generator, Iterable, Mapping
+from collections.abc import AsyncGenerator, Callable, Collection, Generator, Iterable, Mapping
 from contextlib import AbstractContextManager
 from functools import partial
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Self, TypeVar
+from typing import TYPE_CHECKING, Self, TypeVar, get_args
 
 import msgspec
 
 from bulkstatus._adapter import SOURCE_NAME, Adapter, Limit, Listing, Operations, Probe
+from bulkstatus._budget import Allowance
 from bulkstatus._call import ListQuery, OperationQuery
 from bulkstatus._config import read_config
 from bulkstatus._engine import Engine
+from bulkstatus._follow import Follower
 from bulkstatus._gather import NO_LISTING, Gathering, get_of_source, list_source, no_list, side_by_side
 from bulkstatus._model import BulkOperation, BulkStatus, Failure, Ref, Report, State
+from bulkstatus._outcome import Change, Outcome
 from bulkstatus._paging import pages
+from bulkstatus._polling import PollPolicy, Preset
 from bulkstatus._portal import LoopThread
 from bulkstatus._retry import Policy
-from bulkstatus._tasks import deadline, together
+from bulkstatus._subscription import Subscription, Until
+from bulkstatus._tasks import deadline, is_duration, now, together
 from bulkstatus._text import nearest
+from bulkstatus._track import Terms
+from bulkstatus._watch import AsyncWatch, OnChange, WatchView, drain
 from bulkstatus.errors import BulkStatusError, ConfigError, NotFound
 
 if TYPE_CHECKING:
@@ -35,7 +42,8 @@ class SourceHealth(msgspec.Struct, frozen=True, kw_only=True):
     """What a look at a source showed.
 
     `reachable` and `accepted` (the credentials) are None where the look could not tell. `limits` are the
-    provider's documented ones, `listing` and `operations` what it can do. `failure` is why it does not work.
+    provider's documented ones, `budget` is what bulkstatus keeps of them and what this client has left of that,
+    `listing` and `operations` what it can do. `failure` is why it does not work.
     """
 
     source: str
@@ -44,6 +52,7 @@ class SourceHealth(msgspec.Struct, frozen=True, kw_only=True):
     reachable: bool | None
     accepted: bool | None
     limits: tuple[Limit, ...]
+    budget: tuple[Allowance, ...]
     listing: bool
     operations: bool
     failure: Failure | None = None
@@ -77,6 +86,7 @@ class AsyncClient:
             if not isinstance(adapter, Adapter):
                 raise ConfigError(f"source {name!r} is not an adapter but a {type(adapter).__name__}")
         self._adapters = dict(sources)
+        self._follower: Follower | None = None
         self._engine = Engine(self._adapters, policy=policy or Policy(), transport=transport)
 
     @classmethod
@@ -97,11 +107,15 @@ class AsyncClient:
 
     async def __aenter__(self) -> Self:
         await self._engine.__aenter__()
+        self._follower = Follower(self._engine, self._adapters)
         return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        if self._follower is not None:
+            self._follower.close()
+            self._follower = None
         await self._engine.__aexit__(kind, error, trace)
 
     @property
@@ -226,6 +240,113 @@ class AsyncClient:
 
         return batches()
 
+    async def wait(
+        self,
+        refs: Iterable[str | Ref],
+        *,
+        timeout: float | None = None,
+        until: Until = "all",
+        stop_when_blocked: bool = False,
+        blind_after: float = 600.0,
+        grace: float = 20.0,
+        polling: PollPolicy | Preset = "default",
+        on_change: OnChange | None = None,
+    ) -> Outcome:
+        """Wait for bulks to end, and say for each how the wait ended.
+
+        `until` is `all`, `any` (the first that ends, however) or `first_failure` (the first that ends otherwise than
+        well, else all). After `timeout` seconds, bulks that go on are `pending`; what is last known of each is in
+        its result. With `stop_when_blocked` the wait is over for a bulk that is paused or awaits somebody.
+
+        A source that cannot be asked is asked again and again, more and more seldom: a bulk is `blind` after
+        `blind_after` seconds without one good answer, or at once where its source never answered and refuses the
+        credentials or the connection. A bulk that was never seen may be unknown for `grace` seconds before it is
+        `not_found`; one that was seen has to be unknown twice to be `gone`.
+
+        `polling` says how often to look: `eager`, `default`, `frugal`, or a PollPolicy. All waits and watches of a
+        client share one plan for each source, so a bulk that several wait for is asked for once. `on_change` is
+        called for each Change, in order: a coroutine function is awaited, any other is called on a thread of its own.
+
+        Raises ConfigError for what cannot be asked; nothing is sent then.
+        """
+        asked = [refs] if isinstance(refs, str | Ref) else refs
+        watch = self.watch(
+            asked,
+            timeout=timeout,
+            until=until,
+            stop_when_blocked=stop_when_blocked,
+            blind_after=blind_after,
+            grace=grace,
+            polling=polling,
+        )
+        return await drain(watch, on_change)
+
+    def watch(
+        self,
+        refs: Iterable[str | Ref] | None = None,
+        *,
+        sources: Collection[str] | None = None,
+        timeout: float | None = None,
+        until: Until | None = "all",
+        stop_when_blocked: bool = False,
+        blind_after: float = 600.0,
+        grace: float = 20.0,
+        polling: PollPolicy | Preset = "default",
+        detail: bool = False,
+    ) -> AsyncWatch:
+        """Follow bulks, and give each Change as it is noticed; see AsyncWatch.
+
+        It ends as `wait` does; with `until` None it goes on until it is closed, and tells of bulks that move again
+        after their end. Without `refs` it follows every unfinished bulk of all sources that have a list, or of those
+        named in `sources`, those that appear later too, and does not end by itself. With `detail` up to eight bulks
+        of a source are asked for one by one, for the counts that a list may lack.
+
+        The other arguments are those of `wait`. Raises ConfigError for what cannot be asked; nothing is sent then.
+        """
+        terms = _terms(stop_when_blocked=stop_when_blocked, blind_after=blind_after, grace=grace)
+        policy = PollPolicy.of(polling)
+        if until not in (*get_args(Until), None):
+            raise ConfigError(f"until is one of {', '.join(get_args(Until))}, or None, not {until!r}")
+        if timeout is not None and not is_duration(timeout):
+            raise ConfigError(f"timeout is a number of seconds above 0, or None, not {timeout!r}")
+        wanted, scans = self._watched(refs, sources)
+        self._engine.tasks()
+        if self._follower is None:
+            raise RuntimeError("the client is not open: use it in a with statement")
+        began = now()
+
+        def make(notify: Callable[[], None]) -> Subscription:
+            return Subscription(
+                terms=terms,
+                polling=policy,
+                until=None if refs is None else until,
+                began=began,
+                deadline=None if timeout is None else began + timeout,
+                scan=refs is None,
+                detail=detail,
+                notify=notify,
+            )
+
+        return AsyncWatch(self._follower, make, wanted, scans)
+
+    def _watched(
+        self, refs: Iterable[str | Ref] | None, sources: Collection[str] | None
+    ) -> tuple[tuple[Ref, ...], tuple[str, ...]]:
+        """The bulks to follow, and the sources of which all are."""
+        if refs is None:
+            names = self._select(sources)
+            scans = tuple(name for name in names if isinstance(self._adapters[name], Listing))
+            if not scans:
+                raise ConfigError(f"{', '.join(names)}: {NO_LISTING}, as in watch {names[0]}:ID")
+            return (), scans
+        if sources is not None:
+            raise ConfigError("sources narrows a watch of everything; with references leave it out")
+        asked = [refs] if isinstance(refs, str | Ref) else refs
+        wanted = tuple(dict.fromkeys(map(self._resolve, asked)))
+        if not wanted:
+            raise ConfigError("no references were given, so there is nothing to wait for")
+        return wanted, ()
+
     async def check(
         self, *, sources: Collection[str] | None = None, timeout: float | None = None
     ) -> tuple[SourceHealth, ...]:
@@ -260,6 +381,7 @@ class AsyncClient:
             limits=adapter.limits,
             listing=isinstance(adapter, Listing),
             operations=isinstance(adapter, Operations),
+            budget=self._engine.budget(name).left(now()),
             failure=failure,
         )
 
@@ -298,6 +420,14 @@ def _states(states: Collection[str] | None) -> frozenset[State] | None:
         if word not in State.__members__.values():
             raise ConfigError(f"{word[:64]!r} is not a state{nearest(word, map(str, State))}")
     return frozenset(map(State, words))
+
+
+def _terms(*, stop_when_blocked: bool, blind_after: float, grace: float) -> Terms:
+    if not is_duration(blind_after):
+        raise ConfigError(f"blind_after is a number of seconds above 0, not {blind_after!r}")
+    if grace != 0 and not is_duration(grace):
+        raise ConfigError(f"grace is a number of seconds, 0 or more, not {grace!r}")
+    return Terms(stop_when_blocked=stop_when_blocked, blind_after=blind_after, grace=grace)
 
 
 def _fits(row: BulkOperation, states: Collection[State] | None, sequence: int | None) -> bool:
@@ -437,3 +567,119 @@ class Client:
     ) -> tuple[SourceHealth, ...]:
         """As AsyncClient.check."""
         return self._loop().call(partial(self._client.check, sources=sources, timeout=timeout))
+
+    def wait(
+        self,
+        refs: Iterable[str | Ref],
+        *,
+        timeout: float | None = None,
+        until: Until = "all",
+        stop_when_blocked: bool = False,
+        blind_after: float = 600.0,
+        grace: float = 20.0,
+        polling: PollPolicy | Preset = "default",
+        on_change: OnChange | None = None,
+    ) -> Outcome:
+        """As AsyncClient.wait."""
+        asked = refs if isinstance(refs, str | Ref) else tuple(refs)
+        return self._loop().call(
+            partial(
+                self._client.wait,
+                asked,
+                timeout=timeout,
+                until=until,
+                stop_when_blocked=stop_when_blocked,
+                blind_after=blind_after,
+                grace=grace,
+                polling=polling,
+                on_change=on_change,
+            )
+        )
+
+    def watch(
+        self,
+        refs: Iterable[str | Ref] | None = None,
+        *,
+        sources: Collection[str] | None = None,
+        timeout: float | None = None,
+        until: Until | None = "all",
+        stop_when_blocked: bool = False,
+        blind_after: float = 600.0,
+        grace: float = 20.0,
+        polling: PollPolicy | Preset = "default",
+        detail: bool = False,
+    ) -> "Watch":
+        """As AsyncClient.watch; the result is iterated over with `for`."""
+        asked = refs if refs is None or isinstance(refs, str | Ref) else tuple(refs)
+
+        async def begin() -> AsyncWatch:
+            return self._client.watch(
+                asked,
+                sources=sources,
+                timeout=timeout,
+                until=until,
+                stop_when_blocked=stop_when_blocked,
+                blind_after=blind_after,
+                grace=grace,
+                polling=polling,
+                detail=detail,
+            )
+
+        loop = self._loop()
+        return Watch(loop, loop.call(begin))
+
+
+class Watch:
+    """Changes as they are noticed; made by `Client.watch`.
+
+    Iterate over it with `for`. The methods are those of AsyncWatch. Leave it early with `close`, or use it in a
+    `with` statement.
+    """
+
+    def __init__(self, loop: LoopThread, watch: AsyncWatch) -> None:
+        self._loop = loop
+        self._watch = watch
+        self._closed = False
+
+    def __del__(self) -> None:
+        self.close()
+
+    @property
+    def is_over(self) -> bool:
+        """As AsyncWatch.is_over."""
+        return self._watch.is_over
+
+    def changes(self, within: float | None = None) -> tuple[Change, ...]:
+        """As AsyncWatch.changes."""
+        return self._loop.call(partial(self._watch.changes, within))
+
+    def __iter__(self) -> Self:
+        return self
+
+    def __next__(self) -> Change:
+        try:
+            return self._loop.call(self._watch.__anext__)
+        except StopAsyncIteration:
+            raise StopIteration from None
+
+    def outcome(self) -> Outcome:
+        """As AsyncWatch.outcome."""
+        return self._loop.run(self._watch.outcome)
+
+    def view(self) -> WatchView:
+        """As AsyncWatch.view."""
+        return self._loop.run(self._watch.view)
+
+    def close(self) -> None:
+        """As AsyncWatch.close."""
+        if not self._closed:
+            self._closed = True
+            self._loop.post(self._watch.close)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()

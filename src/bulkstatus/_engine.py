@@ -5,7 +5,7 @@ can cost httpx a connection of its pool for good (encode/httpcore#1093). When th
 one, the pool it ran in is retired.
 """
 
-import time
+import logging
 from collections.abc import Mapping
 from contextvars import ContextVar
 from copy import copy
@@ -18,13 +18,15 @@ import anyio.abc
 import anyio.to_thread
 import httpx
 
-from bulkstatus._adapter import Adapter
+from bulkstatus._adapter import Adapter, counted_as
+from bulkstatus._budget import Budget
 from bulkstatus._call import Call, Request, Response
 from bulkstatus._credentials import Credentials, Headers, NoCredentials
 from bulkstatus._gate import Gate
 from bulkstatus._http import exchange
 from bulkstatus._pools import Pools
 from bulkstatus._retry import LONGEST_PAUSE, Policy, Quota, with_retries
+from bulkstatus._tasks import now
 from bulkstatus._urls import origin
 from bulkstatus.errors import AuthError, BulkStatusError, ConfigError, ProtocolError, RateLimited, Unavailable
 
@@ -34,10 +36,8 @@ _LONGEST_CHAIN = 1_000
 _UNAUTHORIZED = 401
 # Reading a larger body takes long enough for other sources to notice, so it is done on another thread.
 _LARGE = 512 * 1024
-
-
-def _now() -> float:
-    return time.monotonic()
+_WORTH_SAYING = 5.0
+_LOG = logging.getLogger("bulkstatus")
 
 
 class Pending(Generic[T]):
@@ -48,7 +48,7 @@ class Pending(Generic[T]):
         self._value: tuple[T] | None = None
         self._error: BulkStatusError | None = None
         self._waiting = 0
-        self.began = _now()
+        self.began = now()
         self.attempts = 0
         self.unwanted = False
         """True once nobody awaits it any more: what has not been sent need not be."""
@@ -104,7 +104,10 @@ class Engine:
         policy: Policy,
         transport: httpx.AsyncBaseTransport | None = None,
     ) -> None:
-        self._lines = {name: _Line(name, adapter, policy, transport) for name, adapter in adapters.items()}
+        shared: dict[str, Budget] = {}
+        self._lines = {
+            name: _Line(name, adapter, policy, shared, transport) for name, adapter in adapters.items()
+        }
         self._tasks: anyio.abc.TaskGroup | None = None
         self._open: set[Pending[Any]] = set()
 
@@ -136,6 +139,10 @@ class Engine:
             raise RuntimeError("the client is not open: use it in a with statement")
         return self._tasks
 
+    def budget(self, source: str) -> Budget:
+        """The budget that questions to `source` are counted against. Times in it are those of `_tasks.now`."""
+        return self._lines[source].budget
+
     def start(self, source: str, call: Call[T]) -> Pending[T]:
         """Begin to ask `source`, in a task of the engine's, and return at once."""
         tasks = self.tasks()
@@ -157,21 +164,40 @@ class _Line:
     """All between one source and its provider."""
 
     def __init__(
-        self, name: str, adapter: Adapter, policy: Policy, transport: httpx.AsyncBaseTransport | None
+        self,
+        name: str,
+        adapter: Adapter,
+        policy: Policy,
+        shared: dict[str, Budget],
+        transport: httpx.AsyncBaseTransport | None,
     ) -> None:
         self._name = name
+        self._adapter = adapter
         self._provider = adapter.provider
         self._policy = policy
         self._origins = frozenset(map(origin, adapter.base_urls()))
         # One more than questions may be under way: a token is fetched outside their number.
         self._pools = Pools(adapter.base_urls(), connections=policy.connections + 1, transport=transport)
-        self._credentials = Credentials(adapter.auth(), self._fetch_token, _now)
+        self._credentials = Credentials(adapter.auth(), self._fetch_token, now)
         self._slots = anyio.Semaphore(policy.connections)
         self._quota = Quota()
-        self._gate = Gate(_now)
+        self._gate = Gate(now)
+        self._shared = shared
+        self._own_budget = Budget(adapter.allowed())
+        self._counted_as: str | None = None
+        self._turn = anyio.Lock()
 
     async def aclose(self) -> None:
         await self._pools.aclose()
+
+    @property
+    def budget(self) -> Budget:
+        """The budget of this source's credentials; its own until they are there to be compared with others'."""
+        if self._counted_as is None:
+            self._counted_as = counted_as(self._adapter)
+        if self._counted_as is None:
+            return self._own_budget
+        return self._shared.setdefault(self._counted_as, self._own_budget)
 
     async def run(self, call: Call[T], pending: Pending[T]) -> T:
         """Ask `call`, and those that follow from it, and give what they end in."""
@@ -193,14 +219,14 @@ class _Line:
             ) from None
 
     async def _follow(self, call: Call[T]) -> T:
-        ends = _now() + self._policy.patience
+        ends = now() + self._policy.patience
         for _ in range(_LONGEST_CHAIN):
             result = await with_retries(partial(self._ask, call), self._policy, self._quota, name=self._name)
             self._quota.earn()
             if not isinstance(result, Call):
                 return result
             call = cast("Call[T]", result)
-            if _now() > ends:
+            if now() > ends:
                 break
         raise ProtocolError("the answers led from one to another and came to no end", reason="endless")
 
@@ -259,7 +285,9 @@ class _Line:
             else:
                 result = call.read(response)
         except BulkStatusError as error:
-            if isinstance(error, RateLimited | Unavailable) and error.reason != "abandoned":
+            if isinstance(error, RateLimited):
+                self.budget.throttled(error, now())
+            elif isinstance(error, Unavailable) and error.reason != "abandoned":
                 self._gate.learn(error)
             error.redact(credentials.values_alone())
             raise
@@ -270,6 +298,7 @@ class _Line:
                 f"the adapter could not read the answer ({type(error).__name__})", reason="adapter"
             ) from error
         self._gate.answered()
+        self.budget.answered()
         return result
 
     async def _send(self, request: Request, credentials: Mapping[str, str]) -> Response:
@@ -277,9 +306,7 @@ class _Line:
             raise ConfigError("the adapter asked for an address outside its base URLs", reason="url")
         question = _asking.get()
         self._stop_with_others(question)
-        await self._pause()
-        if question.unwanted and request.form is None:
-            raise Unavailable("nobody waits for the answer any more", reason="abandoned", retryable=False)
+        await self._await_turn(question, asked_for=request.form is not None)
         try:
             async with self._pools.borrow() as client:
                 with anyio.fail_after(self._policy.request_timeout):
@@ -290,11 +317,29 @@ class _Line:
             limit = self._policy.request_timeout
             raise Unavailable(f"no complete answer within {limit:g} s", reason="timeout") from None
 
-    async def _pause(self) -> None:
-        """Wait while the provider wants no requests; raise RateLimited where that is longer than anybody waits."""
-        pause = self._gate.pause()
-        if pause > min(self._policy.patience, LONGEST_PAUSE):
+    async def _await_turn(self, question: Pending[Any], *, asked_for: bool) -> None:
+        """Wait until the budget has a request to spare, first come, first served, and take it.
+
+        Raises RateLimited where that is longer than anybody waits, and Unavailable when nobody waits any more.
+        `asked_for` is true for what others need too.
+        """
+        async with self._turn:
+            while (pause := self.budget.wait(now())) > 0:
+                if pause > min(self._policy.patience, LONGEST_PAUSE):
+                    raise _Standstill(self._not_now(pause))
+                if pause > _WORTH_SAYING:
+                    _LOG.warning(
+                        "%s: %s; going on in %.0f s", self._name, self._not_now(pause).message, pause
+                    )
+                await anyio.sleep(pause)
+            if question.unwanted and not asked_for:
+                raise Unavailable("nobody waits for the answer any more", reason="abandoned", retryable=False)
+            self.budget.take(now())
+
+    def _not_now(self, pause: float) -> RateLimited:
+        if self.budget.pause(now()) > 0:
             why = f"the provider asked for a pause, of which {pause:.0f} s are left; nothing was sent"
-            raise _Standstill(RateLimited(why, retry_after=pause))
-        if pause > 0:
-            await anyio.sleep(pause)
+            return RateLimited(why, retry_after=pause)
+        limits = ", ".join(map(str, self._adapter.allowed()))
+        why = f"the request budget of these credentials ({limits}) is used up; nothing was sent"
+        return RateLimited(why, retry_after=pause, reason="budget")

@@ -2,9 +2,9 @@
 
 from collections.abc import Callable, Collection, Coroutine, Iterable, Mapping
 from copy import copy
-from datetime import UTC, datetime
 from functools import partial
 
+from bulkstatus import _times
 from bulkstatus._adapter import Adapter, Confirms, Listing
 from bulkstatus._call import Call, ListQuery
 from bulkstatus._engine import Engine
@@ -72,7 +72,7 @@ class Gathering:
             failures=tuple(self.failures),
             skipped=tuple(self.skipped),
             complete=not self.failures,
-            observed_at=datetime.now(UTC),
+            observed_at=_times.utc_now(),
         )
 
 

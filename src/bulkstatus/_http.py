@@ -4,7 +4,6 @@ import socket
 import ssl
 import zlib
 from collections.abc import Mapping
-from datetime import UTC, datetime
 from functools import cache
 from http.cookiejar import DefaultCookiePolicy
 from importlib.metadata import version
@@ -12,6 +11,7 @@ from urllib.parse import urlencode, urlsplit
 
 import httpx
 
+from bulkstatus import _times
 from bulkstatus._call import Request, Response
 from bulkstatus._secrets import Masked, Secret
 from bulkstatus._urls import is_loopback
@@ -121,7 +121,7 @@ async def exchange(
         status=reply.status_code,
         headers={name.lower(): value for name, value in reply.headers.items()},
         body=body,
-        received_at=datetime.now(UTC),
+        received_at=_times.utc_now(),
         source=source,
         provider=provider,
     )

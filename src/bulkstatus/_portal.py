@@ -3,7 +3,7 @@
 import threading
 from collections.abc import Awaitable, Callable
 from concurrent.futures import Future
-from contextlib import AbstractAsyncContextManager, AbstractContextManager
+from contextlib import AbstractAsyncContextManager, AbstractContextManager, suppress
 from typing import TypeVar
 
 import anyio
@@ -44,6 +44,19 @@ class LoopThread:
         except BaseException:
             future.cancel()
             raise
+
+    def run(self, function: Callable[[], T]) -> T:
+        """Call a plain function on the loop and wait for what it gives."""
+
+        async def called() -> T:
+            return function()
+
+        return self.call(called)
+
+    def post(self, function: Callable[[], object]) -> None:
+        """Call a plain function on the loop, some time soon; not at all when the loop has ended."""
+        with suppress(RuntimeError):
+            self._portal.start_task_soon(function)
 
     def enter(self, resource: AbstractAsyncContextManager[T]) -> AbstractContextManager[T]:
         """An async context manager as a blocking one; both ends run in one task, as task groups require."""

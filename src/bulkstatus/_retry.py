@@ -2,7 +2,6 @@
 
 import logging
 import random
-import time
 from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
@@ -10,7 +9,7 @@ import msgspec
 import stamina
 import stamina.instrumentation
 
-from bulkstatus._tasks import is_duration
+from bulkstatus._tasks import is_duration, now
 from bulkstatus.errors import BulkStatusError, ConfigError, ProtocolError, RateLimited, RequestRejected
 
 T = TypeVar("T")
@@ -112,7 +111,7 @@ async def with_retries(
     The first try is made by hand: entering stamina costs about a tenth of a request, and nearly every question is
     answered at once.
     """
-    began = time.monotonic()
+    began = now()
     try:
         return await once()
     except BulkStatusError as error:
@@ -127,7 +126,7 @@ async def with_retries(
         if not isinstance(error, BulkStatusError) or failed >= attempts_for(error, policy):
             return False
         wait = backoff(error, failed)
-        fits = wait <= LONGEST_PAUSE and time.monotonic() + wait < began + policy.patience
+        fits = wait <= LONGEST_PAUSE and now() + wait < began + policy.patience
         if not fits or not quota.spend(error):
             return False
         if wait > _WORTH_SAYING:

@@ -9,6 +9,11 @@ import anyio
 from bulkstatus.errors import ConfigError, DeadlineExceeded
 
 
+def now() -> float:
+    """Seconds on the monotonic clock of the event loop; all of the engine goes by it."""
+    return anyio.current_time()
+
+
 def is_duration(value: object) -> bool:
     """True for a finite number of seconds above 0."""
     return isinstance(value, int | float) and not isinstance(value, bool) and 0 < value < float("inf")

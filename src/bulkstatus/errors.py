@@ -10,18 +10,22 @@
     ├── Unavailable        the provider could not be reached, or could not answer
     ├── ProtocolError      the answer was not understood
     ├── RequestRejected    the provider understood the request and refuses it
-    └── DeadlineExceeded   our own deadline came first                                      (also TimeoutError)
+    ├── DeadlineExceeded   our own deadline came first                                      (also TimeoutError)
+    └── VerdictError       not every bulk of a wait succeeded; only `Outcome.raise_for_verdict` raises it
 
-None of these ever means that a *bulk* failed: that is a state, and comes back as one. An error means that the
-question could not be asked or answered. Branches are for `except`; `reason` adds the fine print
+Apart from the last, none of these ever means that a *bulk* failed: that is a state, and comes back as one. An error
+means that the question could not be asked or answered. Branches are for `except`; `reason` adds the fine print
 (`tls_untrusted`, `redirect_refused`, ...), and `status`, `code` and `request_id` are what the provider's support
 asks for. Every error pickles, and none holds a secret.
 """
 
 from collections.abc import Iterable
-from typing import Any, ClassVar, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 from bulkstatus._text import printable
+
+if TYPE_CHECKING:
+    from bulkstatus._outcome import Outcome
 
 __all__ = [
     "AuthError",
@@ -33,6 +37,7 @@ __all__ = [
     "RateLimited",
     "RequestRejected",
     "Unavailable",
+    "VerdictError",
     "error_for_kind",
 ]
 
@@ -177,6 +182,20 @@ class DeadlineExceeded(BulkStatusError, TimeoutError):
     default_retryable = True
 
 
+class VerdictError(BulkStatusError):
+    """A wait is over and not every bulk succeeded. `outcome` says which did not, and how each stands.
+
+    What `Outcome.raise_for_verdict` raises, and nothing else. Not every such bulk failed: one may go on, or could not
+    be observed.
+    """
+
+    kind = "verdict"
+
+    def __init__(self, message: str, *, outcome: "Outcome | None" = None) -> None:
+        super().__init__(message)
+        self.outcome = outcome
+
+
 _BY_KIND: dict[str, type[BulkStatusError]] = {
     cls.kind: cls
     for cls in (
@@ -188,6 +207,7 @@ _BY_KIND: dict[str, type[BulkStatusError]] = {
         ProtocolError,
         RequestRejected,
         DeadlineExceeded,
+        VerdictError,
     )
 }
 

@@ -70,6 +70,7 @@ def _not_set_up(name: str, provider: str, error: BulkStatusError) -> SourceHealt
         reachable=None,
         accepted=None,
         limits=() if adapter is None else adapter.limits,
+        budget=(),
         listing=hasattr(adapter, "listing"),
         operations=hasattr(adapter, "operations"),
         failure=Failure.of(error.about(source=name, provider=printable(provider, 64))),

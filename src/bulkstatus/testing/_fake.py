@@ -119,7 +119,10 @@ class Fake(ABC):
 
     @abstractmethod
     def adapter(self, base_url: str) -> Adapter:
-        """An adapter with settings and credentials that this fake accepts at `base_url`."""
+        """An adapter with settings and credentials that this fake accepts at `base_url`.
+
+        Without a budget, unless the fake keeps limits itself: a fake has nobody else to think of.
+        """
 
     @classmethod
     @abstractmethod

@@ -1,0 +1,108 @@
+"""How many requests one credential may still cost, and when the next one may go. No clock of its own, no network."""
+
+from collections import deque
+from collections.abc import Iterable
+
+import msgspec
+
+from bulkstatus._adapter import Limit
+from bulkstatus.errors import RateLimited
+
+_LONGEST_PAUSE = 3_600.0
+_LONGEST_GUESS = 60.0
+# Requests arrive later than they are sent, and not all equally so: two that are a window apart here may be less there.
+_SLACK, _LONGEST_SLACK = 0.02, 1.0
+_AT_EASE = 0.5
+
+
+class Allowance(msgspec.Struct, frozen=True, kw_only=True):
+    """One limit that bulkstatus keeps: at most `requests` in any `seconds`, of which `left` may be sent now."""
+
+    requests: int
+    seconds: float
+    left: int
+
+    def __str__(self) -> str:
+        return f"{self.left:,} of {self.requests:,} in {self.seconds:g} s"
+
+
+class _Window:
+    """The requests of the last so many seconds."""
+
+    def __init__(self, limit: Limit) -> None:
+        self.limit = limit
+        self.length = limit.seconds + min(_LONGEST_SLACK, _SLACK * limit.seconds)
+        self.times: deque[float] = deque()
+
+    def used(self, now: float) -> int:
+        while self.times and self.times[0] + self.length <= now:
+            self.times.popleft()
+        return len(self.times)
+
+    def wait(self, now: float, reserve: float) -> float:
+        most = max(1, int(self.limit.requests * (1.0 - reserve)))
+        over = self.used(now) - most
+        return max(0.0, self.times[over] + self.length - now) if over >= 0 else 0.0
+
+    def spacing(self, now: float) -> float:
+        used = self.used(now) / self.limit.requests
+        return self.length / self.limit.requests * max(0.0, (used - _AT_EASE) / (1.0 - _AT_EASE))
+
+
+class Budget:
+    """The requests that one credential may cost: our own limits, and the pauses its provider asks for.
+
+    All questions with that credential go through it, whatever they are about. Times are seconds on one monotonic
+    clock, the caller's.
+    """
+
+    def __init__(self, limits: Iterable[Limit]) -> None:
+        self._windows = tuple(map(_Window, limits))
+        self._opens_at = 0.0
+        self._throttled = 0
+
+    def wait(self, now: float, *, reserve: float = 0.0) -> float:
+        """Seconds until one more request may be sent, `reserve` being the share of each limit that is left alone."""
+        return max(self.pause(now), *(window.wait(now, reserve) for window in self._windows), 0.0)
+
+    def pause(self, now: float) -> float:
+        """Seconds until the provider wants requests again."""
+        return max(0.0, self._opens_at - now)
+
+    def take(self, now: float) -> None:
+        """A request is sent now."""
+        for window in self._windows:
+            window.times.append(now)
+
+    def spacing(self, now: float) -> float:
+        """Seconds between requests that the limits sustain: 0 while half of each is free, a full share at the end.
+
+        So a limit for a day slows what goes on all day, long before it is used up.
+        """
+        return max((window.spacing(now) for window in self._windows), default=0.0)
+
+    def left(self, now: float) -> tuple[Allowance, ...]:
+        """What is left of each limit."""
+        return tuple(
+            Allowance(
+                requests=window.limit.requests,
+                seconds=window.limit.seconds,
+                left=max(0, window.limit.requests - window.used(now)),
+            )
+            for window in self._windows
+        )
+
+    def throttled(self, error: RateLimited, now: float) -> None:
+        """The provider asked to slow down: nobody sends until it wants requests again.
+
+        Without a number of its own the pause is 1 s, and twice the last one each time it does not help.
+        """
+        if now >= self._opens_at:  # else it was sent before the pause began
+            self._throttled += 1
+        guess = min(_LONGEST_GUESS, 2.0 ** (self._throttled - 1))
+        pause = min(_LONGEST_PAUSE, guess if error.retry_after is None else error.retry_after)
+        self._opens_at = max(self._opens_at, now + pause)
+
+    def answered(self) -> None:
+        """A question was answered, so the provider is not throttling any more."""
+        self._throttled = 0

@@ -1,0 +1,341 @@
+"""All that waits and watches want of one source, made into one plan. No clock, no network.
+
+The desk says what to ask next and is told what came of it. Times are monotonic seconds; `at` is the same moment in UTC.
+"""
+
+from collections.abc import Callable, Iterable
+from datetime import datetime
+
+from bulkstatus._adapter import Adapter, Listing
+from bulkstatus._budget import Budget
+from bulkstatus._call import Call, ListQuery, Page
+from bulkstatus._model import BulkStatus, Failure, Ref
+from bulkstatus._outcome import Change, ChangeKind
+from bulkstatus._plan import Key, Look, Plan, Sweep
+from bulkstatus._subscription import Subscription
+from bulkstatus._sweep import Swept
+from bulkstatus._track import Sight, Track
+from bulkstatus.errors import BulkStatusError, NotFound, RequestRejected
+
+# What is wrong with the whole source when one question meets it.
+_ABOUT_THE_SOURCE = frozenset({"unavailable", "rate_limited", "auth", "deadline", "config"})
+_SECOND_LOOK = 2.0
+_LOOKS_IN_GRACE = 4
+_SCAN_EVERY = 30.0
+_DETAIL = 8
+_SHORTEST_LEAD, _LONGEST_LEAD, _MOST_OF_WAIT = 1.0, 10.0, 0.2
+# What will be met again by every question: nobody waits for that whom the source never answered.
+_HOPELESS_KINDS = frozenset({"auth", "config"})
+_HOPELESS_REASONS = frozenset({"tls_untrusted", "redirect_refused"})
+
+
+class Desk:
+    """One source: its bulks, its plan, and who waits for what.
+
+    `budget` gives the budget of its credentials, `chance` numbers from 0 to 1.
+    """
+
+    def __init__(
+        self, source: str, adapter: Adapter, *, budget: Callable[[], Budget], chance: Callable[[], float]
+    ) -> None:
+        self.source = source
+        self.adapter = adapter
+        self.budget = budget
+        self.failure: Failure | None = None
+        self.down_at: datetime | None = None
+        self.plan = Plan(self._number_of_listings)
+        self._chance = chance
+        self._tracks: dict[str, Track] = {}
+        self._followers: dict[str, list[Subscription]] = {}
+        self._scanning: list[Subscription] = []
+        self._deadlines: list[Subscription] = []
+        self._answered = False
+        self._numbers: dict[Key, int] = {}
+        self._troubled: set[str] = set()
+        self._round_trip = 0.0
+
+    @property
+    def is_idle(self) -> bool:
+        """True when nobody waits for anything here."""
+        return not self._followers and not self._scanning
+
+    # --- who waits for what ---
+
+    def subscribe(self, subscription: Subscription, ids: Iterable[str], now: float) -> None:
+        """Follow the bulks `ids` for `subscription`; all that are unfinished if it scans."""
+        for id in ids:
+            self._follow(subscription, id, now)
+            self.plan.add(id, now)
+        if subscription.deadline is not None:
+            self._deadlines.append(subscription)
+        if subscription.scan and isinstance(self.adapter, Listing):
+            self._scanning.append(subscription)
+            self.plan.scan(now)
+        self._set_detail()
+
+    def unsubscribe(self, subscription: Subscription) -> None:
+        """Follow nothing for `subscription` any more. Questions that are under way go on."""
+        for id in self._ids_of(subscription):
+            self._followers[id].remove(subscription)
+            if not self._followers[id]:
+                del self._followers[id], self._tracks[id]
+                self._troubled.discard(id)
+                self.plan.drop(id)
+        if subscription in self._deadlines:
+            self._deadlines.remove(subscription)
+        if subscription in self._scanning:
+            self._scanning.remove(subscription)
+            if not self._scanning:
+                self.plan.scan(None)
+        self._set_detail()
+
+    def _follow(self, subscription: Subscription, id: str, now: float) -> Track:
+        track = self._tracks.get(id)
+        if track is None:
+            track = self._tracks[id] = Track(id, now)
+            self._followers[id] = []
+        if subscription not in self._followers[id]:
+            self._followers[id].append(subscription)
+            subscription.follow(Ref(self.source, id), track)
+        return track
+
+    def _ids_of(self, subscription: Subscription) -> list[str]:
+        return [ref.id for ref in subscription.tracks if ref.source == self.source]
+
+    def _set_detail(self) -> None:
+        wanted = any(sub.detail for followers in self._followers.values() for sub in followers)
+        self.plan.detail = _DETAIL if wanted else 0
+
+    # --- what to ask ---
+
+    def next_at(self, now: float) -> float | None:
+        """When `take` will next have something to do, as far as is known."""
+        times = [self.plan.next_at(), *(self._edge(sub, now) for sub in self._deadlines)]
+        return min((time for time in times if time is not None), default=None)
+
+    def take(self, now: float) -> Look | Sweep | None:
+        """What to ask now, or None. Before a deadline, all that still goes on is looked at once more."""
+        for subscription in self._deadlines:
+            edge = self._edge(subscription, now)
+            if edge is not None and edge <= now:
+                subscription.pressed.add(self.source)
+                self.plan.press()
+                for id in self._ids_of(subscription):
+                    if id in self.plan and not subscription.is_settled(Ref(self.source, id)):
+                        self.plan.add(id, now)
+        return self.plan.take(now)
+
+    def _edge(self, subscription: Subscription, now: float) -> float | None:
+        """When the last look before a deadline is made: early enough for the answers, as long as they took lately."""
+        if subscription.deadline is None or self.source in subscription.pressed or not len(self.plan):
+            return None
+        length = self._round_trip * max(2, self.plan.round(now))
+        lead = min(max(_SHORTEST_LEAD, length), _LONGEST_LEAD)
+        return subscription.deadline - min(lead, _MOST_OF_WAIT * (subscription.deadline - subscription.began))
+
+    def listings(self, states: Key) -> tuple[Call[Page[BulkStatus]], ...]:
+        """The listings to read for the bulks in `states`."""
+        if not isinstance(self.adapter, Listing):
+            return ()
+        return self.adapter.listing(ListQuery(states=states))
+
+    def _number_of_listings(self, states: Key) -> int:
+        found = self._numbers.get(states)
+        if found is None:
+            try:
+                found = len(self.listings(states))
+            except Exception:  # noqa: BLE001 - an adapter that cannot list is asked for each bulk
+                found = 0
+            self._numbers[states] = found
+        return found
+
+    # --- what came of it ---
+
+    def looked(self, look: Look, status: BulkStatus, now: float, at: datetime) -> None:
+        """The bulk's own record was read."""
+        self._is_up(at)
+        self._take_in(look.id, status, now, at)
+
+    def look_failed(self, look: Look, error: BulkStatusError, now: float, at: datetime) -> None:
+        """The bulk could not be looked at."""
+        if error.kind in _ABOUT_THE_SOURCE:
+            self.plan.retry(look.id, now)
+            self._is_down([look.id], error, now, at)
+            return
+        self._is_up(at)
+        track = self._tracks.get(look.id)
+        if track is None:
+            return
+        lost = track.failed(error, now, at, hopeless=isinstance(error, RequestRejected))
+        if lost or (isinstance(error, NotFound) and track.misses == 1):
+            self._troubled.add(look.id)
+            self._tell(look.id, "unobservable", at)
+        self._note(look.id, None, now, at)
+        self._after_failure(track, error, now)
+
+    def swept(self, sweep: Sweep, swept: Swept, now: float, at: datetime) -> None:
+        """The list was read."""
+        self._is_up(at)
+        asked = set(sweep.ids)
+        for id, row in swept.rows.items():
+            if id not in self._tracks and not self._discover(id, row, now):
+                continue
+            if self.plan.is_asked(id):
+                continue  # its own record, which says more, is on its way
+            if row.provisional:
+                if self._is_open(id):
+                    self.plan.again(id, now)
+            else:
+                self._take_in(id, row, now, at)
+        for id in asked.difference(swept.rows):
+            self.plan.again(id, now)  # missing from a list is not finished
+        self.plan.swept(sweep, now, cost=swept.cost, found=len(asked.intersection(swept.rows)))
+        self._next_scan(now)
+
+    def sweep_failed(self, sweep: Sweep, error: BulkStatusError, now: float, at: datetime) -> None:
+        """The list could not be read."""
+        about_the_source = error.kind in _ABOUT_THE_SOURCE
+        self.plan.broke_off(now, rest=not about_the_source)
+        if about_the_source:
+            for id in sweep.ids:
+                self.plan.retry(id, now)
+            self._is_down(sweep.ids, error, now, at)
+        else:
+            for id in sweep.ids:
+                self.plan.again(id, now)
+        self._next_scan(now)
+
+    def took(self, seconds: float) -> None:
+        """So long an answer took."""
+        self._round_trip = max(seconds, 0.9 * self._round_trip)
+
+    def woke(self, now: float) -> None:
+        """The machine was asleep: everything is due."""
+        for id in self._tracks:
+            if id in self.plan:
+                self.plan.add(id, now)
+
+    def give_up(self, until: float, error: BulkStatusError, at: datetime) -> None:
+        """Nothing may be sent before `until`: whoever has to know earlier is told so now."""
+        failure = Failure.of(error)
+        for subscription in {sub for followers in self._followers.values() for sub in followers}:
+            if subscription.deadline is not None and subscription.deadline < until:
+                refs = [ref for ref in subscription.tracks if ref.source == self.source]
+                subscription.give_up(refs, failure, at)
+
+    # --- inside ---
+
+    def _take_in(self, id: str, status: BulkStatus, now: float, at: datetime) -> None:
+        track = self._tracks.get(id)
+        if track is None:
+            return
+        sight = track.saw(status, now)
+        if id in self._troubled:
+            self._troubled.discard(id)
+            self._tell(id, "observable", at)
+        self._note(id, sight, now, at)
+        if self._is_open(id) or self._moves_again(id, track):
+            if id not in self.plan:
+                self.plan.add(id, now)
+            self.plan.settle(id, now, self._interval(track, now), known=status.state)
+        else:
+            self.plan.drop(id)
+
+    def _note(self, id: str, sight: Sight | None, now: float, at: datetime) -> None:
+        for subscription in tuple(self._followers.get(id, ())):
+            subscription.note(Ref(self.source, id), self.adapter.provider, sight, now, at)
+
+    def _is_open(self, id: str) -> bool:
+        ref = Ref(self.source, id)
+        return any(not subscription.is_settled(ref) for subscription in self._followers.get(id, ()))
+
+    def _moves_again(self, id: str, track: Track) -> bool:
+        """True for a bulk that took a step back after its end, while somebody watches on."""
+        ended = track.status is None or track.status.state.is_terminal
+        return not ended and any(subscription.goes_on for subscription in self._followers.get(id, ()))
+
+    def _interval(self, track: Track, now: float) -> float:
+        policy = min((sub.polling for sub in self._followers[track.id]), key=lambda polling: polling.base)
+        spacing = self.budget().spacing(now)
+        return policy.interval(
+            track.age(now),
+            rest=track.rest(now),
+            spacing=spacing * self.plan.round(now) if spacing else 0.0,
+            floor=self.adapter.poll_floor,
+            ceiling=self.adapter.poll_ceiling,
+            chance=self._chance(),
+        )
+
+    def _after_failure(self, track: Track, error: BulkStatusError, now: float) -> None:
+        """Say when to look again at a bulk that alone could not be looked at."""
+        if not self._is_open(track.id):
+            self.plan.drop(track.id)
+        elif not isinstance(error, NotFound):
+            self.plan.again(track.id, now, after=self._interval(track, now))
+        elif track.status is not None:
+            self.plan.again(track.id, now, after=max(_SECOND_LOOK, self.adapter.poll_floor))
+        else:
+            grace = max(sub.terms.grace for sub in self._followers[track.id])
+            after = max(self.adapter.poll_floor, grace / _LOOKS_IN_GRACE)
+            left = track.since + grace - now
+            self.plan.again(track.id, now, after=min(after, left) if left > 0 else after)
+
+    def _is_up(self, at: datetime) -> None:
+        self._answered = True
+        if self.plan.down_since is not None:
+            self.plan.up()
+            self.failure = self.down_at = None
+            self._tell(None, "observable", at)
+
+    def _is_down(self, ids: Iterable[str], error: BulkStatusError, now: float, at: datetime) -> None:
+        """The source could not be asked: so nothing new is known of anything that was due."""
+        first = self.plan.down_since is None
+        final = error.kind in _HOPELESS_KINDS or error.reason in _HOPELESS_REASONS
+        hopeless = final and not self._answered
+        self.plan.down(now)
+        self.failure = Failure.of(error)
+        self.down_at = self.down_at or at
+        if first:
+            self._tell(None, "unobservable", at)
+        for id in dict.fromkeys((*ids, *self.plan.overdue(now))):
+            track = self._tracks.get(id)
+            if track is None:
+                continue
+            track.failed(error, now, at, hopeless=hopeless)
+            self._note(id, None, now, at)
+            if not self._is_open(id):
+                self.plan.drop(id)
+
+    def _tell(self, id: str | None, kind: ChangeKind, at: datetime) -> None:
+        """Tell those it concerns that the source, or one bulk of it, cannot be asked, or can be again."""
+        track = None if id is None else self._tracks[id]
+        change = Change(
+            kind=kind,
+            source=self.source,
+            provider=self.adapter.provider,
+            ref=None if id is None else str(Ref(self.source, id)),
+            before=None if track is None else track.status,
+            status=None if track is None else track.status,
+            stale_since=self.down_at if track is None else track.stale_since,
+            failure=self.failure if track is None else track.failure,
+            observed_at=at,
+        )
+        everybody = (*self._scanning, *(sub for subs in self._followers.values() for sub in subs))
+        concerned = everybody if id is None else self._followers[id]
+        for subscription in dict.fromkeys(concerned):
+            if not subscription.over:
+                subscription.tell(change)
+
+    def _discover(self, id: str, row: BulkStatus, now: float) -> bool:
+        """Follow a bulk that nobody named, for those who scan; True when somebody does."""
+        if row.state.is_terminal or not self._scanning:
+            return False
+        for subscription in self._scanning:
+            self._follow(subscription, id, now)
+        self.plan.add(id, now)
+        return True
+
+    def _next_scan(self, now: float) -> None:
+        if self._scanning:
+            spacing = self.budget().spacing(now) * self.plan.round(now)
+            self.plan.scan(now + max(_SCAN_EVERY, spacing) * (0.9 + 0.2 * self._chance()))

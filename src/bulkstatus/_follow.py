@@ -1,0 +1,216 @@
+"""Carries out what the desks plan: one loop a source, while somebody waits for something of it."""
+
+import random
+import time
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
+
+import anyio
+
+from bulkstatus import _times
+from bulkstatus._adapter import Adapter
+from bulkstatus._desk import Desk
+from bulkstatus._engine import Engine
+from bulkstatus._model import Ref
+from bulkstatus._plan import Look, Sweep
+from bulkstatus._subscription import Subscription
+from bulkstatus._sweep import Swept, sweep
+from bulkstatus._tasks import now
+from bulkstatus.errors import BulkStatusError, ProtocolError, RateLimited
+
+_SIDE_BY_SIDE = 4
+# So much of each limit is left for those who ask one question and wait for the answer.
+_RESERVE = 0.1
+_TICK = 0.5
+_ASLEEP = 5.0
+_LONG_HOLD = 60.0
+_CLOSED = "closed"
+
+
+def _slept() -> float:
+    """Seconds the machine has spent asleep, where that can be told; the event loop's clock stands still meanwhile."""
+    try:
+        return time.clock_gettime(time.CLOCK_BOOTTIME) - time.monotonic()
+    except (AttributeError, OSError):  # pragma: no cover - not Linux
+        return 0.0
+
+
+class Follower:
+    """The desks of one client's sources, and the loops that work for them."""
+
+    def __init__(
+        self, engine: Engine, adapters: Mapping[str, Adapter], *, chance: Callable[[], float] = random.random
+    ) -> None:
+        self._engine = engine
+        self._loops = {name: _Loop(engine, name, adapter, chance) for name, adapter in adapters.items()}
+        self._subscriptions: list[Subscription] = []
+        self._ticking = False
+
+    def subscribe(self, subscription: Subscription, refs: Iterable[Ref], scans: Iterable[str] = ()) -> None:
+        """Begin to follow `refs`, and for one that scans all unfinished bulks of the sources `scans`."""
+        tasks = self._engine.tasks()
+        by_source: dict[str, list[str]] = {source: [] for source in scans}
+        for ref in refs:
+            by_source.setdefault(ref.source, []).append(ref.id)
+        self._subscriptions.append(subscription)
+        for source, ids in by_source.items():
+            loop = self._loops[source]
+            loop.desk.subscribe(subscription, ids, now())
+            loop.start()
+        if not self._ticking:
+            self._ticking = True
+            tasks.start_soon(self._tick)
+
+    def unsubscribe(self, subscription: Subscription) -> None:
+        """Follow nothing for it any more. What is under way goes on; nothing new begins."""
+        if subscription in self._subscriptions:
+            self._subscriptions.remove(subscription)
+            subscription.end()
+            for loop in self._loops.values():
+                loop.desk.unsubscribe(subscription)
+                loop.wake()
+
+    def close(self) -> None:
+        """The client is closed: whoever waits is told so."""
+        for subscription in self._subscriptions:
+            subscription.broken = True
+            subscription.end()
+        self._subscriptions.clear()
+
+    def desk(self, source: str) -> Desk:
+        """The desk of a source."""
+        return self._loops[source].desk
+
+    async def _tick(self) -> None:
+        """End what is due to end, to the clock on the wall: time the machine slept through counts."""
+        asleep = _slept()
+        while self._subscriptions:
+            gap = _slept() - asleep
+            asleep += gap
+            if gap > _ASLEEP:
+                for loop in self._loops.values():
+                    loop.desk.woke(now())
+                    loop.wake()
+            for subscription in tuple(self._subscriptions):
+                if subscription.deadline is not None and gap > _ASLEEP:
+                    subscription.deadline -= gap
+                if subscription.deadline is not None and now() > subscription.deadline + _TICK:
+                    subscription.end()
+            await anyio.sleep(_TICK)
+        self._ticking = False
+
+
+class _Loop:
+    """Works for one desk: asks what it plans, a few questions at a time, within the budget."""
+
+    def __init__(self, engine: Engine, source: str, adapter: Adapter, chance: Callable[[], float]) -> None:
+        self.desk = Desk(source, adapter, budget=lambda: engine.budget(source), chance=chance)
+        self._engine = engine
+        self._source = source
+        self._adapter = adapter
+        self._under_way = 0
+        self._running = False
+        self._awake = anyio.Event()
+
+    def start(self) -> None:
+        """Work, unless it does already."""
+        self.wake()
+        if not self._running:
+            self._running = True
+            self._engine.tasks().start_soon(self._run)
+
+    def wake(self) -> None:
+        """Something may have become due."""
+        self._awake.set()
+
+    async def _run(self) -> None:
+        try:
+            while not self.desk.is_idle:
+                self._awake = anyio.Event()
+                until = self._act()
+                if until is not None:
+                    with anyio.move_on_at(until):
+                        await self._awake.wait()
+        finally:
+            self._running = False
+
+    def _act(self) -> float | None:
+        """Begin one question, if one is due and may be sent; else say until when to wait."""
+        moment = now()
+        due = self.desk.next_at(moment)
+        if due is None or self._under_way >= _SIDE_BY_SIDE:
+            return float("inf")
+        hold = self.desk.budget().wait(moment, reserve=_RESERVE)
+        if hold > 0:
+            self._hold(moment, hold)
+        if max(due, moment + hold) > moment:
+            return max(due, moment + hold)
+        question = self.desk.take(moment)
+        if question is None:
+            return moment + _TICK
+        self._under_way += 1
+        self._engine.tasks().start_soon(self._ask, question)
+        return None
+
+    def _hold(self, moment: float, hold: float) -> None:
+        """Nothing may be sent for now; whoever cannot wait so long is told."""
+        pause = self.desk.budget().pause(moment)
+        if not self._under_way and (pause > 0 or hold > _LONG_HOLD):
+            why = "the provider asks for a pause" if pause > 0 else "the request budget is used up"
+            error = RateLimited(
+                f"{why}, and the next request may go in {hold:.0f} s",
+                retry_after=hold,
+                reason=None if pause > 0 else "budget",
+            ).about(source=self._source, provider=self._adapter.provider)
+            self.desk.give_up(moment + hold, error, _times.utc_now())
+
+    async def _ask(self, question: Look | Sweep) -> None:
+        began = now()
+        try:
+            if isinstance(question, Look):
+                await self._look(question)
+            else:
+                await self._sweep(question)
+            self.desk.took(now() - began)
+        finally:
+            self._under_way -= 1
+            self.wake()
+
+    async def _look(self, look: Look) -> None:
+        try:
+            status = await self._engine.perform(self._source, self._adapter.status(look.id))
+        except Exception as error:  # noqa: BLE001 - a fault of one adapter ends nobody's wait but for its bulks
+            told = self._told(error, look.id)
+            if told.reason != _CLOSED:
+                self.desk.look_failed(look, told, now(), _times.utc_now())
+        else:
+            self.desk.looked(look, status, now(), _times.utc_now())
+
+    async def _sweep(self, question: Sweep) -> None:
+        try:
+            swept = await self._walk(question)
+        except Exception as error:  # noqa: BLE001 - as above
+            told = self._told(error, None)
+            if told.reason != _CLOSED:
+                self.desk.sweep_failed(question, told, now(), _times.utc_now())
+        else:
+            self.desk.swept(question, swept, now(), _times.utc_now())
+
+    async def _walk(self, question: Sweep) -> Swept:
+        walk = sweep(self.desk.listings(question.states), None if question.scan else question.ids)
+        with suppress(StopIteration):
+            call = next(walk)
+            while True:
+                page = await self._engine.perform(self._source, call)
+                try:
+                    call = walk.send(page)
+                except StopIteration as end:
+                    found: Swept = end.value
+                    return found
+        return Swept({}, 1)
+
+    def _told(self, error: Exception, id: str | None) -> BulkStatusError:
+        if not isinstance(error, BulkStatusError):
+            # Its text may quote a setting, and so a credential.
+            error = ProtocolError(f"the adapter failed ({type(error).__name__})", reason="adapter")
+        return error.about(source=self._source, provider=self._adapter.provider, id=id)

@@ -1,0 +1,203 @@
+"""One wait or watch: which bulks, on what terms, what it has been told, and how it ended. No clock, no network."""
+
+from collections import deque
+from collections.abc import Callable, Iterable
+from datetime import datetime
+from typing import Literal
+
+import msgspec
+
+from bulkstatus._model import Failure, Ref
+from bulkstatus._outcome import Change, ChangeKind, Outcome, Result, Verdict
+from bulkstatus._polling import PollPolicy
+from bulkstatus._track import Sight, Terms, Track
+
+Until = Literal["all", "any", "first_failure"]
+
+_MOST_UNREAD = 10_000
+
+
+class Subscription:
+    """A wait or watch as the sources' desks see it.
+
+    `until` says what ends it: `all` (every bulk has a verdict), `any` (one has ended), `first_failure` (one ended
+    badly, or is not there), None (nothing but its owner). `began` and `deadline` are in monotonic seconds. `scan` follows every
+    unfinished bulk of its sources, those that come later included. `notify` is called when there is something to
+    read, or it is over.
+    """
+
+    def __init__(
+        self,
+        *,
+        terms: Terms,
+        polling: PollPolicy,
+        until: Until | None,
+        began: float = 0.0,
+        deadline: float | None = None,
+        scan: bool = False,
+        detail: bool = False,
+        notify: Callable[[], None] = lambda: None,
+    ) -> None:
+        self.terms = terms
+        self.polling = polling
+        self.until = until
+        self.began = began
+        self.deadline = deadline
+        self.scan = scan
+        self.detail = detail
+        self.tracks: dict[Ref, Track] = {}
+        self.results: dict[Ref, Result] = {}
+        self.over = False
+        self.broken = False
+        """True when the client was closed before it was over."""
+        self._notify = notify
+        self._unread: deque[Change] = deque()
+        self._seen: set[Ref] = set()
+        self.pressed: set[str] = set()
+        """The sources that have been asked once more because the deadline is near."""
+
+    def follow(self, ref: Ref, track: Track) -> None:
+        """Add a bulk."""
+        self.tracks[ref] = track
+
+    def is_settled(self, ref: Ref) -> bool:
+        """True when nothing more has to be known about the bulk."""
+        return self.over or ref in self.results
+
+    @property
+    def goes_on(self) -> bool:
+        """True for a watch that follows bulks also after they ended, if they move again."""
+        return self.until is None and not self.over
+
+    def read(self) -> list[Change]:
+        """The changes that nobody has read yet."""
+        found = list(self._unread)
+        self._unread.clear()
+        return found
+
+    # --- what the desks tell ---
+
+    def note(self, ref: Ref, provider: str, sight: Sight | None, now: float, at: datetime) -> None:
+        """Something about a bulk may have changed: what was seen, or that it could not be seen."""
+        if self.over:
+            return
+        track = self.tracks[ref]
+        if track.status is not None and ref not in self._seen:
+            self._seen.add(ref)  # others may have followed it before
+            sight = Sight(None, track.status, moved=True, warnings=())
+        verdict = None if ref in self.results else track.verdict(self.terms, now)
+        if verdict is not None:
+            self.results[ref] = _result(ref, track, verdict)
+        if sight is None and verdict is None:
+            return
+        kind: ChangeKind = "verdict" if sight is None else "state" if sight.moved else "progress"
+        self.tell(
+            Change(
+                kind=kind,
+                source=ref.source,
+                provider=provider,
+                ref=str(ref),
+                before=sight.before if sight else track.status,
+                status=track.status,
+                verdict=verdict,
+                stale_since=track.stale_since,
+                failure=track.failure,
+                warnings=sight.warnings if sight else (),
+                observed_at=sight.status.observed_at if sight else at,
+            )
+        )
+        if verdict is not None:
+            self._end_if_done(verdict)
+
+    def tell(self, change: Change) -> None:
+        """Keep a change until it is read. Of a bulk whose changes nobody reads, the oldest are joined into one."""
+        if len(self._unread) >= _MOST_UNREAD:
+            self._join_oldest()
+        self._unread.append(change)
+        self._notify()
+
+    def give_up(self, refs: Iterable[Ref], failure: Failure, at: datetime) -> None:
+        """Nothing will be learned of these bulks before the deadline: they are pending, and it is known why."""
+        for ref in refs:
+            if not self.is_settled(ref):
+                track = self.tracks[ref]
+                track.failure = track.failure or failure
+                self.results[ref] = _result(ref, track, Verdict.PENDING)
+                self.tell(
+                    Change(
+                        kind="verdict",
+                        source=ref.source,
+                        provider=failure.provider,
+                        ref=str(ref),
+                        before=track.status,
+                        status=track.status,
+                        verdict=Verdict.PENDING,
+                        stale_since=track.stale_since,
+                        failure=track.failure,
+                        observed_at=at,
+                    )
+                )
+        self._end_if_done(None)
+
+    def end(self) -> None:
+        """The deadline has come, or the owner has had enough."""
+        self.over = True
+        self._notify()
+
+    def outcome(self, at: datetime) -> Outcome:
+        """How it stands for each bulk: final for those that are settled."""
+        results = (
+            self.results.get(ref) or _result(ref, track, _unsettled(track))
+            for ref, track in self.tracks.items()
+        )
+        return Outcome(results=tuple(results), observed_at=at)
+
+    def _end_if_done(self, verdict: Verdict | None) -> None:
+        if self.until is None:
+            return
+        done = len(self.results) == len(self.tracks)
+        if verdict is not None and self.until == "any":
+            done = done or verdict.is_end
+        elif verdict is not None and self.until == "first_failure":
+            done = done or verdict.is_failure
+        if done:
+            self.end()
+
+    def _join_oldest(self) -> None:
+        """Make one of the two oldest changes of the bulk that has waited longest."""
+        first = self._unread.popleft()
+        for index, later in enumerate(self._unread):
+            if later.ref == first.ref and later.source == first.source:
+                self._unread[index] = _joined(first, later)
+                return
+
+
+def _joined(first: Change, later: Change) -> Change:
+    state = "state" in (first.kind, later.kind)
+    return msgspec.structs.replace(
+        later,
+        kind="state" if state else later.kind,
+        before=first.before,
+        verdict=later.verdict or first.verdict,
+        warnings=(*first.warnings, *later.warnings),
+    )
+
+
+def _result(ref: Ref, track: Track, verdict: Verdict) -> Result:
+    return Result(
+        ref=str(ref),
+        verdict=verdict,
+        status=track.status,
+        stale_since=track.stale_since,
+        failure=track.failure,
+    )
+
+
+def _unsettled(track: Track) -> Verdict:
+    """What can be said of a bulk when the wait ends before it does."""
+    if track.status is not None:
+        return Verdict.PENDING
+    if track.misses:
+        return Verdict.NOT_FOUND
+    throttled = track.failure is not None and track.failure.kind == "rate_limited"
+    return Verdict.PENDING if throttled else Verdict.BLIND

@@ -1,0 +1,68 @@
+"""Looking for many bulks in a provider's list, as far as that takes fewer requests than asking for each.
+
+The walk says what to ask and is handed the pages; it sends nothing itself.
+"""
+
+from collections.abc import Collection, Generator, Iterable
+from typing import NamedTuple
+
+from bulkstatus._call import Call, Page
+from bulkstatus._model import BulkStatus
+
+_BARREN = 2
+
+
+class Swept(NamedTuple):
+    """What a walk over the list gave: rows by id, and how many requests all of the list takes as far as is known."""
+
+    rows: dict[str, BulkStatus]
+    cost: int
+
+
+def sweep(
+    listings: Iterable[Call[Page[BulkStatus]]], wanted: Collection[str] | None
+) -> Generator[Call[Page[BulkStatus]], Page[BulkStatus], Swept]:
+    """Walk over `listings` for the bulks `wanted`; None wants every row there is.
+
+    It ends early when all are found, when asking for those that are left takes no more requests than the rest of the
+    list, and, where that is not known, after two pages in a row that held none of them.
+    """
+    rows: dict[str, BulkStatus] = {}
+    left = None if wanted is None else set(wanted)
+    cost = 0
+    for first in listings:
+        call: Call[Page[BulkStatus]] | None = first
+        barren = 0
+        cursors: set[str] = set()
+        while call is not None and (left is None or left):
+            page = yield call
+            cost += 1
+            rows.update((row.id, row) for row in page.items)
+            hits = 0
+            if left is not None:
+                before = len(left)
+                left.difference_update(row.id for row in page.items)
+                hits = before - len(left)
+            barren = 0 if hits else barren + 1
+            call, more = _following(page, cursors)
+            if call is not None and left is not None and left:
+                too_many = more is not None and more >= len(left)
+                if too_many or (more is None and barren >= _BARREN):
+                    cost += more or 0
+                    break
+    return Swept(rows, max(1, cost))
+
+
+def _following(page: Page[BulkStatus], cursors: set[str]) -> tuple[Call[Page[BulkStatus]] | None, int | None]:
+    """The call for the next page, and how many pages are left where that is known."""
+    if page.at is not None:
+        read = page.offset + page.received
+        if not page.received or (page.total is not None and read >= page.total):
+            return None, 0
+        more = None if page.total is None else -(-(page.total - read) // page.received)
+        return page.at(read), more
+    if page.next is None or (page.cursor is not None and page.cursor in cursors):
+        return None, 0
+    if page.cursor is not None:
+        cursors.add(page.cursor)
+    return page.next, None

@@ -1,0 +1,227 @@
+"""What is known of one bulk while it is followed, and what that makes of a wait for it. No clock, no network."""
+
+from datetime import datetime, timedelta
+from typing import NamedTuple
+
+import msgspec
+
+from bulkstatus._model import BulkStatus, Counts, Failure, State
+from bulkstatus._outcome import Verdict, is_blocked
+from bulkstatus.errors import BulkStatusError, NotFound
+
+_SKEW = timedelta(minutes=5)
+_STEADY = 5.0
+
+
+class Terms(msgspec.Struct, frozen=True, kw_only=True):
+    """What a wait is asked to do. All times in seconds.
+
+    `stop_when_blocked`: a bulk that is paused or awaits somebody ends it. `blind_after`: so long without one good
+    answer ends it. `grace`: so long a bulk that was never seen may be unknown to its provider.
+    """
+
+    stop_when_blocked: bool = False
+    blind_after: float = 600.0
+    grace: float = 20.0
+
+
+class Sight(NamedTuple):
+    """What an answer changed: the status before, the status now, whether its state is another, what was odd."""
+
+    before: BulkStatus | None
+    status: BulkStatus
+    moved: bool
+    warnings: tuple[str, ...]
+
+
+class Track:
+    """One bulk: its last status, and what has come in the way of newer ones. Times are monotonic seconds."""
+
+    __slots__ = (
+        "_base",
+        "failing_since",
+        "failure",
+        "forgotten",
+        "hopeless",
+        "id",
+        "missed_at",
+        "misses",
+        "seen_at",
+        "since",
+        "stale_since",
+        "status",
+    )
+
+    def __init__(self, id: str, now: float) -> None:
+        self.id = id
+        self.since = now
+        self.status: BulkStatus | None = None
+        self.seen_at: float | None = None
+        self.misses = 0
+        self.missed_at = now
+        self.forgotten = False
+        self.failing_since: float | None = None
+        self.stale_since: datetime | None = None
+        self.failure: Failure | None = None
+        self.hopeless = False
+        self._base: tuple[float, int] | None = None
+
+    # --- what comes in ---
+
+    def saw(self, status: BulkStatus, now: float) -> Sight | None:
+        """Take in an answer; what it changed, or None. An answer older than the last one is no news."""
+        before = self.status
+        if before is not None and (status.observed_at < before.observed_at or _says_less(status, before)):
+            return None
+        self.failing_since = self.stale_since = self.failure = None
+        self.misses = 0
+        self.forgotten = self.hopeless = False
+        self.status, self.seen_at = status, now
+        self._pace(before, status, now)
+        if before is None:
+            return Sight(None, status, moved=True, warnings=_skew(status))
+        moved = _position(before) != _position(status)
+        if not moved and not _progressed(before, status):
+            return None
+        return Sight(before, status, moved, _warnings(before, status))
+
+    def failed(self, error: BulkStatusError, now: float, at: datetime, *, hopeless: bool = False) -> bool:
+        """Take in that it could not be looked at; True when the look before had gone well.
+
+        `hopeless` says that asking again will meet the same: nobody waits for that who never had an answer.
+        """
+        self.failure = Failure.of(error)
+        if isinstance(error, NotFound):
+            # Which is an answer, so it is not failing; whether it is believed is another question.
+            self.failing_since = self.stale_since = None
+            self.misses += 1
+            self.missed_at = now
+            self.forgotten = self.forgotten or error.reason == "gone"
+            return False
+        self.misses = 0
+        first = self.failing_since is None
+        if first:
+            self.failing_since, self.stale_since = now, at
+        self.hopeless = hopeless
+        return first
+
+    def _pace(self, before: BulkStatus | None, status: BulkStatus, now: float) -> None:
+        """Keep where counting began, for the speed: the first count since the bulk was last seen to start."""
+        done = _done(status)
+        if status.state is not State.RUNNING or done is None:
+            self._base = None
+        elif (
+            self._base is None or before is None or before.state is not State.RUNNING or done < self._base[1]
+        ):
+            self._base = (now, done)
+
+    # --- what that means ---
+
+    def age(self, now: float) -> float:
+        """How long the bulk has been going on, in seconds: by its own times, else since it is followed."""
+        status = self.status
+        began = None if status is None else status.started_at or status.created_at
+        if status is None or began is None or self.seen_at is None:
+            return max(0.0, now - self.since)
+        return max(0.0, (status.observed_at - began).total_seconds() + now - self.seen_at)
+
+    def rest(self, now: float) -> float | None:
+        """How long it will still take if it goes on as it did, in seconds; None where its counts do not tell."""
+        status = self.status
+        if status is None or status.state is not State.RUNNING or self.seen_at is None:
+            return None
+        done, total = _done(status), status.counts.total if status.counts else None
+        if done is None or not total or done > total:
+            return None
+        speed = self._speed(status, done)
+        return None if speed is None else max(0.0, (total - done) / speed - (now - self.seen_at))
+
+    def _speed(self, status: BulkStatus, done: int) -> float | None:
+        """Operations a second: while it was watched, else since it started."""
+        if self._base is not None and self.seen_at is not None:
+            since, at_first = self._base
+            if self.seen_at - since >= _STEADY and done > at_first:
+                return (done - at_first) / (self.seen_at - since)
+        if status.started_at is None or not done:
+            return None
+        elapsed = (status.observed_at - status.started_at).total_seconds()
+        return done / elapsed if elapsed > 0 else None
+
+    def verdict(self, terms: Terms, now: float) -> Verdict | None:
+        """What ends a wait for this bulk, or None while it goes on."""
+        if self.misses:
+            return self._missing(terms)
+        if self.failing_since is not None:
+            good = self.since if self.seen_at is None else self.seen_at
+            lost = (self.hopeless and self.status is None) or now - good >= terms.blind_after
+            return Verdict.BLIND if lost else None
+        status = self.status
+        if status is None:
+            return None
+        if status.state.is_terminal:
+            return None if status.provisional else Verdict(status.state.value)
+        return Verdict.BLOCKED if terms.stop_when_blocked and is_blocked(status) else None
+
+    def _missing(self, terms: Terms) -> Verdict | None:
+        if self.status is not None:
+            return Verdict.GONE if self.forgotten or self.misses > 1 else None
+        patient = self.misses > 1 and self.missed_at - self.since >= terms.grace
+        return Verdict.NOT_FOUND if self.forgotten or patient or not terms.grace else None
+
+
+def _done(status: BulkStatus) -> int | None:
+    return None if status.counts is None else status.counts.finished
+
+
+def _position(status: BulkStatus) -> tuple[object, ...]:
+    return status.state, status.native_state, status.phase, status.error
+
+
+def _progressed(before: BulkStatus, status: BulkStatus) -> bool:
+    """True when counts or times are others. A list that counts nothing takes no count back."""
+    counted = status.counts is not None and status.counts.finished is not None
+    return (counted and status.counts != before.counts) or _times(before) != _times(status)
+
+
+def _times(status: BulkStatus) -> tuple[datetime | None, ...]:
+    return status.created_at, status.started_at, status.updated_at, status.finished_at
+
+
+def _says_less(status: BulkStatus, before: BulkStatus) -> bool:
+    """True for an end that a list tells again after the bulk's own record told it for certain."""
+    settled = before.state.is_terminal and not before.provisional
+    return settled and status.provisional and status.native_state == before.native_state
+
+
+_ORDER = {State.QUEUED: 0, State.RUNNING: 1, State.PAUSED: 1}
+
+
+def _warnings(before: BulkStatus, status: BulkStatus) -> tuple[str, ...]:
+    found = [*_skew(status)]
+    ended = before.state.is_terminal and not before.provisional
+    known = State.UNKNOWN not in (before.state, status.state)
+    if (ended and status.state is not before.state) or (known and _rank(status) < _rank(before)):
+        found.append(f"regressed: {before.state} before, {status.state} now")
+    found += _fewer(before.counts, status.counts)
+    return tuple(found)
+
+
+def _rank(status: BulkStatus) -> int:
+    return _ORDER.get(status.state, 2)
+
+
+def _fewer(before: Counts | None, now: Counts | None) -> list[str]:
+    if before is None or now is None:
+        return []
+    pairs = ((name, getattr(before, name), getattr(now, name)) for name in ("total", "finished"))
+    return [
+        f"counts went down: {name} {old} before, {new} now"
+        for name, old, new in pairs
+        if old is not None and new is not None and new < old
+    ]
+
+
+def _skew(status: BulkStatus) -> tuple[str, ...]:
+    if status.updated_at is not None and status.updated_at - status.observed_at > _SKEW:
+        return ("clock skew: the provider's last change lies more than 5 minutes ahead of this clock",)
+    return ()

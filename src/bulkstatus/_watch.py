@@ -1,0 +1,264 @@
+"""A wait or watch in the caller's hands."""
+
+import inspect
+import logging
+from collections import deque
+from collections.abc import Awaitable, Callable, Iterable
+from datetime import datetime, timedelta
+from functools import partial
+from types import TracebackType
+from typing import Self
+
+import anyio
+import anyio.to_thread
+import msgspec
+
+from bulkstatus import _times
+from bulkstatus._budget import Allowance
+from bulkstatus._follow import Follower
+from bulkstatus._model import BulkStatus, Failure, Ref
+from bulkstatus._outcome import Change, Outcome, Verdict
+from bulkstatus._subscription import Subscription
+from bulkstatus._tasks import now
+from bulkstatus.errors import Unavailable
+
+
+class BulkView(msgspec.Struct, frozen=True, kw_only=True):
+    """One bulk of a watch, as of now.
+
+    `next_look` is when it will be asked about again, None while it is being asked for and when it will not be.
+    `expected_end` is when it will have ended if it goes on as it did, None where its counts do not tell. Times in UTC.
+    """
+
+    ref: str
+    status: BulkStatus | None
+    verdict: Verdict | None
+    stale_since: datetime | None
+    failure: Failure | None
+    next_look: datetime | None
+    expected_end: datetime | None
+
+
+class SourceView(msgspec.Struct, frozen=True, kw_only=True):
+    """One source of a watch, as of now.
+
+    `down_since` is set while it cannot be asked, and `failure` is why. `resumes_at` is set while nothing may be sent,
+    since the provider wants a pause or the budget is used up. `budget` is what is left of each limit.
+    """
+
+    source: str
+    provider: str
+    down_since: datetime | None
+    failure: Failure | None
+    resumes_at: datetime | None
+    budget: tuple[Allowance, ...]
+
+
+class WatchView(msgspec.Struct, frozen=True, kw_only=True):
+    """All of a watch, as of now."""
+
+    bulks: tuple[BulkView, ...]
+    sources: tuple[SourceView, ...]
+    observed_at: datetime
+
+
+class _Bell:
+    """Rung when there is something to read. Apart from the watch, so that one which is let go can be collected."""
+
+    def __init__(self) -> None:
+        self.event = anyio.Event()
+
+    def ring(self) -> None:
+        self.event.set()
+
+
+class AsyncWatch:
+    """Changes as they are noticed; made by `AsyncClient.watch`.
+
+    Iterate over it with `async for`. It ends when what it was to wait for has come, or at its timeout; `outcome` says
+    then, and at any time before, how each bulk stands. Leave it early with `close`, or use it in an `async with`
+    statement. What is being asked at that moment is not cancelled.
+    """
+
+    def __init__(
+        self,
+        follower: Follower,
+        make: Callable[[Callable[[], None]], Subscription],
+        refs: Iterable[Ref],
+        scans: Iterable[str],
+    ) -> None:
+        self._follower = follower
+        self._bell = _Bell()
+        self._ahead: deque[Change] = deque()
+        self._subscription = make(self._bell.ring)
+        self._sources = tuple(dict.fromkeys((*(ref.source for ref in refs), *scans)))
+        follower.subscribe(self._subscription, refs, scans)
+
+    def __del__(self) -> None:
+        self.close()
+
+    @property
+    def is_over(self) -> bool:
+        """True when nothing more will come, but for changes that have not been read."""
+        return self._subscription.over
+
+    async def changes(self, within: float | None = None) -> tuple[Change, ...]:
+        """The changes since the last reading, waiting for the first one, at most `within` seconds.
+
+        Empty when none came in that time, and when the watch is over: `is_over` tells.
+        """
+        until = float("inf") if within is None else now() + within
+        while True:
+            self._bell.event = anyio.Event()
+            found = self._subscription.read()
+            if found or self._subscription.over:
+                break
+            if now() >= until:
+                break
+            with anyio.move_on_at(min(until, self._deadline())):
+                await self._bell.event.wait()
+            if now() >= self._deadline():
+                self._subscription.end()
+        if self._subscription.over:
+            self._follower.unsubscribe(self._subscription)
+        if self._subscription.broken:
+            raise Unavailable("the client was closed before the wait was over", reason="closed")
+        return tuple(found)
+
+    def _deadline(self) -> float:
+        deadline = self._subscription.deadline
+        return float("inf") if deadline is None else deadline
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> Change:
+        while not self._ahead:
+            self._ahead += await self.changes()
+            if not self._ahead and self.is_over:
+                raise StopAsyncIteration
+        return self._ahead.popleft()
+
+    def outcome(self) -> Outcome:
+        """How it stands for each bulk; final once the watch is over."""
+        return self._subscription.outcome(_times.utc_now())
+
+    def view(self) -> WatchView:
+        """Everything there is to show: each bulk, each source, what is planned next."""
+        moment, at = now(), _times.utc_now()
+
+        def when(time: float | None) -> datetime | None:
+            return None if time is None else at + timedelta(seconds=time - moment)
+
+        bulks: list[BulkView] = []
+        for ref, track in self._subscription.tracks.items():
+            result = self._subscription.results.get(ref)
+            rest = None if result is not None else track.rest(moment)
+            due = self._follower.desk(ref.source).plan.due_at(ref.id)
+            bulks.append(
+                BulkView(
+                    ref=str(ref),
+                    status=track.status,
+                    verdict=None if result is None else result.verdict,
+                    stale_since=track.stale_since,
+                    failure=track.failure,
+                    next_look=None if result is not None else when(due),
+                    expected_end=None if rest is None else when(moment + rest),
+                )
+            )
+        return WatchView(
+            bulks=tuple(bulks), sources=tuple(map(self._source_view, self._sources)), observed_at=at
+        )
+
+    def _source_view(self, source: str) -> SourceView:
+        desk = self._follower.desk(source)
+        budget, moment = desk.budget(), now()
+        hold = budget.wait(moment)
+        return SourceView(
+            source=source,
+            provider=desk.adapter.provider,
+            down_since=desk.down_at,
+            failure=desk.failure,
+            resumes_at=_times.utc_now() + timedelta(seconds=hold) if hold > 0 else None,
+            budget=budget.left(moment),
+        )
+
+    def close(self) -> None:
+        """End it now."""
+        self._follower.unsubscribe(self._subscription)
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+OnChange = Callable[[Change], Awaitable[object] | object]
+
+_LAST_WORDS = 0.5
+_LOG = logging.getLogger("bulkstatus")
+
+
+async def drain(watch: AsyncWatch, on_change: OnChange | None) -> Outcome:
+    """Wait for the end of `watch`, hand each change to `on_change`, and give the outcome.
+
+    What `on_change` raises is logged and hurts nothing; one that is slow holds up its own next call alone, and is not
+    waited for at the end.
+    """
+    async with watch, anyio.create_task_group() as group:
+        caller = None if on_change is None else _Caller(on_change)
+        if caller is not None:
+            group.start_soon(caller.run)
+        while not watch.is_over:
+            changes = await watch.changes()
+            if caller is not None:
+                caller.add(changes)
+        if caller is not None:
+            caller.add(await watch.changes())
+            with anyio.move_on_after(_LAST_WORDS):
+                await caller.finished()
+        group.cancel_scope.cancel()
+    return watch.outcome()
+
+
+class _Caller:
+    """Calls a function of the user's for one change after another."""
+
+    def __init__(self, function: OnChange) -> None:
+        self._function = function
+        self._waiting: deque[Change] = deque()
+        self._bell = _Bell()
+        self._idle = anyio.Event()
+
+    def add(self, changes: Iterable[Change]) -> None:
+        self._waiting += changes
+        self._bell.ring()
+
+    async def finished(self) -> None:
+        while self._waiting or not self._idle.is_set():
+            self._idle = anyio.Event()
+            self._bell.ring()
+            await self._idle.wait()
+
+    async def run(self) -> None:
+        while True:
+            self._bell.event = anyio.Event()
+            while self._waiting:
+                await self._call(self._waiting.popleft())
+            self._idle.set()
+            await self._bell.event.wait()
+
+    async def _call(self, change: Change) -> None:
+        try:
+            if inspect.iscoroutinefunction(self._function):
+                await self._function(change)
+                return
+            # On a thread of its own: it may block, and then nothing else waits for it.
+            result = await anyio.to_thread.run_sync(partial(self._function, change), abandon_on_cancel=True)
+            if inspect.isawaitable(result):
+                await result
+        except Exception as error:  # noqa: BLE001 - what is wrong with it says nothing about any bulk
+            _LOG.warning("on_change raised %s; the wait goes on", type(error).__name__)
