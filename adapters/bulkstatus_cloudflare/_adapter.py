@@ -20,6 +20,7 @@ from bulkstatus.adapter import (
     Call,
     IdGrammar,
     Limit,
+    Remaining,
     Request,
     Response,
     Secret,
@@ -48,7 +49,7 @@ from bulkstatus.errors import (
     RateLimited,
     RequestRejected,
 )
-from bulkstatus_cloudflare._wire import ENVELOPE, Envelope, Result, read_faults, seconds_to_reset
+from bulkstatus_cloudflare._wire import ENVELOPE, Envelope, Result, least_left, read_faults, seconds_to_reset
 
 _BULK = Vocabulary(
     "cloudflare bulk",
@@ -145,6 +146,18 @@ class Cloudflare(Adapter, frozen=True, kw_only=True):
         `bulkstatus.errors`, each with Cloudflare's code, words and `cf-ray`.
         """
         return Call(self._request(id), partial(self._read, id))
+
+    def remaining(self, response: Response) -> Remaining | None:
+        """What the answer's `Ratelimit` header says is left to this user, whatever they use the API with.
+
+        Told since 2025-09: https://developers.cloudflare.com/changelog/2025-09-03-rate-limiting-improvement
+        """
+        headers = response.headers
+        told = least_left(headers.get("ratelimit", ""), headers.get("ratelimit-policy", ""))
+        if told is None:
+            return None
+        left, of, seconds = told
+        return Remaining(left, self.limits[0].requests if of is None else of, seconds)
 
     def probe(self) -> Call[None]:
         """The status call with an id of 32 zeros: "not found" means that the credentials were accepted.

@@ -61,21 +61,43 @@ def _code(value: object) -> int | None:
     return value if isinstance(value, int) and not isinstance(value, bool) else None
 
 
+class Policy(NamedTuple):
+    """One item of a `Ratelimit` or `Ratelimit-Policy` header: its name, and its numbers by parameter."""
+
+    name: str
+    numbers: dict[str, float]
+
+
+def policies(header: str) -> list[Policy]:
+    """Read a header that is a structured-field list (RFC 9651): `"default";r=0;t=30, "burst";r=5;t=2`.
+
+    Numbers that cannot be read are left out. https://developers.cloudflare.com/fundamentals/api/reference/limits/
+    """
+    found: list[Policy] = []
+    for item in header[:_MAX_HEADER].split(","):
+        pairs = [pair.partition("=") for pair in item.split(";")]
+        name = next((key.strip().strip('"') for key, equals, _ in pairs if not equals), "")
+        read = ((key.strip().lower(), whole_seconds(value)) for key, _, value in pairs)
+        found.append(Policy(name, {key: number for key, number in read if number is not None}))
+    return found
+
+
 def seconds_to_reset(header: str) -> float | None:
     """Read a `Ratelimit` header: the seconds after which requests are free again, or None.
 
-    The header is a structured-field list (RFC 9651): `"default";r=0;t=30, "burst";r=5;t=2`. Of the policies that have no
-    request left (`r=0`) the one that resets last counts; when none is used up, the first of all. Items that cannot
-    be read are left out. https://developers.cloudflare.com/fundamentals/api/reference/limits/
+    Of the policies that have no request left (`r=0`) the one that resets last counts; when none is used up, the
+    first of all.
     """
-    waits: list[float] = []
-    used_up: list[float] = []
-    for item in header[:_MAX_HEADER].split(","):
-        pairs = (pair.partition("=") for pair in item.split(";"))
-        fields = {name.strip().lower(): value for name, _, value in pairs}
-        wait = whole_seconds(fields.get("t"))
-        if wait is not None:
-            waits.append(wait)
-            if whole_seconds(fields.get("r")) == 0:
-                used_up.append(wait)
-    return max(used_up) if used_up else min(waits, default=None)
+    told = [policy.numbers for policy in policies(header) if "t" in policy.numbers]
+    used_up = [numbers["t"] for numbers in told if numbers.get("r") == 0]
+    return max(used_up) if used_up else min((numbers["t"] for numbers in told), default=None)
+
+
+def least_left(header: str, policy_header: str) -> tuple[int, int | None, float] | None:
+    """Of a `Ratelimit` header the policy with the fewest requests left: how many, of how many if told, for how long."""
+    told = [policy for policy in policies(header) if {"r", "t"} <= policy.numbers.keys()]
+    if not told:
+        return None
+    name, numbers = min(told, key=lambda policy: policy.numbers["r"])
+    quota = next((of.numbers.get("q") for of in policies(policy_header) if of.name == name), None)
+    return int(numbers["r"]), None if quota is None else int(quota), numbers["t"]

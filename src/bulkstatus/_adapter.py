@@ -7,7 +7,7 @@ from typing import ClassVar, Protocol, get_type_hints, runtime_checkable
 import msgspec
 
 from bulkstatus._auth import Auth
-from bulkstatus._call import Call, ListQuery, OperationQuery, Page
+from bulkstatus._call import Call, ListQuery, OperationQuery, Page, Response
 from bulkstatus._model import BulkOperation, BulkStatus, State
 from bulkstatus._secrets import Secret
 from bulkstatus._text import nearest
@@ -34,6 +34,14 @@ class Limit(msgspec.Struct, frozen=True):
 
     def __str__(self) -> str:
         return f"{self.requests:,} in {self.seconds:g} s"
+
+
+class Remaining(msgspec.Struct, frozen=True):
+    """What a provider says is left: `left` of `of` requests, for the next `seconds`."""
+
+    left: int
+    of: int
+    seconds: float
 
 
 class IdGrammar(msgspec.Struct, frozen=True):
@@ -185,4 +193,13 @@ class Probe(Protocol):
 
     def probe(self) -> Call[None]:
         """A call that succeeds when the credentials may read bulks."""
+        ...
+
+
+@runtime_checkable
+class Metered(Protocol):
+    """The provider's answers tell how many requests are left, those of others with the same credentials counted."""
+
+    def remaining(self, response: Response) -> Remaining | None:
+        """What this answer says is left, or None when it does not."""
         ...

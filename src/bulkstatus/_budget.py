@@ -5,7 +5,7 @@ from collections.abc import Iterable
 
 import msgspec
 
-from bulkstatus._adapter import Limit
+from bulkstatus._adapter import Limit, Remaining
 from bulkstatus.errors import RateLimited
 
 _LONGEST_PAUSE = 3_600.0
@@ -45,8 +45,12 @@ class _Window:
         return max(0.0, self.times[over] + self.length - now) if over >= 0 else 0.0
 
     def spacing(self, now: float) -> float:
-        used = self.used(now) / self.limit.requests
-        return self.length / self.limit.requests * max(0.0, (used - _AT_EASE) / (1.0 - _AT_EASE))
+        return self.length / self.limit.requests * _pressure(self.used(now) / self.limit.requests)
+
+
+def _pressure(used: float) -> float:
+    """0 while no more than half is used, 1 when all is."""
+    return max(0.0, (used - _AT_EASE) / (1.0 - _AT_EASE))
 
 
 class Budget:
@@ -60,26 +64,48 @@ class Budget:
         self._windows = tuple(map(_Window, limits))
         self._opens_at = 0.0
         self._throttled = 0
+        self._told: Remaining | None = None
+        self._told_until = 0.0
 
     def wait(self, now: float, *, reserve: float = 0.0) -> float:
         """Seconds until one more request may be sent, `reserve` being the share of each limit that is left alone."""
-        return max(self.pause(now), *(window.wait(now, reserve) for window in self._windows), 0.0)
+        told = self._remaining(now)
+        used_up = told is not None and told.left <= reserve * told.of
+        until_reset = self._told_until - now if used_up else 0.0
+        return max(self.pause(now), until_reset, *(window.wait(now, reserve) for window in self._windows))
 
     def pause(self, now: float) -> float:
         """Seconds until the provider wants requests again."""
         return max(0.0, self._opens_at - now)
 
+    def why(self, now: float) -> str:
+        """Why `wait` is not 0, as the beginning of a sentence."""
+        if self.pause(now) > 0:
+            return "the provider asked for a pause"
+        told = self._remaining(now)
+        if told is not None and told.left <= 0:
+            return "the provider says that these credentials have no request left"
+        limits = ", ".join(str(window.limit) for window in self._windows)
+        return f"the request budget of these credentials ({limits}) is used up"
+
     def take(self, now: float) -> None:
         """A request is sent now."""
         for window in self._windows:
             window.times.append(now)
+        if self._told is not None:
+            self._told = msgspec.structs.replace(self._told, left=self._told.left - 1)
 
     def spacing(self, now: float) -> float:
         """Seconds between requests that the limits sustain: 0 while half of each is free, a full share at the end.
 
         So a limit for a day slows what goes on all day, long before it is used up.
         """
-        return max((window.spacing(now) for window in self._windows), default=0.0)
+        told = self._remaining(now)
+        told_spacing = 0.0
+        if told is not None:
+            share = _pressure(1.0 - told.left / told.of)
+            told_spacing = share * (self._told_until - now) / max(1, told.left)
+        return max(told_spacing, *(window.spacing(now) for window in self._windows), 0.0)
 
     def left(self, now: float) -> tuple[Allowance, ...]:
         """What is left of each limit."""
@@ -91,6 +117,17 @@ class Budget:
             )
             for window in self._windows
         )
+
+    def told(self, remaining: Remaining, now: float) -> None:
+        """The provider says what is left, others' requests counted: the last of it is not ours to use up."""
+        if remaining.of > 0 and remaining.seconds > 0:
+            self._told = remaining
+            self._told_until = now + min(_LONGEST_PAUSE, remaining.seconds)
+
+    def _remaining(self, now: float) -> Remaining | None:
+        if now >= self._told_until:
+            self._told = None
+        return self._told
 
     def throttled(self, error: RateLimited, now: float) -> None:
         """The provider asked to slow down: nobody sends until it wants requests again.

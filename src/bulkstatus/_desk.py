@@ -6,7 +6,7 @@ The desk says what to ask next and is told what came of it. Times are monotonic 
 from collections.abc import Callable, Iterable
 from datetime import datetime
 
-from bulkstatus._adapter import Adapter, Listing
+from bulkstatus._adapter import Adapter, Confirms, Listing
 from bulkstatus._budget import Budget
 from bulkstatus._call import Call, ListQuery, Page
 from bulkstatus._model import BulkStatus, Failure, Ref
@@ -19,7 +19,7 @@ from bulkstatus.errors import BulkStatusError, NotFound, RequestRejected
 
 # What is wrong with the whole source when one question meets it.
 _ABOUT_THE_SOURCE = frozenset({"unavailable", "rate_limited", "auth", "deadline", "config"})
-_SECOND_LOOK = 2.0
+_SECOND_LOOK = 5.0
 _LOOKS_IN_GRACE = 4
 _SCAN_EVERY = 30.0
 _DETAIL = 8
@@ -49,6 +49,7 @@ class Desk:
         self._followers: dict[str, list[Subscription]] = {}
         self._scanning: list[Subscription] = []
         self._deadlines: list[Subscription] = []
+        self._left_open: dict[str, BulkStatus] = {}
         self._answered = False
         self._numbers: dict[Key, int] = {}
         self._troubled: set[str] = set()
@@ -80,6 +81,7 @@ class Desk:
             if not self._followers[id]:
                 del self._followers[id], self._tracks[id]
                 self._troubled.discard(id)
+                self._left_open.pop(id, None)
                 self.plan.drop(id)
         if subscription in self._deadlines:
             self._deadlines.remove(subscription)
@@ -133,6 +135,14 @@ class Desk:
         lead = min(max(_SHORTEST_LEAD, length), _LONGEST_LEAD)
         return subscription.deadline - min(lead, _MOST_OF_WAIT * (subscription.deadline - subscription.began))
 
+    def call(self, look: Look) -> Call[BulkStatus]:
+        """The call that looks at a bulk: what its row in the list leaves open, or its own record."""
+        row = self._left_open.pop(look.id, None)
+        confirmation = (
+            self.adapter.confirm(row) if row is not None and isinstance(self.adapter, Confirms) else None
+        )
+        return self.adapter.status(look.id) if confirmation is None else confirmation
+
     def listings(self, states: Key) -> tuple[Call[Page[BulkStatus]], ...]:
         """The listings to read for the bulks in `states`."""
         if not isinstance(self.adapter, Listing):
@@ -184,6 +194,7 @@ class Desk:
                 continue  # its own record, which says more, is on its way
             if row.provisional:
                 if self._is_open(id):
+                    self._left_open[id] = row
                     self.plan.again(id, now)
             else:
                 self._take_in(id, row, now, at)

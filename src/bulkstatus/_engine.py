@@ -18,7 +18,7 @@ import anyio.abc
 import anyio.to_thread
 import httpx
 
-from bulkstatus._adapter import Adapter, counted_as
+from bulkstatus._adapter import Adapter, Metered, counted_as
 from bulkstatus._budget import Budget
 from bulkstatus._call import Call, Request, Response
 from bulkstatus._credentials import Credentials, Headers, NoCredentials
@@ -280,6 +280,7 @@ class _Line:
     async def _read(self, call: Call[T], credentials: Headers) -> T | Call[T]:
         try:
             response = credentials.scrub(await self._send(call.request, credentials))
+            self._heed(response)
             if len(response.body) > _LARGE:
                 result = await anyio.to_thread.run_sync(call.read, response)
             else:
@@ -300,6 +301,12 @@ class _Line:
         self._gate.answered()
         self.budget.answered()
         return result
+
+    def _heed(self, response: Response) -> None:
+        """Take in what the provider says is left of its limits."""
+        remaining = self._adapter.remaining(response) if isinstance(self._adapter, Metered) else None
+        if remaining is not None:
+            self.budget.told(remaining, now())
 
     async def _send(self, request: Request, credentials: Mapping[str, str]) -> Response:
         if origin(request.base_url) not in self._origins:
@@ -337,9 +344,9 @@ class _Line:
             self.budget.take(now())
 
     def _not_now(self, pause: float) -> RateLimited:
-        if self.budget.pause(now()) > 0:
-            why = f"the provider asked for a pause, of which {pause:.0f} s are left; nothing was sent"
-            return RateLimited(why, retry_after=pause)
-        limits = ", ".join(map(str, self._adapter.allowed()))
-        why = f"the request budget of these credentials ({limits}) is used up; nothing was sent"
-        return RateLimited(why, retry_after=pause, reason="budget")
+        asked = self.budget.pause(now()) > 0
+        return RateLimited(
+            f"{self.budget.why(now())}; nothing was sent, the next request may go in {pause:.0f} s",
+            retry_after=pause,
+            reason=None if asked else "budget",
+        )

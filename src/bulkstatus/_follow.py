@@ -3,7 +3,6 @@
 import random
 import time
 from collections.abc import Callable, Iterable, Mapping
-from contextlib import suppress
 
 import anyio
 
@@ -11,10 +10,10 @@ from bulkstatus import _times
 from bulkstatus._adapter import Adapter
 from bulkstatus._desk import Desk
 from bulkstatus._engine import Engine
+from bulkstatus._gather import look_through
 from bulkstatus._model import Ref
 from bulkstatus._plan import Look, Sweep
 from bulkstatus._subscription import Subscription
-from bulkstatus._sweep import Swept, sweep
 from bulkstatus._tasks import now
 from bulkstatus.errors import BulkStatusError, ProtocolError, RateLimited
 
@@ -154,13 +153,13 @@ class _Loop:
 
     def _hold(self, moment: float, hold: float) -> None:
         """Nothing may be sent for now; whoever cannot wait so long is told."""
-        pause = self.desk.budget().pause(moment)
-        if not self._under_way and (pause > 0 or hold > _LONG_HOLD):
-            why = "the provider asks for a pause" if pause > 0 else "the request budget is used up"
+        budget = self.desk.budget()
+        asked = budget.pause(moment) > 0
+        if not self._under_way and (asked or hold > _LONG_HOLD):
             error = RateLimited(
-                f"{why}, and the next request may go in {hold:.0f} s",
+                f"{budget.why(moment)}; the next request may go in {hold:.0f} s",
                 retry_after=hold,
-                reason=None if pause > 0 else "budget",
+                reason=None if asked else "budget",
             ).about(source=self._source, provider=self._adapter.provider)
             self.desk.give_up(moment + hold, error, _times.utc_now())
 
@@ -178,7 +177,7 @@ class _Loop:
 
     async def _look(self, look: Look) -> None:
         try:
-            status = await self._engine.perform(self._source, self._adapter.status(look.id))
+            status = await self._engine.perform(self._source, self.desk.call(look))
         except Exception as error:  # noqa: BLE001 - a fault of one adapter ends nobody's wait but for its bulks
             told = self._told(error, look.id)
             if told.reason != _CLOSED:
@@ -188,26 +187,15 @@ class _Loop:
 
     async def _sweep(self, question: Sweep) -> None:
         try:
-            swept = await self._walk(question)
+            listings = self.desk.listings(question.states)
+            wanted = None if question.scan else question.ids
+            swept = await look_through(self._engine, self._source, listings, wanted)
         except Exception as error:  # noqa: BLE001 - as above
             told = self._told(error, None)
             if told.reason != _CLOSED:
                 self.desk.sweep_failed(question, told, now(), _times.utc_now())
         else:
             self.desk.swept(question, swept, now(), _times.utc_now())
-
-    async def _walk(self, question: Sweep) -> Swept:
-        walk = sweep(self.desk.listings(question.states), None if question.scan else question.ids)
-        with suppress(StopIteration):
-            call = next(walk)
-            while True:
-                page = await self._engine.perform(self._source, call)
-                try:
-                    call = walk.send(page)
-                except StopIteration as end:
-                    found: Swept = end.value
-                    return found
-        return Swept({}, 1)
 
     def _told(self, error: Exception, id: str | None) -> BulkStatusError:
         if not isinstance(error, BulkStatusError):

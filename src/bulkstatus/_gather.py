@@ -6,10 +6,11 @@ from functools import partial
 
 from bulkstatus import _times
 from bulkstatus._adapter import Adapter, Confirms, Listing
-from bulkstatus._call import Call, ListQuery
+from bulkstatus._call import Call, ListQuery, Page
 from bulkstatus._engine import Engine
 from bulkstatus._model import BulkStatus, Failure, Ref, Report, Skipped, State
 from bulkstatus._paging import pages
+from bulkstatus._sweep import Swept, sweep
 from bulkstatus._tasks import deadline, together
 from bulkstatus.errors import BulkStatusError, DeadlineExceeded, NotFound, ProtocolError
 
@@ -184,21 +185,28 @@ async def _rows_for(
 ) -> dict[str, BulkStatus]:
     """The rows of `ids` that a list gives for fewer requests than they would take one by one."""
     found: dict[str, BulkStatus] = {}
-    wanted = set(ids)
     try:
-        for listing in adapter.listing(ListQuery()):
-            page = await engine.perform(source, listing)
-            total = page.total if page.total is not None else page.received
-            while True:
-                found.update({row.id: row for row in page.items if row.id in wanted})
-                left = wanted - found.keys()
-                read = page.offset + page.received
-                more = -(-(total - read) // max(1, page.received))
-                if not left or not page.received or page.at is None or more <= 0 or more >= len(left):
-                    break
-                page = await engine.perform(source, page.at(read))
-                total = page.total if page.total is not None else total
+        await look_through(engine, source, adapter.listing(ListQuery()), ids, found)
     except BulkStatusError as error:
         if error.kind not in _ABOUT_THE_LIST:
             raise
     return found
+
+
+async def look_through(
+    engine: Engine,
+    source: str,
+    listings: Iterable[Call[Page[BulkStatus]]],
+    wanted: Collection[str] | None,
+    rows: dict[str, BulkStatus] | None = None,
+) -> Swept:
+    """Walk over `listings` as `sweep` says."""
+    walk = sweep(listings, wanted, rows)
+    page: Page[BulkStatus] | None = None
+    while True:
+        try:
+            call = next(walk) if page is None else walk.send(page)
+        except StopIteration as end:
+            swept: Swept = end.value
+            return swept
+        page = await engine.perform(source, call)

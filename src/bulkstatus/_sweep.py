@@ -20,14 +20,17 @@ class Swept(NamedTuple):
 
 
 def sweep(
-    listings: Iterable[Call[Page[BulkStatus]]], wanted: Collection[str] | None
+    listings: Iterable[Call[Page[BulkStatus]]],
+    wanted: Collection[str] | None,
+    rows: dict[str, BulkStatus] | None = None,
 ) -> Generator[Call[Page[BulkStatus]], Page[BulkStatus], Swept]:
     """Walk over `listings` for the bulks `wanted`; None wants every row there is.
 
     It ends early when all are found, when asking for those that are left takes no more requests than the rest of the
-    list, and, where that is not known, after two pages in a row that held none of them.
+    list, and, where that is not known, after two pages in a row that held none of them. Rows are put into `rows` as
+    they come, if it is given, so that those of a walk that breaks off are there.
     """
-    rows: dict[str, BulkStatus] = {}
+    rows = {} if rows is None else rows
     left = None if wanted is None else set(wanted)
     cost = 0
     for first in listings:

@@ -71,6 +71,10 @@ class _Bell:
     def ring(self) -> None:
         self.event.set()
 
+    def reset(self) -> None:
+        if self.event.is_set():  # else others may be listening to it
+            self.event = anyio.Event()
+
 
 class AsyncWatch:
     """Changes as they are noticed; made by `AsyncClient.watch`.
@@ -95,7 +99,8 @@ class AsyncWatch:
         follower.subscribe(self._subscription, refs, scans)
 
     def __del__(self) -> None:
-        self.close()
+        if hasattr(self, "_subscription"):
+            self.close()
 
     @property
     def is_over(self) -> bool:
@@ -109,7 +114,7 @@ class AsyncWatch:
         """
         until = float("inf") if within is None else now() + within
         while True:
-            self._bell.event = anyio.Event()
+            self._bell.reset()
             found = self._subscription.read()
             if found or self._subscription.over:
                 break
@@ -208,20 +213,30 @@ async def drain(watch: AsyncWatch, on_change: OnChange | None) -> Outcome:
     What `on_change` raises is logged and hurts nothing; one that is slow holds up its own next call alone, and is not
     waited for at the end.
     """
-    async with watch, anyio.create_task_group() as group:
-        caller = None if on_change is None else _Caller(on_change)
-        if caller is not None:
-            group.start_soon(caller.run)
-        while not watch.is_over:
-            changes = await watch.changes()
-            if caller is not None:
-                caller.add(changes)
-        if caller is not None:
-            caller.add(await watch.changes())
-            with anyio.move_on_after(_LAST_WORDS):
-                await caller.finished()
-        group.cancel_scope.cancel()
+    async with watch:
+        if on_change is None:
+            while not watch.is_over:
+                await watch.changes()
+        else:
+            await _drain_into(watch, _Caller(on_change))
     return watch.outcome()
+
+
+async def _drain_into(watch: AsyncWatch, caller: "_Caller") -> None:
+    closed: Unavailable | None = None
+    async with anyio.create_task_group() as group:
+        group.start_soon(caller.run)
+        try:
+            while not watch.is_over:
+                caller.add(await watch.changes())
+            caller.add(await watch.changes())
+        except Unavailable as error:
+            closed = error  # not raised in here: it would come out in a group
+        with anyio.move_on_after(_LAST_WORDS):
+            await caller.finished()
+        group.cancel_scope.cancel()
+    if closed is not None:
+        raise closed
 
 
 class _Caller:
@@ -245,7 +260,7 @@ class _Caller:
 
     async def run(self) -> None:
         while True:
-            self._bell.event = anyio.Event()
+            self._bell.reset()
             while self._waiting:
                 await self._call(self._waiting.popleft())
             self._idle.set()

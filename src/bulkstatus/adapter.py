@@ -4,7 +4,17 @@ An adapter is a frozen struct of settings (`Adapter`). Its methods return a `Cal
 reads the `Response`. See the guide on writing an adapter in the documentation.
 """
 
-from bulkstatus._adapter import Adapter, Confirms, IdGrammar, Limit, Listing, Operations, Probe
+from bulkstatus._adapter import (
+    Adapter,
+    Confirms,
+    IdGrammar,
+    Limit,
+    Listing,
+    Metered,
+    Operations,
+    Probe,
+    Remaining,
+)
 from bulkstatus._auth import Auth, all_of, api_key, app_token, bearer
 from bulkstatus._call import MIB, Call, ListQuery, OperationQuery, Page, RawRows, Request, Response
 from bulkstatus._model import BulkOperation, BulkStatus, Counts, State
@@ -30,11 +40,13 @@ __all__ = [
     "Limit",
     "ListQuery",
     "Listing",
+    "Metered",
     "OperationQuery",
     "Operations",
     "Page",
     "Probe",
     "RawRows",
+    "Remaining",
     "Request",
     "Response",
     "Secret",
