@@ -1,12 +1,13 @@
 """The JSON form of the model, and the schema that documents it."""
 
 from inspect import cleandoc
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
 
 from bulkstatus._client import SourceHealth
 from bulkstatus._model import BulkOperation, BulkStatus, Failure, Report
+from bulkstatus._outcome import Change, Outcome
 
 
 class BulkOperationWithPayload(
@@ -21,6 +22,26 @@ class BulkOperationWithPayload(
     response_payload: str | None = None
 
 
+class OutcomeWithExitCode(Outcome, frozen=True, kw_only=True):
+    """What `bulkstatus wait -o json` writes: an Outcome, and the code that the command exits with."""
+
+    exit_code: int
+
+
+class ChangesHead(msgspec.Struct, frozen=True, kw_only=True):
+    """The first line of `-o jsonl` of `bulkstatus wait` and `bulkstatus watch`; one Change a line follows."""
+
+    bulkstatus: Literal["changes"]
+    version: Literal[1]
+
+
+class ChangesEnd(msgspec.Struct, frozen=True, kw_only=True):
+    """The last line of `-o jsonl`: how many bulks had which verdict, without those that none had, and the exit code."""
+
+    summary: dict[str, int]
+    exit_code: int
+
+
 def with_payload(operation: BulkOperation) -> BulkOperationWithPayload:
     """The operation with its payloads as fields, to be written out."""
     return BulkOperationWithPayload(
@@ -32,7 +53,19 @@ def with_payload(operation: BulkOperation) -> BulkOperationWithPayload:
 
 def json_schema() -> dict[str, Any]:
     """The JSON Schema (2020-12) of everything that is written as JSON; each kind is under `$defs`."""
-    kinds = (BulkStatus, BulkOperation, BulkOperationWithPayload, Failure, Report, SourceHealth)
+    kinds = (
+        BulkStatus,
+        BulkOperation,
+        BulkOperationWithPayload,
+        Failure,
+        Report,
+        SourceHealth,
+        Outcome,
+        OutcomeWithExitCode,
+        Change,
+        ChangesHead,
+        ChangesEnd,
+    )
     _, components = msgspec.json.schema_components(kinds, ref_template="#/$defs/{name}")
     for component in components.values():
         component["description"] = cleandoc(component.get("description", ""))

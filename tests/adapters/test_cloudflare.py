@@ -6,8 +6,20 @@ from datetime import UTC, datetime
 
 import msgspec
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from bulkstatus.adapter import Limit, Listing, Operations, Probe, Response, Secret, State
+from bulkstatus.adapter import (
+    Limit,
+    Listing,
+    Metered,
+    Operations,
+    Probe,
+    Remaining,
+    Response,
+    Secret,
+    State,
+)
 from bulkstatus.errors import (
     AuthError,
     ConfigError,
@@ -77,6 +89,7 @@ class TestSettings:
         adapter = cloudflare()
         assert adapter.provider == "cloudflare"
         assert adapter.limits == (Limit(1200, 300),)
+        assert adapter.allowed() == (Limit(20, 5), Limit(300, 300))
         assert (adapter.poll_floor, adapter.poll_ceiling) == (1.0, 30.0)
         assert isinstance(adapter, Probe)
         assert not isinstance(adapter, Listing)
@@ -602,6 +615,40 @@ class TestErrors:
         with pytest.raises(Unavailable) as caught:
             read("", 503, {"Retry-After": "12"})
         assert caught.value.retry_after == 12
+
+    @pytest.mark.parametrize(
+        ("told", "policy", "left"),
+        [
+            ('"default";r=900;t=250', '"default";q=1200;w=300', Remaining(900, 1200, 250)),
+            ('"default";r=900;t=250', "", Remaining(900, 1200, 250)),
+            ('"default";r=0;t=30', '"default";q=1200;w=300', Remaining(0, 1200, 30)),
+            (
+                '"default";r=90;t=250, "burst";r=5;t=2',
+                '"default";q=1200;w=300, "burst";q=40;w=5',
+                Remaining(5, 40, 2),
+            ),
+            ('"default";r=900', '"default";q=1200;w=300', None),
+            ('"default";t=250', "", None),
+            ('"default";r=many;t=250', "", None),
+            ("nonsense", "nonsense", None),
+            ("", '"default";q=1200;w=300', None),
+        ],
+    )
+    def test_what_is_left_is_read_from_every_answer(self, told, policy, left):
+        """Of several policies the one with the fewest requests; nothing where the header does not say."""
+        headers = {"ratelimit": told, "ratelimit-policy": policy}
+        adapter = cloudflare()
+        assert isinstance(adapter, Metered)
+        for status in (200, 404, 503):
+            assert adapter.remaining(Response.now(status, b"", headers)) == left
+        assert adapter.remaining(Response.now(200)) is None
+
+    @given(told=st.text(max_size=80), policy=st.text(max_size=80))
+    def test_no_header_hurts_an_answer(self, told, policy):
+        """Whatever stands in it."""
+        headers = {"ratelimit": told, "ratelimit-policy": policy}
+        found = cloudflare().remaining(Response.now(200, b"", headers))
+        assert found is None or isinstance(found, Remaining)
 
     @pytest.mark.parametrize(
         ("body", "detail"),

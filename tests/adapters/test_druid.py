@@ -95,6 +95,8 @@ class TestSettings:
         for capability in (Listing, Operations, Confirms, Probe):
             assert isinstance(druid(), capability)
         assert (druid().limits, druid().poll_floor, druid().poll_ceiling) == ((), 5.0, 60.0)
+        assert [(limit.requests, limit.seconds) for limit in druid().allowed()] == [(300, 60)]
+        assert druid().counted_by == ("client_id",)
         assert druid().rows_per_page is None
 
     @pytest.mark.parametrize(

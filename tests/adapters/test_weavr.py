@@ -138,6 +138,8 @@ def test_the_adapter_declares_what_weavr_can_do():
         (10000, 86400),
     ]
     assert (made.poll_floor, made.poll_ceiling, made.rows_per_page) == (2.0, 60.0, 100)
+    assert made.allowed() == made.limits
+    assert made.counted_by == ("api_key",)
     assert all(isinstance(made, kind) for kind in (Listing, Operations, Confirms, Probe))
 
 

@@ -5,8 +5,10 @@ import io
 import json
 import logging
 import os
+import re
 import stat
 import sys
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from types import SimpleNamespace
 from typing import get_args
@@ -573,13 +575,14 @@ def test_sources_are_looked_at(here):
     assert "100 in 60 s, 1,000 in 3600 s" in payments
     assert edge.split()[:4] == ["edge", "cloudflare", "yes", "yes"]
     assert edge.endswith("get")
+    assert re.search(r"  (99|[1-8]?\d|9[0-8]) of 100 in 60 s  ", payments)
     assert "none documented" in crm
     for row in json.loads(here("sources", "-o", "json").out):
         valid(row, "SourceHealth")
     for line in here("sources", "-o", "jsonl").out.splitlines():
         valid(json.loads(line), "SourceHealth")
     assert here("sources", "-o", "name", "--source", "crm").out == "crm\n"
-    assert here("sources", "-o", "csv").out.startswith("source,provider,reachable,accepted,limits,can\n")
+    assert here("sources", "-o", "csv").out.startswith("source,provider,reachable,accepted,limits,left,can\n")
 
 
 def test_a_source_that_cannot_be_set_up_hides_no_other(here, monkeypatch, world, tmp_path):
@@ -706,6 +709,8 @@ OTHERS = [[], ["config"], ["--install-completion"]]
 COMMANDS = [
     ["get"],
     ["list"],
+    ["wait"],
+    ["watch"],
     ["operations"],
     ["explain"],
     ["sources"],
@@ -726,7 +731,8 @@ def test_the_help_of_every_command_has_two_examples(here, command):
     examples = [line for line in done.out.splitlines() if line.startswith(f" bulkstatus {' '.join(command)}")]
     one_is_in_a_pipe = command in (["get"], ["config", "path"])
     assert len(examples) >= (1 if one_is_in_a_pipe else 2)
-    assert ("get [OPTIONS] REF..." in done.out) == (command == ["get"])
+    assert (f"{' '.join(command)} [OPTIONS] REF..." in done.out) == (command in (["get"], ["wait"]))
+    assert ("watch [OPTIONS] [REF...]" in done.out) == (command == ["watch"])
 
 
 def test_the_help_names_every_command(here):
@@ -785,13 +791,14 @@ def test_the_demo_can_be_short(here):
 
 
 def test_a_demo_that_sees_nothing_says_so(here, monkeypatch):
-    """One line for each bulk that could not be asked, and a code that is not 0."""
+    """One line for each source that could not be asked, and a code that is not 0."""
 
-    def refuse(_client, ref, **_more):
-        raise bulkstatus.Unavailable("no answer", source=ref.source, provider="p", id=ref.id)
+    @contextmanager
+    def nowhere(fake):
+        yield f"{CLOSED}{fake.prefix}"
 
-    monkeypatch.setattr(bulkstatus.Client, "get", refuse)
-    done = here("demo", "--seconds", "1")
+    monkeypatch.setattr("bulkstatus.cli._demo.serve", nowhere)
+    done = here("demo", "--seconds", "3")
     assert done.code == 7
-    assert done.out == "0 bulks of 0 providers: none was seen.\n"
-    assert len(done.err.splitlines()) == 12
+    assert done.out.splitlines()[-1] == "0 bulks of 0 providers: none was seen."
+    assert len(done.err.splitlines()) == 3

@@ -4,7 +4,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from bulkstatus import BulkStatus, Failure, Report, Skipped, State
+from bulkstatus import BulkStatus, Failure, Outcome, Report, Result, Skipped, State, Verdict
 from bulkstatus.cli import _exit
 
 NOW = datetime(2026, 1, 31, 12, 0, tzinfo=UTC)
@@ -135,3 +135,78 @@ def test_a_wrong_setting_is_2_only_when_nothing_was_sent(failures, asked, skippe
         observed_at=NOW,
     )
     assert _exit.for_report(report, asked=list(asked), by_state=False) == code
+
+
+def outcome(*verdicts):
+    """An outcome of these verdicts; a pair is a verdict and the kind of the failure behind it."""
+    pairs = [(verdict, None) if isinstance(verdict, str) else verdict for verdict in verdicts]
+    results = (
+        Result(ref=f"s:{number}", verdict=Verdict(verdict), failure=None if kind is None else failure(kind))
+        for number, (verdict, kind) in enumerate(pairs)
+    )
+    return Outcome(results=tuple(results), observed_at=NOW)
+
+
+@pytest.mark.parametrize(
+    ("verdict", "code"),
+    [
+        ("succeeded", 0),
+        ("failed", 3),
+        ("cancelled", 3),
+        ("expired", 3),
+        ("partial", 6),
+        ("not_found", 5),
+        ("gone", 5),
+        ("blind", 7),
+        ("pending", 8),
+        ("blocked", 9),
+    ],
+)
+def test_each_verdict_has_a_code(verdict, code):
+    """No verdict is without one."""
+    assert _exit.for_verdict(Verdict(verdict)) == code
+    assert set(_exit._BY_VERDICT) == set(Verdict)
+
+
+@pytest.mark.parametrize(("kind", "code"), [("auth", 4), ("config", 2), ("unavailable", 7), ("protocol", 7)])
+def test_why_a_bulk_could_not_be_observed_tells_the_code(kind, code):
+    """And only of one that could not be observed: the failure of a pending one is its latest trouble."""
+    assert _exit.for_verdict(Verdict.BLIND, failure(kind)) == code
+    assert _exit.for_verdict(Verdict.PENDING, failure(kind)) == 8
+
+
+@pytest.mark.parametrize(
+    ("verdicts", "until", "code"),
+    [
+        ((), "all", 0),
+        (("succeeded", "succeeded"), "all", 0),
+        (("succeeded", "pending"), "all", 8),
+        (("partial", "failed", "pending"), "all", 3),
+        (("gone", ("blind", "auth")), "all", 5),
+        ((("blind", "config"), ("blind", "config")), "all", 2),
+        ((("blind", "config"), "succeeded"), "all", 7),
+        (("succeeded", "pending", "blind"), "any", 0),
+        (("succeeded", "not_found"), "any", 5),
+        (("failed", "pending"), "any", 3),
+        (("pending", "pending"), "any", 8),
+        (("succeeded", "pending", "failed"), "first_failure", 3),
+    ],
+)
+def test_an_outcome_has_one_code(verdicts, until, code):
+    """With `any`, what has not ended does not count once something has."""
+    assert _exit.for_outcome(outcome(*verdicts), until=until) == code
+
+
+@pytest.mark.parametrize(
+    ("verdicts", "code"),
+    [
+        (("failed", "pending", "blocked", "partial"), 0),
+        (("failed", "blind"), 7),
+        (("failed", ("blind", "auth")), 4),
+        (("gone", "blind"), 5),
+        (("not_found",), 5),
+    ],
+)
+def test_looking_on_fails_only_where_nothing_could_be_seen(verdicts, code):
+    """How the bulks stand is no matter."""
+    assert _exit.for_sight(outcome(*verdicts)) == code

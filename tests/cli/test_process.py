@@ -18,14 +18,14 @@ from .conftest import CANARIES, PERSONAL
 forking = pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
 
 
-def look(program, words, environment, *, columns, until=None, act=None):
-    """Run on a terminal of `columns`; give its screen's lines, the raw output and the exit code."""
-    screen = pyte.Screen(columns, 50)
+def look(program, words, environment, *, columns, rows=50, until=None, act=None):
+    """Run on a terminal of `columns` and `rows`; give its screen's lines, the raw output and the exit code."""
+    screen = pyte.HistoryScreen(columns, rows)
     stream = pyte.Stream(screen)
     child = pexpect.spawn(
         program,
         words,
-        dimensions=(50, columns),
+        dimensions=(rows, columns),
         encoding="utf-8",
         timeout=40,
         env={**environment, "TERM": "xterm-256color"},

@@ -11,7 +11,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bulkstatus import adapter as door
-from bulkstatus._adapter import Adapter, Confirms, IdGrammar, Limit, Listing, Operations, Probe
+from bulkstatus._adapter import (
+    Adapter,
+    Confirms,
+    IdGrammar,
+    Limit,
+    Listing,
+    Operations,
+    Probe,
+    counted_as,
+)
 from bulkstatus._call import Call, Page, Request
 from bulkstatus._model import State
 from bulkstatus._secrets import Secret, SecretText
@@ -29,6 +38,24 @@ class Plain(Adapter, frozen=True, kw_only=True):
 
     provider: ClassVar[str] = "plain"
     id_grammar: ClassVar[IdGrammar] = GRAMMAR
+
+
+class Limited(Plain, frozen=True, kw_only=True):
+    """An adapter whose provider documents limits."""
+
+    limits: ClassVar[tuple[Limit, ...]] = (Limit(100, 60), Limit(1000, 3600))
+
+
+class Shared(Limited, frozen=True, kw_only=True):
+    """An adapter that leaves some of them to others."""
+
+    share: ClassVar[tuple[Limit, ...] | None] = (Limit(25, 60),)
+
+
+class Unkept(Limited, frozen=True, kw_only=True):
+    """An adapter that keeps no limit at all."""
+
+    share: ClassVar[tuple[Limit, ...] | None] = ()
 
 
 class Full(Adapter, frozen=True, kw_only=True):
@@ -271,6 +298,29 @@ class TestDeclarations:
         """No limits known, a look every second at most, every minute at least, nothing but status."""
         assert (Plain.limits, Plain.poll_floor, Plain.poll_ceiling) == ((), 1.0, 60.0)
 
+    def test_without_a_budget_all_that_the_provider_allows_is_kept(self):
+        """The adapter's share comes before the documented limits, and the user's budget before both."""
+        assert Plain().allowed() == ()
+        assert Limited().allowed() == Limited.limits
+        assert Shared().allowed() == Shared.share
+        assert Shared(budget=(Limit(5, 1),)).allowed() == (Limit(5, 1),)
+
+    def test_an_empty_budget_is_no_limit(self):
+        """For an account that has none."""
+        assert Shared(budget=()).allowed() == ()
+
+    def test_a_share_of_nothing_is_no_limit(self):
+        """An adapter may declare limits and keep none of them."""
+        assert Unkept().allowed() == ()
+
+    def test_a_budget_from_a_table_is_checked(self):
+        """Numbers that cannot be limits are refused where they are read."""
+        found = msgspec.convert({"budget": [{"requests": 5, "seconds": 1}]}, Shared)
+        assert found.allowed() == (Limit(5, 1),)
+        for requests, seconds in ((0, 1), (1, 0), (1, -5)):
+            with pytest.raises((ConfigError, msgspec.ValidationError)):
+                msgspec.convert({"budget": [{"requests": requests, "seconds": seconds}]}, Shared)
+
     def test_capabilities_are_asked_for_by_type(self):
         """An adapter has those whose methods it has."""
         for capability in (Listing, Operations, Confirms, Probe):
@@ -283,6 +333,79 @@ class TestDeclarations:
         for call in (adapter.auth, adapter.base_urls, lambda: adapter.status("1")):
             with pytest.raises(NotImplementedError):
                 call()
+
+
+class Counted(Adapter, frozen=True, kw_only=True):
+    """An adapter whose provider counts by account, whatever the token."""
+
+    provider: ClassVar[str] = "counted"
+    id_grammar: ClassVar[IdGrammar] = GRAMMAR
+    counted_by: ClassVar[tuple[str, ...]] = ("account",)
+
+    account: str
+    token: SecretText
+    url: str = "https://api.example.com/v1"
+
+    def base_urls(self):
+        return (self.url,)
+
+
+class Based(Full, frozen=True, kw_only=True):
+    """An adapter with an address."""
+
+    def base_urls(self):
+        return (self.base_url,)
+
+
+class TestCountedAs:
+    """Whose budget the requests of a source are counted against."""
+
+    def test_the_same_credentials_at_the_same_place_are_one(self):
+        """Whatever else is set, and on whichever path."""
+        one = counted_as(Based(token="token-one", base_url="https://api.example.com/v1"))
+        assert one == counted_as(
+            Based(token="token-one", base_url="https://api.example.com/v2", state_map={"X": State.FAILED})
+        )
+
+    @pytest.mark.parametrize(
+        "other",
+        [
+            Based(token="token-two"),
+            Based(token="token-one", key="key-one"),
+            Based(token="token-one", base_url="https://eu.example.com"),
+            Based(token="token-one", base_url="https://api.example.com:8443"),
+            Counted(account="1", token="token-one"),
+        ],
+    )
+    def test_other_credentials_places_or_providers_are_others(self, other):
+        """Nothing is shared by accident."""
+        assert counted_as(other) != counted_as(Based(token="token-one"))
+
+    def test_settings_of_different_names_are_not_mixed_up(self):
+        """The same text as another credential is another."""
+        assert counted_as(Based(token="same-text")) != counted_as(Based(token="other", key="same-text"))
+
+    def test_an_adapter_may_say_by_what_is_counted(self):
+        """Then other credentials make no difference, and that setting does."""
+        one = counted_as(Counted(account="1", token="token-one"))
+        assert one == counted_as(Counted(account="1", token="token-two"))
+        assert one != counted_as(Counted(account="2", token="token-one"))
+
+    def test_until_credentials_are_fetched_it_is_not_known(self):
+        """And asking does not fetch them."""
+        adapter = Based(token=lambda: "token-one")
+        assert counted_as(adapter) is None
+        adapter.token.load()
+        assert counted_as(adapter) == counted_as(Based(token="token-one"))
+
+    def test_what_is_not_counted_by_need_not_be_fetched(self):
+        """The account alone is enough."""
+        found = counted_as(Counted(account="1", token=lambda: CANARY))
+        assert found == counted_as(Counted(account="1", token="token-one"))
+
+    def test_it_shows_no_credential(self):
+        """It is a digest."""
+        assert CANARY not in counted_as(Based(token=CANARY))
 
 
 class TestDoor:

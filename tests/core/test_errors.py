@@ -3,12 +3,13 @@
 import copy
 import inspect
 import pickle
+from datetime import UTC, datetime
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bulkstatus import errors
+from bulkstatus import Failure, Outcome, Result, Verdict, errors
 from bulkstatus.errors import (
     AuthError,
     BulkStatusError,
@@ -19,6 +20,7 @@ from bulkstatus.errors import (
     RateLimited,
     RequestRejected,
     Unavailable,
+    VerdictError,
     error_for_kind,
 )
 
@@ -59,12 +61,13 @@ class HouseError(NotFound):
 
 def test_all_lists_every_class_of_the_module_and_the_way_to_find_one():
     """`__all__` is the tree and `error_for_kind`, no more and no less."""
-    classes = {name for name, value in vars(errors).items() if inspect.isclass(value) and value in EVERY}
+    tree = (*EVERY, VerdictError)
+    classes = {name for name, value in vars(errors).items() if inspect.isclass(value) and value in tree}
     assert set(errors.__all__) == classes | {"error_for_kind"}
-    assert len(classes) == len(EVERY)
+    assert len(classes) == len(tree)
 
 
-@pytest.mark.parametrize(("kind", "cls"), KINDS.items())
+@pytest.mark.parametrize(("kind", "cls"), [*KINDS.items(), ("verdict", VerdictError)])
 def test_a_kind_and_its_class_find_each_other(kind, cls):
     """Every branch has one kind, derives from the base, and is found by its kind."""
     assert cls.kind == kind
@@ -261,3 +264,23 @@ def test_the_cause_can_be_chained_and_the_notes_kept():
     with pytest.raises(BulkStatusError) as caught:
         raise Unavailable("down") from cause
     assert caught.value.__cause__ is cause
+
+
+def test_a_verdict_keeps_its_outcome_when_it_is_pickled_and_copied():
+    """What raised it travels along, to another process too."""
+    result = Result(ref="payments:1", verdict=Verdict.FAILED)
+    outcome = Outcome(results=(result,), observed_at=datetime(2026, 1, 1, tzinfo=UTC))
+    with pytest.raises(VerdictError) as caught:
+        outcome.raise_for_verdict()
+    for back in (pickle.loads(pickle.dumps(caught.value)), copy.copy(caught.value)):
+        assert type(back) is VerdictError
+        assert back.outcome == outcome
+        assert str(back) == str(caught.value)
+
+
+@pytest.mark.parametrize("cls", [*EVERY, VerdictError], ids=lambda cls: cls.__name__)
+def test_every_error_can_be_told_as_a_failure_and_comes_back(cls):
+    """A Failure of any kind of error gives an error of the same kind and words."""
+    failure = Failure.of(cls("it went wrong").about(source="payments", provider="weavr", id="42"))
+    back = failure.error()
+    assert (type(back), str(back), back.id) == (cls, "payments (weavr): it went wrong", "42")

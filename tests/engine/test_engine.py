@@ -4,7 +4,6 @@ import asyncio
 import socket
 import threading
 import time
-from types import SimpleNamespace
 
 import anyio
 import httpx
@@ -14,6 +13,7 @@ import bulkstatus._pools
 from bulkstatus import (
     AsyncClient,
     AuthError,
+    BulkStatusError,
     Client,
     ConfigError,
     DeadlineExceeded,
@@ -24,8 +24,9 @@ from bulkstatus import (
 )
 from bulkstatus._engine import Engine
 from bulkstatus.adapter import Call, Request
-from bulkstatus.testing import FakeResponse, FakeTransport, Fault, ManualClock, serve
+from bulkstatus.testing import FakeResponse, FakeTransport, Fault, serve
 from support import GOOD_BODY, Plain, Scripted, ask, dripping, raw_server, reply
+from virtual import run_virtually
 
 pytestmark = pytest.mark.anyio
 
@@ -41,14 +42,6 @@ def quick(monkeypatch):
 def kind(request):
     """Which of the two clients asks."""
     return request.param
-
-
-@pytest.fixture
-def clock(monkeypatch):
-    """The engine's monotonic clock, moved by hand."""
-    clock = ManualClock(1000.0)
-    monkeypatch.setattr("bulkstatus._engine.time", SimpleNamespace(monotonic=clock))
-    return clock
 
 
 async def outcomes(count, question):
@@ -289,40 +282,84 @@ async def test_throttling_pauses_the_whole_source_and_no_other():
     assert arrived == ["slow"] + ["free"] * 5 + ["slow"] * 5
 
 
-async def test_a_short_pause_that_is_told_after_a_long_one_does_not_shorten_it(clock):
+def test_a_short_pause_that_is_told_after_a_long_one_does_not_shorten_it():
     """Two requests under way together: whichever answer comes last, the longer pause holds."""
     pauses = iter(["60", "1"])
     fake = Scripted(lambda _: FakeResponse(status=429, headers={"Retry-After": next(pauses)}))
     adapter, transport = in_process(fake)
     fake.fail(Fault(delay=0.01, times=None))
     policy = Policy(attempts=1, patience=50)
-    async with AsyncClient({"plain": adapter}, transport=transport, policy=policy) as client:
-        found = await outcomes(2, lambda _: client.get("plain:a1"))
-        assert sorted(error.retry_after for error in found) == [1, 60]
-        clock.advance(2)
-        with pytest.raises(RateLimited, match="nothing was sent") as caught:
-            await client.get("plain:a1")
-        assert caught.value.retry_after == 58
+
+    async def main():
+        async with AsyncClient({"plain": adapter}, transport=transport, policy=policy) as client:
+            found = await outcomes(2, lambda _: client.get("plain:a1"))
+            assert sorted(error.retry_after for error in found) == [1, 60]
+            await anyio.sleep(2)
+            with pytest.raises(RateLimited, match="nothing was sent") as caught:
+                await client.get("plain:a1")
+            assert caught.value.retry_after == pytest.approx(58)
+
+    run_virtually(main)
     assert len(fake.requests) == 2
 
 
-async def test_a_question_that_comes_during_a_pause_waits_for_its_end(clock):
+def test_a_question_that_comes_during_a_pause_waits_for_its_end():
     """A pause shorter than the patience is sat out, a longer one is an error without a request."""
     fake = Scripted()
     adapter, transport = in_process(fake)
-    async with AsyncClient({"plain": adapter}, transport=transport, policy=Policy(attempts=1)) as client:
-        fake.fail(Fault(status=429, headers={"Retry-After": "500"}))
-        with pytest.raises(RateLimited):
-            await client.get("plain:a1")
-        with pytest.raises(RateLimited, match="nothing was sent") as caught:
-            await client.get("plain:a1")
-        assert caught.value.retry_after == 500
-        clock.advance(450)
-        with pytest.raises(DeadlineExceeded):
-            await client.get("plain:a1", timeout=0.05)
-        clock.advance(50)
-        assert (await client.get("plain:a1")).id == "a1"
+
+    async def main():
+        async with AsyncClient({"plain": adapter}, transport=transport, policy=Policy(attempts=1)) as client:
+            fake.fail(Fault(status=429, headers={"Retry-After": "500"}))
+            with pytest.raises(RateLimited):
+                await client.get("plain:a1")
+            with pytest.raises(RateLimited, match="nothing was sent") as caught:
+                await client.get("plain:a1")
+            assert caught.value.retry_after == pytest.approx(500)
+            await anyio.sleep(450)
+            with pytest.raises(DeadlineExceeded):
+                await client.get("plain:a1", timeout=0.05)
+            assert (await client.get("plain:a1")).id == "a1"
+            assert anyio.current_time() == pytest.approx(500)
+
+    run_virtually(main)
     assert len(fake.requests) == 2
+
+
+@pytest.mark.parametrize(
+    ("status", "headers"), [(404, {}), (429, {"Retry-After": "0"}), (400, {})], ids=["404", "429", "400"]
+)
+def test_only_refusals_and_outages_stop_others(status, headers):
+    """A bulk that is not found, a pause and a rejected question say nothing about other questions: all are sent."""
+    fake = Scripted(lambda _: FakeResponse(status=status, headers=headers))
+    adapter, transport = in_process(fake)
+
+    async def main():
+        policy = Policy(attempts=1, connections=1)
+        async with AsyncClient({"plain": adapter}, transport=transport, policy=policy) as client:
+            return await outcomes(10, lambda number: client.get(f"plain:a{number}"))
+
+    assert {error.status for error in run_virtually(main)} == {status}
+    assert len(fake.requests) == 10
+
+
+@pytest.mark.parametrize("status", [401, 403, 404, 500, 503])
+def test_other_errors_ask_for_no_pause(status):
+    """Only throttling holds the next question back."""
+    fake = Scripted()
+    adapter, transport = in_process(fake)
+
+    async def main():
+        policy = Policy(attempts=1)
+        async with AsyncClient({"plain": adapter}, transport=transport, policy=policy) as client:
+            fake.fail(Fault(status=status))
+            with pytest.raises(BulkStatusError):
+                await client.get("plain:a1")
+            await anyio.sleep(0.001)  # who asks at the same moment shares the refusal
+            await client.get("plain:a1")
+            assert anyio.current_time() == 0.001
+
+    run_virtually(main)
 
 
 # --- credentials ---
@@ -339,16 +376,20 @@ async def test_fifty_first_questions_fetch_one_token():
     assert fake.paths().count("/token") == 1
 
 
-async def test_a_token_is_renewed_before_it_ends(clock):
+def test_a_token_is_renewed_before_it_ends():
     """30 seconds before its end a token is replaced, and no request fails for it."""
     fake = Scripted()
     fake.token_reply["expires_in"] = 100
     adapter, transport = in_process(fake, token_url="https://plain.test")
-    async with AsyncClient({"plain": adapter}, transport=transport) as client:
-        for advance, tokens in ((0, 1), (69, 1), (1, 2), (69, 2), (2, 3)):
-            clock.advance(advance)
-            assert (await client.get("plain:a1")).id == "a1"
-            assert fake.tokens == tokens
+
+    async def main():
+        async with AsyncClient({"plain": adapter}, transport=transport) as client:
+            for seconds, tokens in ((0, 1), (69, 1), (1, 2), (69, 2), (2, 3)):
+                await anyio.sleep(seconds)
+                assert (await client.get("plain:a1")).id == "a1"
+                assert fake.tokens == tokens
+
+    run_virtually(main)
 
 
 def test_a_revoked_token_is_renewed_once(kind):
@@ -520,19 +561,23 @@ async def test_a_token_reply_without_a_usable_token_is_an_auth_error(body):
         (60, 30),
     ],
 )
-async def test_the_life_of_a_token_is_clamped(clock, expires_in, renewed_after):
+def test_the_life_of_a_token_is_clamped(expires_in, renewed_after):
     """From 30 seconds to a day, five minutes when unsaid; renewed 30 seconds before, or at half of a short life."""
     fake = Scripted()
     fake.token_reply = {"expires_in": expires_in}
     adapter, transport = in_process(fake, token_url="https://plain.test")
-    async with AsyncClient({"plain": adapter}, transport=transport) as client:
-        await client.get("plain:a1")
-        clock.advance(renewed_after - 1)
-        await client.get("plain:a1")
-        assert fake.tokens == 1
-        clock.advance(2)
-        await client.get("plain:a1")
-        assert fake.tokens == 2
+
+    async def main():
+        async with AsyncClient({"plain": adapter}, transport=transport) as client:
+            await client.get("plain:a1")
+            await anyio.sleep(renewed_after - 1)
+            await client.get("plain:a1")
+            assert fake.tokens == 1
+            await anyio.sleep(2)
+            await client.get("plain:a1")
+            assert fake.tokens == 2
+
+    run_virtually(main)
 
 
 def test_a_redirected_token_request_sends_the_secret_once(kind):

@@ -13,12 +13,16 @@ import pytest
 from bulkstatus import (
     BulkOperation,
     BulkStatus,
+    Change,
     Client,
     Counts,
     Failure,
+    Outcome,
     Report,
+    Result,
     Skipped,
     State,
+    Verdict,
     json_schema,
     with_payload,
 )
@@ -44,6 +48,23 @@ STATUS = BulkStatus(
 )
 FAILURE = Failure.of(
     RateLimited("slow down", source="edge", provider="cloudflare", retry_after=3.0, status=429)
+)
+OUTCOME = Outcome(
+    results=(
+        Result(ref="payments:1", verdict=Verdict.PARTIAL, status=STATUS),
+        Result(ref="edge:2", verdict=Verdict.BLIND, stale_since=NOW, failure=FAILURE),
+    ),
+    observed_at=NOW,
+)
+CHANGE = Change(
+    kind="state",
+    source="payments",
+    provider="weavr",
+    ref="payments:1",
+    status=STATUS,
+    verdict=Verdict.PARTIAL,
+    warnings=("clock skew",),
+    observed_at=NOW,
 )
 
 
@@ -107,6 +128,8 @@ def test_it_is_a_schema():
             ),
             "Report",
         ),
+        (OUTCOME, "Outcome"),
+        (CHANGE, "Change"),
     ],
 )
 def test_what_is_written_fits_the_schema_and_comes_back(value, kind):
@@ -114,6 +137,32 @@ def test_what_is_written_fits_the_schema_and_comes_back(value, kind):
     written = msgspec.json.encode(value)
     validator(kind).validate(json.loads(written))
     assert msgspec.json.decode(written, type=type(value)) == value
+
+
+def test_verdicts_and_kinds_of_change_are_closed_lists_in_the_schema():
+    """The ten words of how a wait ended, the five of what was noticed, and no others."""
+    defs = json_schema()["$defs"]
+    assert set(defs["Verdict"]["enum"]) == set(map(str, Verdict))
+    changed = json.loads(msgspec.json.encode(CHANGE))
+    for kind in ("state", "progress", "verdict", "unobservable", "observable"):
+        validator("Change").validate({**changed, "kind": kind})
+    with pytest.raises(jsonschema.ValidationError):
+        validator("Change").validate({**changed, "kind": "rumour"})
+
+
+def test_what_the_command_line_adds_has_its_own_kinds():
+    """The exit code of `wait -o json`, and the first and the last line of `-o jsonl`."""
+    written = json.loads(msgspec.json.encode(OUTCOME))
+    validator("OutcomeWithExitCode").validate({**written, "exit_code": 7})
+    validator("ChangesHead").validate({"bulkstatus": "changes", "version": 1})
+    validator("ChangesEnd").validate({"summary": {"partial": 1, "blind": 1}, "exit_code": 7})
+    for kind, wrong in (
+        ("OutcomeWithExitCode", written),
+        ("ChangesHead", {"bulkstatus": "changes", "version": 2}),
+        ("ChangesEnd", {"summary": {"partial": 1}}),
+    ):
+        with pytest.raises(jsonschema.ValidationError):
+            validator(kind).validate(wrong)
 
 
 def test_states_are_a_closed_list_in_the_schema():

@@ -20,14 +20,20 @@ from bulkstatus import (
 )
 from bulkstatus.cli import _exit
 from bulkstatus.cli._options import (
+    BlindOption,
+    BlockedOption,
     ConfigOption,
     ExitStatusOption,
     ListExitStatusOption,
     OutputOption,
+    PaceOption,
     SourceOption,
     StateOption,
     TimeoutOption,
+    UntilOption,
     VerboseOption,
+    VerdictOption,
+    WaitTimeoutOption,
     opened,
     seconds,
     start_log,
@@ -76,6 +82,15 @@ Refs = Annotated[
     list[str],
     Parameter(name="REF...", help="References (source:id); `-` takes them from stdin.", negative=()),
 ]
+AnyRefs = Annotated[
+    tuple[str, ...],
+    Parameter(
+        name="REF...",
+        show_default=False,
+        negative=(),
+        help="References (source:id); `-` takes them from stdin. Default: every unfinished bulk.",
+    ),
+]
 OneRef = Annotated[
     str, Parameter(name="REF", help="A reference (source:id); `-` takes it from stdin.", negative=())
 ]
@@ -121,6 +136,95 @@ def get(
         found = client.get_many(wanted, timeout=limit)
     report(found, output)
     return _exit.for_report(found, asked=names, by_state=exit_status)
+
+
+@app.command
+def wait(
+    refs: Refs,
+    /,
+    *,
+    config: ConfigOption = None,
+    source: SourceOption = (),
+    output: OutputOption = "table",
+    timeout: WaitTimeoutOption = None,
+    until: UntilOption = "all",
+    stop_when_blocked: BlockedOption = False,
+    blind_after: BlindOption = "10m",
+    pace: PaceOption = "default",
+    verbose: VerboseOption = False,
+) -> int:
+    """Wait for bulks to end; the exit code tells how.
+
+    0 all succeeded, 3 one failed, was cancelled or expired, 6 partial, 5 not found or gone, 4 credentials refused,
+    7 could not be looked at, 9 blocked, 8 not ended in time.
+
+    For example:
+
+        bulkstatus wait payments:112233445566778899 --timeout 30m
+        bulkstatus wait payments:1 edge:aa11 --until first-failure -o json
+    """
+    from bulkstatus.cli._wait import Asked, follow
+
+    start_log(verbose=verbose)
+    return follow(
+        Asked(
+            command="wait",
+            refs=tuple(refs),
+            config=config,
+            source=source,
+            output=output,
+            timeout=timeout,
+            until=until,
+            stop_when_blocked=stop_when_blocked,
+            blind_after=blind_after,
+            pace=pace,
+            verbose=verbose,
+        )
+    )
+
+
+@app.command(usage="Usage: bulkstatus watch [OPTIONS] [REF...]")
+def watch(
+    refs: AnyRefs = (),
+    /,
+    *,
+    config: ConfigOption = None,
+    source: SourceOption = (),
+    output: OutputOption = "table",
+    timeout: WaitTimeoutOption = None,
+    stop_when_blocked: BlockedOption = False,
+    blind_after: BlindOption = "10m",
+    pace: PaceOption = "default",
+    exit_status: VerdictOption = False,
+    verbose: VerboseOption = False,
+) -> int:
+    """Show bulks as they change: those named, or every unfinished one of all sources that have a list.
+
+    With references it ends when all of them have; without, by --timeout or Ctrl-C.
+
+    For example:
+
+        bulkstatus watch --source payments
+        bulkstatus watch payments:112233445566778899 -o jsonl --timeout 1h
+    """
+    from bulkstatus.cli._wait import Asked, follow
+
+    start_log(verbose=verbose)
+    return follow(
+        Asked(
+            command="watch",
+            refs=tuple(refs) or None,
+            config=config,
+            source=source,
+            output=output,
+            timeout=timeout,
+            stop_when_blocked=stop_when_blocked,
+            blind_after=blind_after,
+            pace=pace,
+            by_verdict=exit_status,
+            verbose=verbose,
+        )
+    )
 
 
 @app.command(name="list")

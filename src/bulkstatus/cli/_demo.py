@@ -1,26 +1,21 @@
 """The demonstration: every provider's fake on this machine, and bulks that end in every way."""
 
-import time
 from collections import Counter
 from collections.abc import Callable, Generator, Iterable
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
-from functools import partial
+from datetime import UTC, datetime, timedelta
 
-from bulkstatus import BulkStatus, BulkStatusError, Client, Failure, Ref, State, printable
+from bulkstatus import BulkStatus, Change, Client, Failure, Ref, Result, State, WatchView
 from bulkstatus.cli import _exit
 from bulkstatus.cli._options import opened
 from bulkstatus.cli._output import console, lines, on_terminal
-from bulkstatus.cli._text import clock, failure_line, progress, tell, word
+from bulkstatus.cli._text import about, change_line, failure_line, tell
 from bulkstatus.testing import fake_names, load_fake, serve
 
 # What users might call these; a provider that is not here lends its own word.
 _NAMES = {"weavr": "payments", "cloudflare": "edge", "druid": "crm"}
 _EVERY = 0.5
 _SETTLED = 15.0  # fakes promise that their bulks end by then
-_QUIET = 2.0
-_TIMEOUT = 5.0
-_SIDE_BY_SIDE = 8
 
 _STORY = (
     "Several vocabularies in one: the state is ours, the word is the provider's own.",
@@ -57,7 +52,6 @@ def _stage() -> Generator[tuple[Client, list[Ref]]]:
 
 
 Seen = tuple[list[BulkStatus], list[Failure]]
-Show = Callable[[Iterable[BulkStatus]], None]
 
 
 def _on_terminal(client: Client, refs: list[Ref], seconds: float) -> Seen:
@@ -68,53 +62,38 @@ def _on_terminal(client: Client, refs: list[Ref], seconds: float) -> Seen:
 
 
 def _in_a_pipe(client: Client, refs: list[Ref], seconds: float) -> Seen:
-    before: dict[Ref, BulkStatus] = {}
-
-    def show(statuses: Iterable[BulkStatus]) -> None:
-        for status in statuses:
-            old = before.get(status.ref)
-            if old is None or (old.state, old.native_state) != (status.state, status.native_state):
-                lines([change(old, status)])
-            before[status.ref] = status
+    def show(changes: Iterable[Change]) -> None:
+        lines(line for change in changes if (line := change_line(change)) is not None)
 
     return _follow(client, refs, seconds, show)
 
 
-def change(old: BulkStatus | None, new: BulkStatus) -> str:
-    """One line for one change: when it was seen, which bulk, from where to where, the word, the counts."""
-    was = "new" if old is None else str(old.state)
-    facts = (clock(new.observed_at), printable(str(new.ref)), f"{was} -> {new.state}", word(new))
-    return "  ".join(filter(None, (*facts, progress(new.counts))))
+def _follow(
+    client: Client, refs: list[Ref], seconds: float, show: Callable[[Iterable[Change]], None]
+) -> Seen:
+    """Watch all bulks until nothing moves any more: some stay paused, or at a word that nobody knows."""
+    last = datetime.now(UTC) + timedelta(seconds=_SETTLED)
+    with client.watch(refs, timeout=seconds, polling="eager", detail=True) as watch:
+        while not watch.is_over and not _settled(watch.view(), last):
+            show(watch.changes(within=_EVERY))
+        show(watch.changes(within=0.0))
+        results = tuple(watch.outcome())
+    return _seen(results)
 
 
-def _follow(client: Client, refs: list[Ref], seconds: float, show: Show) -> Seen:
-    """Look at all bulks that have not ended, again and again, until nothing moves any more."""
-    began = moved = time.monotonic()
-    known: dict[Ref, BulkStatus] = {}
-    with ThreadPoolExecutor(_SIDE_BY_SIDE) as threads:
-        while True:
-            open_ones = [ref for ref in refs if ref not in known or not known[ref].state.is_terminal]
-            answers = list(threads.map(partial(_look, client), open_ones))
-            found = [answer for answer in answers if isinstance(answer, BulkStatus)]
-            show(found)
-            now = time.monotonic()
-            if any(_word_of(known, status.ref) != status.native_state for status in found):
-                moved = now
-            known.update((status.ref, status) for status in found)
-            settled = now - began >= _SETTLED and now - moved >= _QUIET
-            if not open_ones or settled or now - began + _EVERY >= seconds:
-                failures = [answer for answer in answers if isinstance(answer, Failure)]
-                return [known[ref] for ref in refs if ref in known], failures
-            time.sleep(_EVERY)
+def _settled(view: WatchView, last: datetime) -> bool:
+    """True when each bulk has ended, or was looked at after the moment `last`."""
+    going = (bulk.status for bulk in view.bulks if bulk.verdict is None)
+    return all(status is not None and status.observed_at >= last for status in going)
 
 
-def _look(client: Client, ref: Ref) -> BulkStatus | Failure:
-    """One bulk by its id: rows of a list lack the counts of what is running, and with them the progress."""
-    try:
-        return client.get(ref, timeout=_TIMEOUT)
-    except BulkStatusError as error:
-        return Failure.of(error)
-
-
-def _word_of(known: dict[Ref, BulkStatus], ref: Ref) -> str | None:
-    return known[ref].native_state if ref in known else None
+def _seen(results: Iterable[Result]) -> Seen:
+    """The statuses there are, and why others are not; once for each source, as bulks share its trouble."""
+    statuses: list[BulkStatus] = []
+    failures: dict[str, Failure] = {}
+    for result in results:
+        if result.status is not None:
+            statuses.append(result.status)
+        elif result.failure is not None:
+            failures.setdefault(result.failure.source, about(result.failure, None))
+    return statuses, list(failures.values())

@@ -2,7 +2,7 @@
 
 from collections.abc import Collection, Iterable
 
-from bulkstatus import BulkStatus, Failure, Report, State
+from bulkstatus import BulkStatus, Failure, Outcome, Report, Result, State, Verdict
 
 OK = 0
 BUG = 1
@@ -34,6 +34,20 @@ _BY_STATE = {
     State.QUEUED: PENDING,
     State.RUNNING: PENDING,
 }
+
+_BY_VERDICT = {
+    Verdict.SUCCEEDED: OK,
+    Verdict.FAILED: FAILED,
+    Verdict.CANCELLED: FAILED,
+    Verdict.EXPIRED: FAILED,
+    Verdict.PARTIAL: PARTIAL,
+    Verdict.NOT_FOUND: NOT_FOUND,
+    Verdict.GONE: NOT_FOUND,
+    Verdict.BLIND: BLIND,
+    Verdict.PENDING: PENDING,
+    Verdict.BLOCKED: BLOCKED,
+}
+_UNSEEN = frozenset({Verdict.NOT_FOUND, Verdict.GONE, Verdict.BLIND})
 
 
 def combine(codes: Iterable[int]) -> int:
@@ -78,3 +92,33 @@ def for_report(
     if by_state:
         codes += map(for_status, report.statuses)
     return combine(codes)
+
+
+def for_verdict(verdict: Verdict, failure: Failure | None = None) -> int:
+    """The code for how a wait ended for one bulk; for one that could not be observed, `failure` says why."""
+    if verdict is Verdict.BLIND and failure is not None and failure.kind in ("auth", "config"):
+        return for_kind(failure.kind)
+    return _BY_VERDICT[verdict]
+
+
+def for_outcome(outcome: Outcome, *, until: str = "all") -> int:
+    """The code for how a wait ended.
+
+    With `until` any, those that have not ended do not count once one has. A setting that is wrong gives USAGE only
+    where that holds for all bulks, as in `for_failures`.
+    """
+    counted = list(outcome)
+    if until == "any" and any(result.verdict.is_end for result in counted):
+        counted = [result for result in counted if result.verdict.is_end or result.verdict.is_failure]
+    return _together(counted)
+
+
+def for_sight(outcome: Outcome) -> int:
+    """The code for whether all bulks could be seen, however they stand."""
+    return _together([result if result.verdict in _UNSEEN else None for result in outcome])
+
+
+def _together(results: Collection[Result | None]) -> int:
+    codes = [OK if result is None else for_verdict(result.verdict, result.failure) for result in results]
+    nothing_sent = all(code == USAGE for code in codes)
+    return combine(BLIND if code == USAGE and not nothing_sent else code for code in codes)

@@ -10,7 +10,7 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
-from bulkstatus import BulkStatus, Counts, Ref, State, printable
+from bulkstatus import BulkStatus, Change, Counts, Ref, State, printable
 from bulkstatus.cli._text import age, detail, progress, state, word
 
 _WIDE = 110
@@ -19,6 +19,8 @@ _REDRAWS = 8
 _GAP = 2
 # How narrow a column may become. A reference is folded then, the others are cut.
 _SHRINKS = {"ref": 20, "word": 8, "since": 8, "detail": 8}
+# So wide they have to be before a column that can be spared gets room.
+_EASED = {"word": 16, "detail": 24}
 _ALWAYS = 2  # the columns that no screen is too narrow for: ref and state
 
 COLOURS = {
@@ -36,10 +38,23 @@ COLOURS = {
 
 def status_table(statuses: Iterable[BulkStatus], console: Console, now: datetime) -> Table:
     """The bulks as a table as wide as the console. References and states are never cut; what is behind them may be."""
-    wide = console.width >= _WIDE
+    wide = is_wide(console)
     blocks = console.encoding.startswith("utf")
     rows = [_cells(status, now, wide=wide, blocks=blocks) for status in statuses]
     headers = ("ref", "state", "progress", "word", *(("since", "detail") if wide else ()))
+    return grid(headers, rows, console)
+
+
+def grid(
+    headers: Sequence[str], rows: Sequence[Sequence[Text]], console: Console, *, spare: Sequence[str] = ()
+) -> Table:
+    """Columns of text as wide as the console. The first, a reference, is folded; the others are cut.
+
+    The columns in `spare` are left out, one after another, until the others have room.
+    """
+    kept = _roomy(headers, rows, console.width, spare)
+    headers = [headers[index] for index in kept]
+    rows = [[row[index] for index in kept] for row in rows]
     table = Table(box=None, pad_edge=False, padding=(0, _GAP, 0, 0))
     # Columns that do not fit are left out at the end: rich would cut all of them, the state too.
     widths = _widths(headers, rows, console.width)
@@ -55,15 +70,26 @@ def status_table(statuses: Iterable[BulkStatus], console: Console, now: datetime
     return table
 
 
+def _roomy(
+    headers: Sequence[str], rows: Sequence[Sequence[Text]], room: int, spare: Sequence[str]
+) -> list[int]:
+    """The columns that stay."""
+    needed = _needed(headers, rows)
+    eased = [min(width, _EASED.get(header, width)) for header, width in zip(headers, needed, strict=True)]
+    kept = list(range(len(headers)))
+    for name in spare:
+        if _sum([eased[index] for index in kept]) > room:
+            kept.remove(headers.index(name))
+    return kept
+
+
 def _sum(widths: Sequence[int]) -> int:
     return sum(widths) + _GAP * (len(widths) - 1)
 
 
 def _widths(headers: Sequence[str], rows: Sequence[Sequence[Text]], room: int) -> list[int]:
     """The width of each column: what it needs, the last ones less when there is no room for all."""
-    needed = [
-        max(len(header), *(row[index].cell_len for row in rows), 0) for index, header in enumerate(headers)
-    ]
+    needed = _needed(headers, rows)
     spare = room - _sum(needed)
     for index, header in reversed(list(enumerate(headers))):
         if spare < 0 and header in _SHRINKS:
@@ -73,16 +99,40 @@ def _widths(headers: Sequence[str], rows: Sequence[Sequence[Text]], room: int) -
     return needed
 
 
+def _needed(headers: Sequence[str], rows: Sequence[Sequence[Text]]) -> list[int]:
+    return [
+        max(len(header), *(row[index].cell_len for row in rows), 0) for index, header in enumerate(headers)
+    ]
+
+
 def _cells(status: BulkStatus, now: datetime, *, wide: bool, blocks: bool) -> list[Text]:
-    said = word(status)
-    counts = progress(status.counts)
-    drawn = bar(status.counts, blocks=blocks, width=_BAR if wide else _SHORT_BAR)
-    if counts:
-        drawn.append(f" {counts}" if drawn else counts)
-    cells = [Text(printable(str(status.ref))), Text(state(status), style=COLOURS[status.state]), drawn]
+    cells = [
+        Text(printable(str(status.ref))),
+        Text(state(status), style=COLOURS[status.state]),
+        progress_cell(status.counts, wide=wide, blocks=blocks),
+    ]
     if wide:
-        return [*cells, Text(said), Text(age(status, now), style="dim"), Text(detail(status))]
-    return [*cells, Text(f"{said}: {detail(status)}" if status.error else said)]
+        return [*cells, Text(word(status)), Text(age(status, now), style="dim"), Text(detail(status))]
+    return [*cells, Text(word_cell(status))]
+
+
+def is_wide(console: Console) -> bool:
+    """True when there is room for whole sentences."""
+    return console.width >= _WIDE
+
+
+def progress_cell(counts: Counts | None, *, wide: bool, blocks: bool) -> Text:
+    """The bar and the numbers; either is left out where counts do not tell."""
+    numbers = progress(counts)
+    drawn = bar(counts, blocks=blocks, width=_BAR if wide else _SHORT_BAR)
+    if numbers:
+        drawn.append(f" {numbers}" if drawn else numbers)
+    return drawn
+
+
+def word_cell(status: BulkStatus) -> str:
+    """The provider's word, and its error text where it gave one: for screens without a column of details."""
+    return f"{word(status)}: {detail(status)}" if status.error else word(status)
 
 
 def bar(counts: Counts | None, *, blocks: bool, width: int = _BAR) -> Text:
@@ -132,10 +182,11 @@ class Board:
     ) -> None:
         self._live.stop()
 
-    def update(self, statuses: Iterable[BulkStatus]) -> None:
-        """Take over newer statuses."""
-        for status in statuses:
-            self._rows[status.ref] = status
+    def update(self, changes: Iterable[Change]) -> None:
+        """Take over what changed."""
+        for change in changes:
+            if change.status is not None:
+                self._rows[change.status.ref] = change.status
 
     def _draw(self) -> Table:
         known = [status for status in list(self._rows.values()) if status is not None]

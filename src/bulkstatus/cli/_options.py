@@ -85,6 +85,50 @@ ListExitStatusOption = Annotated[
     bool, Parameter(name="--exit-status", show_default=False, help=f"{_CODES} Implies --confirm.")
 ]
 
+WaitTimeoutOption = Annotated[
+    str | None,
+    Parameter(
+        name="--timeout",
+        allow_leading_hyphen=True,
+        help="How long to wait at most: 90, 90s, 3m, 1h30m. Default: for ever.",
+    ),
+]
+UntilWord = Literal["all", "any", "first-failure"]
+UntilOption = Annotated[
+    UntilWord,
+    Parameter(
+        name="--until",
+        help="What ends it: all have ended, any has, or the first ends otherwise than well.",
+    ),
+]
+BlockedOption = Annotated[
+    bool,
+    Parameter(
+        name="--stop-when-blocked",
+        show_default=False,
+        help="Wait no longer for a bulk that is paused or awaits somebody.",
+    ),
+]
+BlindOption = Annotated[
+    str,
+    Parameter(
+        name="--blind-after",
+        allow_leading_hyphen=True,
+        help="Give up a bulk that could not be looked at for so long.",
+    ),
+]
+PaceWord = Literal["eager", "default", "frugal"]
+PaceOption = Annotated[
+    PaceWord,
+    Parameter(name="--pace", help="How often to look; always within the providers' limits."),
+]
+VerdictOption = Annotated[
+    bool,
+    Parameter(
+        name="--exit-status", show_default=False, help="Let the exit code tell the verdicts, as of wait."
+    ),
+]
+
 _NUMBER = r"([0-9]{1,9}(?:\.[0-9]{1,9})?)"
 _DURATION = re.compile(rf"(?:{_NUMBER}h)?(?:{_NUMBER}m)?(?:{_NUMBER}s?)?", re.ASCII)
 _YEAR = 365 * 86_400.0

@@ -9,10 +9,10 @@ from bulkstatus import BulkStatusError, Client, Failure, SourceHealth, load, pri
 from bulkstatus.cli import _exit
 from bulkstatus.cli._options import Format, opened
 from bulkstatus.cli._output import cell, document, lines, table, table_csv, to_json
-from bulkstatus.cli._text import failure_line, tell
+from bulkstatus.cli._text import failure_line, tell, tightest
 from bulkstatus.errors import ConfigError
 
-_COLUMNS = ("source", "provider", "reachable", "accepted", "limits", "can")
+_COLUMNS = ("source", "provider", "reachable", "accepted", "limits", "left", "can")
 _SHOWN = {True: "yes", False: "no", None: "?"}
 _STYLES = {"yes": "green", "no": "red", "?": "yellow"}
 
@@ -85,8 +85,16 @@ def _row(health: SourceHealth) -> tuple[str, ...]:
         _SHOWN[health.reachable],
         _SHOWN[health.accepted],
         ", ".join(map(str, health.limits)) or "none documented",
+        _left(health),
         ", ".join(["get", *(word for word, able in can if able)]),
     )
+
+
+def _left(health: SourceHealth) -> str:
+    if not health.base_urls:
+        return ""  # it could not be set up, so what it would keep is not known
+    allowance = tightest(health.budget)
+    return "no limit" if allowance is None else str(allowance)
 
 
 def _style(header: str, value: str) -> str:

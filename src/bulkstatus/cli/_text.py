@@ -3,10 +3,18 @@
 import math
 import os
 import sys
+from collections import Counter
+from collections.abc import Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
+from typing import TYPE_CHECKING
 
-from bulkstatus import BulkStatus, Counts, Failure, Skipped, printable
+import msgspec
+
+from bulkstatus import BulkStatus, Change, Counts, Failure, Outcome, Ref, Skipped, Verdict, printable
+
+if TYPE_CHECKING:
+    from bulkstatus import Allowance
 
 STDIN = "\0-"
 """Stands for the argument `-`. No argument of a process can hold a NUL, so it cannot be typed."""
@@ -106,6 +114,19 @@ def span(seconds: float) -> str:
     return f"{whole}s"
 
 
+def length(seconds: float) -> str:
+    """A length of time in its two largest units: `42s`, `1m20s`, `2h5m`, `3d4h`."""
+    rest = max(0, int(seconds))
+    parts: list[str] = []
+    for unit, size in (("d", _DAY), ("h", _HOUR), ("m", _MINUTE), ("s", 1)):
+        count, rest = divmod(rest, size)
+        if count and len(parts) < 2:  # noqa: PLR2004 - what the docstring says
+            parts.append(f"{count}{unit}")
+        elif parts:
+            break
+    return "".join(parts) or "0s"
+
+
 def clock(moment: datetime) -> str:
     """A time in UTC, to the second: `2026-01-31T12:00:00Z`."""
     return f"{moment.astimezone(UTC):%Y-%m-%dT%H:%M:%SZ}"
@@ -153,3 +174,66 @@ def detail(status: BulkStatus) -> str:
 def word(status: BulkStatus) -> str:
     """The provider's word, made printable; empty when there was none."""
     return printable(status.native_state or "", 80)
+
+
+def moved(before: BulkStatus | None, status: BulkStatus) -> str:
+    """One line for one step of a bulk: when it was seen, which bulk, from where to where, the word, the counts."""
+    was = "new" if before is None else state(before)
+    facts = (
+        clock(status.observed_at),
+        printable(str(status.ref)),
+        f"{was} -> {state(status)}",
+        word(status),
+    )
+    return "  ".join(filter(None, (*facts, progress(status.counts))))
+
+
+def change_line(change: Change) -> str | None:
+    """One line for a change of a bulk's state or verdict; None for any other change."""
+    if change.kind == "state" and change.status is not None:
+        line = moved(change.before, change.status)
+        # An end tells itself; what is not one has to be said.
+        return (
+            line if change.verdict is None or change.verdict.is_end else f"{line}  ({words(change.verdict)})"
+        )
+    if change.verdict is None or change.ref is None:
+        return None
+    why = "" if change.failure is None or change.verdict.is_end else f": {change.failure.message}"
+    return printable(f"{clock(change.observed_at)}  {change.ref}  {words(change.verdict)}{why}", _SENTENCE)
+
+
+def words(verdict: Verdict) -> str:
+    """A verdict as a person writes it."""
+    return verdict.replace("_", " ")
+
+
+def trouble_line(change: Change) -> str | None:
+    """One line for a source, or one bulk of it, that cannot be asked any more or can be again; else None."""
+    if change.kind == "observable":
+        return f"{change.ref or change.source} ({change.provider}): can be asked again"
+    if change.kind != "unobservable" or change.failure is None:
+        return None
+    return failure_line(about(change.failure, change.ref))
+
+
+def about(failure: Failure, ref: str | None) -> Failure:
+    """The failure as one of the bulk `ref`, or of its whole source when None."""
+    return msgspec.structs.replace(failure, id=None if ref is None else Ref.parse(ref).id)
+
+
+def summary(outcome: Outcome) -> str:
+    """`10 bulks: 7 succeeded, 1 partial, 2 pending`."""
+    number = f"{len(outcome):,} {'bulk' if len(outcome) == 1 else 'bulks'}"
+    told = ", ".join(f"{count:,} {words(verdict)}" for verdict, count in by_verdict(outcome).items())
+    return f"{number}: {told}" if told else number
+
+
+def by_verdict(outcome: Outcome) -> dict[Verdict, int]:
+    """How many bulks have which verdict, without those that none has."""
+    counts = Counter(result.verdict for result in outcome)
+    return {verdict: counts[verdict] for verdict in Verdict if counts[verdict]}
+
+
+def tightest(budget: "Sequence[Allowance]") -> "Allowance | None":
+    """The limit of which the smallest share is left; None when none is kept."""
+    return min(budget, key=lambda allowance: allowance.left / max(1, allowance.requests), default=None)

@@ -1,0 +1,470 @@
+"""`wait` and `watch`: follow bulks, and tell of it in every form."""
+
+import shlex
+import sys
+import time
+from collections.abc import Collection, Iterable, Sequence
+from datetime import datetime
+from pathlib import Path
+from types import TracebackType
+from typing import Literal, NamedTuple, Self
+
+import msgspec
+
+from bulkstatus import (
+    Change,
+    Client,
+    Config,
+    ConfigError,
+    Failure,
+    Outcome,
+    Result,
+    Verdict,
+    Watch,
+    WatchView,
+    printable,
+    read_config,
+)
+from bulkstatus.cli import _exit
+from bulkstatus.cli._options import Format, PaceWord, UntilWord, opened, seconds
+from bulkstatus.cli._output import (
+    STATUS_COLUMNS,
+    cell,
+    console,
+    document,
+    lines,
+    on_terminal,
+    status_cells,
+    table_csv,
+    to_json,
+)
+from bulkstatus.cli._refs import of_sources, references, sources_of
+from bulkstatus.cli._text import (
+    STDIN,
+    about,
+    by_verdict,
+    change_line,
+    failure_line,
+    length,
+    pause,
+    progress,
+    say,
+    span,
+    state,
+    summary,
+    tell,
+    trouble_line,
+    word,
+)
+
+HEARTBEAT = 60.0
+_REDRAW = 0.25
+_DRAWING = 10.0  # so many times as long as a picture took, the next one waits
+_MOST_TOLD = 20
+_MOST_REFS = 100
+_LONGEST_COMMAND = 100_000
+_BLIND_AFTER = "10m"
+_UNTIL: dict[UntilWord, Literal["all", "any", "first_failure"]] = {
+    "all": "all",
+    "any": "any",
+    "first-failure": "first_failure",
+}
+_OPEN = (Verdict.PENDING, Verdict.BLIND)
+_OF_ONE_BULK = frozenset({"not_found", "protocol", "rejected"})
+# A bulk is called by its reference here, which tells source and id.
+_COLUMNS = ("ref", "verdict", *STATUS_COLUMNS[2:], "stale_since", "failure")
+
+
+class Asked(msgspec.Struct, frozen=True, kw_only=True):
+    """What the command line asked for, as it was written. `refs` None: every unfinished bulk."""
+
+    command: Literal["wait", "watch"]
+    refs: tuple[str, ...] | None
+    config: Path | None
+    source: tuple[str, ...]
+    output: Format
+    timeout: str | None
+    until: UntilWord = "all"
+    stop_when_blocked: bool
+    blind_after: str = _BLIND_AFTER
+    pace: PaceWord
+    by_verdict: bool = True
+    verbose: bool
+
+    def again(self, refs: Sequence[str] | None) -> str:
+        """The command line that asks the same of `refs`; of what was asked for at first when None."""
+        first = tuple("-" if ref == STDIN else ref for ref in self.refs or ())
+        named = first if refs is None else tuple(refs)
+        sources = self.source if refs is None else ()  # those of other sources are not among the refs
+        pairs = (
+            ("--timeout", self.timeout),
+            ("--config", None if self.config is None else str(self.config)),
+            *(("--source", name) for name in sources),
+            ("--until", None if self.until == "all" else self.until),
+            ("--blind-after", None if self.blind_after == _BLIND_AFTER else self.blind_after),
+            ("--pace", None if self.pace == "default" else self.pace),
+            ("-o", None if self.output == "table" else self.output),
+        )
+        flags = (
+            ("--stop-when-blocked", self.stop_when_blocked),
+            ("--exit-status", self.by_verdict and self.command == "watch"),
+            ("-v", self.verbose),
+        )
+        given = [text for name, value in pairs if value is not None for text in (name, value)]
+        given += [name for name, on in flags if on]
+        return shlex.join(["bulkstatus", self.command, *named, *given])
+
+
+def follow(asked: Asked) -> int:
+    """Wait or watch, and return the exit code."""
+    timeout, blind_after = seconds(asked.timeout), seconds(asked.blind_after, "--blind-after")
+    settings = read_config(asked.config)
+    refs = _references(asked, settings)
+    names = (asked.source or None) if refs is None else sources_of(refs)
+    with (
+        opened(Client(settings.build(names))) as client,
+        client.watch(
+            refs,
+            timeout=timeout,
+            until=_UNTIL[asked.until],
+            stop_when_blocked=asked.stop_when_blocked,
+            blind_after=blind_after or 0.0,
+            polling=asked.pace,
+            detail=_draws(asked),
+        ) as watch,
+    ):
+        if refs is None:
+            _say_what_is_left_out(client, watch)
+        return _Follower(asked, watch, timeout).run()
+
+
+def _say_what_is_left_out(client: Client, watch: Watch) -> None:
+    followed = {source.source for source in watch.view().sources}
+    for name, provider in client.sources.items():
+        if name not in followed:
+            reason = "its provider has no list of bulks"
+            tell(f"{name} ({provider}): not watched: {reason}; name them, as in 'bulkstatus watch {name}:ID'")
+
+
+def _references(asked: Asked, settings: Config) -> list[str] | None:
+    if asked.refs is None:
+        return None
+    wanted = references(asked.refs)
+    if asked.source:
+        wanted = of_sources(wanted, asked.source, settings)
+    if not wanted:
+        raise ConfigError("no references were given, so there is nothing to wait for")
+    return wanted
+
+
+class _Follower:
+    """Reads a watch to its end and has it told."""
+
+    def __init__(self, asked: Asked, watch: Watch, timeout: float | None) -> None:
+        self._asked = asked
+        self._watch = watch
+        self._timeout = timeout
+        self._teller = _teller(asked, timeout)
+
+    def run(self) -> int:
+        with self._teller as teller:
+            try:
+                while not self._watch.is_over:
+                    teller.take(self._watch.changes(within=teller.rest()))
+                    if teller.rest() <= 0:
+                        teller.beat(self._watch.view())
+                teller.take(self._watch.changes())
+            except BaseException as error:
+                if isinstance(error, Exception):
+                    raise
+                self._interrupted(by_keyboard=isinstance(error, KeyboardInterrupt))
+                raise
+            return self._end()
+
+    def _end(self) -> int:
+        outcome, view = self._watch.outcome(), self._watch.view()
+        code = self._code(outcome, view)
+        self._teller.end(_End(outcome, view, code))
+        _explain(outcome, view if self._asked.refs is None else None, told=self._teller.told)
+        if self._asked.refs is not None and self._deadline_came(outcome):
+            within = length(self._timeout or 0.0)
+            number = sum(result.verdict in _OPEN for result in outcome)
+            say(f"{number:,} of {len(outcome):,} are not known to have ended within {within}; to go on:")
+            self._tell_how_to_go_on(outcome)
+        return code
+
+    def _code(self, outcome: Outcome, view: WatchView) -> int:
+        until = _UNTIL[self._asked.until]
+        code = _exit.for_outcome(outcome, until=until) if self._asked.by_verdict else _exit.for_sight(outcome)
+        if self._asked.refs is not None:
+            return code
+        # A source that could not be asked may have bulks that nobody has heard of.
+        down = [source.failure for source in view.sources if source.failure is not None]
+        seen = [source.source for source in view.sources if source.failure is None]
+        return _exit.combine([code, _exit.for_failures(down, seen)])
+
+    def _interrupted(self, *, by_keyboard: bool) -> None:
+        self._teller.take(self._watch.changes(within=0.0))
+        outcome, view = self._watch.outcome(), self._watch.view()
+        self._teller.last_known(outcome)
+        code = _exit.INTERRUPTED if by_keyboard else _exit.TERMINATED
+        self._teller.end(_End(outcome, view, code))
+        if self._asked.refs is not None and any(result.verdict in _OPEN for result in outcome):
+            say("to go on:")
+            self._tell_how_to_go_on(outcome)
+
+    def _deadline_came(self, outcome: Outcome) -> bool:
+        if self._asked.until == "any" and any(result.verdict.is_end for result in outcome):
+            return False
+        if self._asked.until == "first-failure" and any(result.verdict.is_failure for result in outcome):
+            return False
+        return any(result.verdict is Verdict.PENDING for result in outcome)
+
+    def _tell_how_to_go_on(self, outcome: Outcome) -> None:
+        left = [result.ref for result in outcome if result.verdict in _OPEN]
+        few = left if len(left) <= _MOST_REFS else None
+        tell(f"  {self._asked.again(few)}", limit=_LONGEST_COMMAND)
+
+
+def _explain(outcome: Outcome, view: WatchView | None, *, told: Collection[tuple[str, str]] = ()) -> None:
+    """Say why what could not be learned could not, where it was not `told`: once for each source, or bulk that is meant alone."""
+    found: dict[tuple[str, str], Failure] = {}
+    for result in outcome:
+        if result.failure is not None and not result.verdict.is_end:
+            alone = result.failure.kind in _OF_ONE_BULK
+            failure = about(result.failure, result.ref if alone else None)
+            found.setdefault((result.ref if alone else failure.source, failure.kind), failure)
+    for source in () if view is None else view.sources:
+        if source.failure is not None:
+            found.setdefault((source.source, source.failure.kind), about(source.failure, None))
+    failures = [failure for key, failure in found.items() if key not in told]
+    for failure in failures[:_MOST_TOLD]:
+        tell(failure_line(failure))
+    if len(failures) > _MOST_TOLD:
+        say(f"and {len(failures) - _MOST_TOLD:,} more of that kind")
+
+
+def _teller(asked: Asked, timeout: float | None) -> "_Teller":
+    if asked.output == "jsonl":
+        return _JsonLines()
+    if asked.output == "json":
+        return _Document()
+    if asked.output == "csv":
+        return _Csv()
+    if asked.output == "name":
+        return _Names()
+    if _draws(asked):
+        return _OnTerminal("waiting" if asked.command == "wait" else "watching", timeout)
+    return _Lines()
+
+
+def _draws(asked: Asked) -> bool:
+    """True where a picture is drawn; not beside a log of requests, as they would write over each other."""
+    return asked.output == "table" and on_terminal() and not asked.verbose
+
+
+class _End(NamedTuple):
+    """How it ended."""
+
+    outcome: Outcome
+    view: WatchView
+    code: int
+
+
+class _Teller:
+    """Tells what happens, as it happens: here on stderr, so that stdout is free for what comes at the end."""
+
+    def __init__(self) -> None:
+        self._wrote_at: float = time.monotonic()
+        self.told: set[tuple[str, str]] = set()
+        """What cannot be asked, as far as it was said, and the kind of the reason."""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        return
+
+    def rest(self) -> float:
+        """How long, in seconds, nothing has to be said."""
+        return self._wrote_at + HEARTBEAT - time.monotonic()
+
+    def take(self, changes: Iterable[Change]) -> None:
+        """Tell these changes."""
+        for change in changes:
+            self._change(change)
+            self._wrote()
+
+    def beat(self, view: WatchView) -> None:
+        """Say that it still goes on."""
+        ended = sum(bulk.verdict is not None for bulk in view.bulks)
+        due = min((bulk.next_look for bulk in view.bulks if bulk.next_look is not None), default=None)
+        when = "" if due is None else f"; next look in {pause(max(0.0, _until(due, view.observed_at)))}"
+        say(f"still waiting: {ended:,} of {len(view.bulks):,} ended{when}")
+        self._wrote()
+
+    def last_known(self, outcome: Outcome) -> None:
+        """Say how the bulks that have not ended stood when they were last seen."""
+        left = [result for result in outcome if result.verdict in _OPEN]
+        for result in left[:_MOST_TOLD]:
+            tell(_last_line(result, outcome.observed_at))
+        if len(left) > _MOST_TOLD:
+            say(f"and {len(left) - _MOST_TOLD:,} more")
+
+    def end(self, end: _End) -> None:
+        """Tell how it ended."""
+
+    def _wrote(self) -> None:
+        self._wrote_at = time.monotonic()
+
+    def _change(self, change: Change) -> None:
+        self._line(change)
+        trouble = trouble_line(change)
+        if trouble is not None:
+            name = change.ref or change.source
+            self.told = {(other, kind) for other, kind in self.told if other != name}
+            if change.failure is not None:
+                self.told.add((name, change.failure.kind))
+            tell(trouble)
+        for warning in change.warnings:
+            say(f"{change.ref or change.source}: {warning}")
+
+    def _line(self, change: Change) -> None:
+        line = change_line(change)
+        if line is not None:
+            tell(line)
+
+
+def _until(moment: datetime, now: datetime) -> float:
+    return (moment - now).total_seconds()
+
+
+def _last_line(result: Result, now: datetime) -> str:
+    status = result.status
+    facts = ["not seen"] if status is None else [state(status), word(status), progress(status.counts)]
+    if result.stale_since is not None:
+        facts.append(f"stale {span(_until(now, result.stale_since))}")
+    return "  ".join(filter(None, (result.ref, *facts)))
+
+
+class _Lines(_Teller):
+    """A line for each step of a bulk, and one for all at the end."""
+
+    def _line(self, change: Change) -> None:
+        line = change_line(change)
+        if line is not None:
+            lines([line])
+
+    def end(self, end: _End) -> None:
+        lines([summary(end.outcome)])
+
+
+class _Document(_Teller):
+    """One document at the end."""
+
+    def end(self, end: _End) -> None:
+        outcome = end.outcome
+        document({"results": outcome.results, "observed_at": outcome.observed_at, "exit_code": end.code})
+        sys.stdout.flush()
+
+
+class _Csv(_Teller):
+    """A table of the results at the end."""
+
+    def end(self, end: _End) -> None:
+        table_csv(_COLUMNS, map(_row, end.outcome))
+        sys.stdout.flush()
+
+
+def _row(result: Result) -> list[str]:
+    status = [""] * len(STATUS_COLUMNS) if result.status is None else status_cells(result.status)
+    why = None if result.failure is None else result.failure.message
+    return [cell(result.ref), cell(result.verdict), *status[2:], cell(result.stale_since), cell(why)]
+
+
+class _Names(_Teller):
+    """Each reference once its bulk has ended."""
+
+    def _line(self, change: Change) -> None:
+        if change.ref is not None and change.verdict is not None and change.verdict.is_end:
+            lines([printable(change.ref)])
+        super()._line(change)
+
+
+class _JsonLines(_Teller):
+    """Every change as JSON, between a line that tells the version and one that tells the end."""
+
+    def __enter__(self) -> Self:
+        lines([to_json({"bulkstatus": "changes", "version": 1})])
+        return self
+
+    def _change(self, change: Change) -> None:
+        lines([to_json(change)])
+
+    def last_known(self, outcome: Outcome) -> None:
+        """Say nothing: the changes have told it."""
+
+    def end(self, end: _End) -> None:
+        lines([to_json({"summary": by_verdict(end.outcome), "exit_code": end.code})])
+
+
+class _OnTerminal(_Teller):
+    """A picture that is redrawn."""
+
+    def __init__(self, doing: str, timeout: float | None) -> None:
+        super().__init__()
+        from bulkstatus.cli._picture import Picture
+
+        self._picture = Picture(console())
+        self._took = 0.0
+        self._doing = doing
+        self._timeout = timeout
+        self._began = time.monotonic()
+        self._wrote_at = self._began - _REDRAW  # the first picture comes at once
+
+    def __enter__(self) -> Self:
+        self._picture.__enter__()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._picture.__exit__(kind, error, trace)
+
+    def rest(self) -> float:
+        """Until the next picture: later when there is so much of it that drawing takes its time."""
+        gap = max(_REDRAW, _DRAWING * self._took)
+        return max(0.0, self._wrote_at + gap - time.monotonic())
+
+    def take(self, changes: Iterable[Change]) -> None:
+        """Keep them in mind for the next picture."""
+        self._picture.note(changes)
+
+    def beat(self, view: WatchView) -> None:
+        """Draw."""
+        began = time.monotonic()
+        self._picture.draw(view, self._headline(view))
+        self._wrote()
+        self._took = self._wrote_at - began
+
+    def last_known(self, outcome: Outcome) -> None:
+        """Say nothing: the picture shows it."""
+
+    def end(self, end: _End) -> None:
+        """Draw the last picture, and leave it."""
+        took = length(time.monotonic() - self._began)
+        self._picture.draw(end.view, f"{summary(end.outcome)}; took {took}")
+        self._picture.__exit__(None, None, None)
+
+    def _headline(self, view: WatchView) -> str:
+        ended = [bulk.verdict for bulk in view.bulks if bulk.verdict is not None]
+        bad = sum(verdict.is_failure for verdict in ended)
+        told = f", {bad:,} of them did not succeed" if bad else ""
+        passed = time.monotonic() - self._began
+        left = "" if self._timeout is None else f", {length(max(0.0, self._timeout - passed))} left"
+        number = (
+            f"{len(ended):,} of {len(view.bulks):,} ended{told}" if view.bulks else "nothing is unfinished"
+        )
+        return f"{number}; {self._doing} {length(passed)}{left}"

@@ -1,0 +1,864 @@
+"""`wait` and `watch`: exit codes, every form of output, time-outs, signals and terminals."""
+
+import csv
+import io
+import json
+import re
+import shlex
+import signal
+import subprocess
+import sys
+import threading
+import time
+from contextlib import ExitStack
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from types import SimpleNamespace
+
+import jsonschema
+import pyte
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+import bulkstatus
+from bulkstatus import BulkStatus, BulkView, Change, Counts, Failure, SourceView, State, Verdict, WatchView
+from bulkstatus.cli import _text, _wait
+from bulkstatus.cli._app import app
+from bulkstatus.cli._text import STDIN
+from bulkstatus.testing import Fault, Life, load_fake, serve
+
+from .conftest import CANARIES, config_text, still
+from .test_process import forking, look
+
+NOW = datetime(2026, 1, 31, 12, 0, tzinfo=UTC)
+CLOSED = "http://127.0.0.1:9"  # the discard port: nobody listens
+
+
+def valid(document, kind):
+    """Check a document against the published schema."""
+    schema = bulkstatus.json_schema()
+    jsonschema.validate(document, {"$ref": f"#/$defs/{kind}", "$defs": schema["$defs"]})
+
+
+@pytest.fixture
+def stage(tmp_path):
+    """Fakes of this test's own, born when it begins, and a configuration that names them."""
+    weavr = load_fake("weavr")(api_key=CANARIES["WEAVR_API_KEY"], auth_token=CANARIES["WEAVR_AUTH_TOKEN"])
+    edge = load_fake("cloudflare")(token=CANARIES["CF_TOKEN"])
+    crm = load_fake("druid")(client_id=CANARIES["DRUID_ID"], client_secret=CANARIES["DRUID_SECRET"])
+    with ExitStack() as stack:
+        urls = [stack.enter_context(serve(fake)) for fake in (weavr, edge, crm)]
+        config = tmp_path / "stage.toml"
+        config.write_text(config_text(*urls))
+        yield SimpleNamespace(weavr=weavr, edge=edge, crm=crm, config=config)
+
+
+@pytest.fixture
+def process(environment):
+    """Start the command line as a process whose stdout and stderr are read line by line."""
+    started = []
+
+    def start(*words):
+        child = subprocess.Popen(
+            [sys.executable, "-m", "bulkstatus.cli", *map(str, words)],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            env=environment,
+        )
+        started.append(child)
+        return child
+
+    yield start
+    for child in started:
+        child.kill()
+        child.communicate()
+
+
+def command_in(text):
+    """The command line that a message names."""
+    (line,) = (line for line in text.splitlines() if line.startswith("  bulkstatus "))
+    return shlex.split(line)
+
+
+# --- exit codes ---
+
+
+@pytest.mark.parametrize(
+    ("words", "code"),
+    [
+        (["payments:1", "edge:aa11"], 0),
+        (["payments:2"], 6),
+        (["payments:3"], 3),
+        (["payments:1", "payments:2", "edge:bb22"], 3),
+        (["payments:404", "--timeout", "1s"], 5),
+        (["payments:4", "--timeout", "1s"], 8),
+        (["payments:5", "--stop-when-blocked"], 9),
+        (["payments:8", "payments:1", "--stop-when-blocked"], 9),
+        (["payments:4", "payments:1", "--until", "any"], 0),
+        (["payments:4", "payments:3", "--until", "first-failure"], 3),
+    ],
+)
+def test_wait_exits_by_verdict(here, words, code):
+    """Without being asked to; a bulk that goes on does not count once `any` has what it waited for."""
+    assert here("wait", *words).code == code
+
+
+def test_credentials_that_are_refused_end_the_wait_at_once(here, monkeypatch):
+    """Nobody waits for what asking again would not change; the code is that of credentials."""
+    monkeypatch.setenv("CF_TOKEN", "wrong")
+    done = here("wait", "edge:aa11", "payments:1")
+    assert done.code == 4
+    assert "edge (cloudflare): cannot ask" in done.err
+    assert "bulkstatus sources" in done.err
+    assert len(done.err.splitlines()) == 1
+    assert "edge:aa11  blind" in done.out
+
+
+def test_a_source_that_never_answers_leaves_one_blind(here, tmp_path):
+    """After --blind-after, whatever the time-out."""
+    config = tmp_path / "b.toml"
+    config.write_text(config_text(CLOSED, CLOSED, CLOSED))
+    done = here("wait", "edge:aa11", "--blind-after", "1s", "--timeout", "30s", "--config", config)
+    assert done.code == 7
+    assert done.out.splitlines()[-1] == "1 bulk: 1 blind"
+    assert "edge (cloudflare): cannot ask" in done.err
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["payments:1", "--timeout", "soon"],
+        ["payments:1", "--blind-after", "0"],
+        ["payments:1", "--until", "first_failure"],
+        ["payments:1", "--pace", "fast"],
+        ["nothing"],
+        ["nobody:1"],
+        ["payments:1", "--source", "nobody"],
+        ["payments:1", "--source", "edge"],
+        [],
+    ],
+)
+def test_what_cannot_be_asked_is_wrong_usage(here, words):
+    """Code 2, with nothing on stdout."""
+    done = here("wait", *words)
+    assert (done.code, done.out) == (2, "")
+    assert done.err
+
+
+def test_no_reference_on_stdin_is_not_every_bulk(here, monkeypatch):
+    """An empty pipe into `watch -` must not turn into a watch of everything."""
+    monkeypatch.setattr(sys, "stdin", SimpleNamespace(buffer=io.BytesIO(b"\n"), isatty=lambda: False))
+    done = here("watch", "-")
+    assert (done.code, done.out) == (2, "")
+    assert "no references" in done.err
+
+
+@pytest.mark.parametrize(
+    ("words", "code"),
+    [
+        (["edge:bb22", "payments:2"], 0),
+        (["edge:bb22", "payments:2", "--exit-status"], 3),
+        (["payments:2", "--exit-status"], 6),
+        (["payments:4", "--timeout", "1s"], 0),
+        (["payments:4", "--timeout", "1s", "--exit-status"], 8),
+        (["payments:404", "payments:1", "--timeout", "1s"], 5),
+        (["payments:8", "--stop-when-blocked"], 0),
+    ],
+)
+def test_watch_exits_by_verdict_only_when_asked(here, words, code):
+    """Unless a bulk was not there or could not be seen."""
+    assert here("watch", *words).code == code
+
+
+def test_watch_without_references_follows_what_is_unfinished(here):
+    """Of all sources that have a list; what has ended already is not in it."""
+    done = here("watch", "--source", "payments", "--timeout", "2s")
+    assert done.code == 0
+    told = {line.split()[1] for line in done.out.splitlines()[:-1]}
+    assert {"payments:4", "payments:5", "payments:8"} <= told
+    assert not told & {"payments:1", "payments:2", "payments:3", "payments:7"}
+    assert re.fullmatch(r"\d bulks: \d pending", done.out.splitlines()[-1])
+    assert done.err == ""
+    assert here("watch", "--source", "edge", "--timeout", "2s").code == 2
+
+
+def test_watch_says_which_sources_it_cannot_follow(here):
+    """Those whose providers have no list; their bulks have to be named."""
+    done = here("watch", "--timeout", "1s")
+    assert done.code == 0
+    (line,) = done.err.splitlines()
+    assert line.startswith("edge (cloudflare): not watched: ")
+    assert "bulkstatus watch edge:ID" in line
+
+
+def test_a_watch_of_everything_that_saw_nothing_is_no_success(here, monkeypatch):
+    """Nobody knows what bulks a source has that did not answer."""
+    monkeypatch.setenv("WEAVR_AUTH_TOKEN", "wrong")
+    done = here("watch", "--source", "payments", "--timeout", "1s")
+    assert (done.code, done.out) == (4, "0 bulks\n")
+    assert "payments (weavr): cannot ask" in done.err
+
+
+# --- forms of output ---
+
+
+def test_each_step_is_a_line(here, stage):
+    """From the first sight to the end, on stdout, and one line for all at the end; nothing on stderr."""
+    stage.edge.add("ab", Life.of((0, "pending"), (1.5, "running"), (3.5, "completed")))
+    done = here("wait", "edge:ab", "--pace", "eager", "--config", stage.config)
+    assert (done.code, done.err) == (0, "")
+    *steps, last = done.out.splitlines()
+    clock = r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ"
+    expected = ("new -> queued  pending", "queued -> running  running", "running -> succeeded  completed")
+    assert len(steps) == len(expected)
+    for line, step in zip(steps, expected, strict=True):
+        assert re.fullmatch(f"{clock}  edge:ab  {re.escape(step)}", line)
+    assert last == "1 bulk: 1 succeeded"
+
+
+def test_progress_alone_is_no_line(here, stage):
+    """Off a terminal; as JSON it is one."""
+    stage.weavr.add("1", Life.of((0, "RUNNING"), (3, "COMPLETED")), operations=500)
+    done = here("wait", "payments:1", "--config", stage.config, "--pace", "eager")
+    assert [line.split()[2:5] for line in done.out.splitlines()[:-1]] == [
+        ["new", "->", "running"],
+        ["running", "->", "succeeded"],
+    ]
+    stage.weavr.add("2", Life.of((0, "RUNNING"), (3, "COMPLETED")), operations=500)
+    done = here("watch", "payments:2", "--config", stage.config, "--pace", "eager", "-o", "jsonl")
+    kinds = [json.loads(line).get("kind") for line in done.out.splitlines()]
+    assert "progress" in kinds
+
+
+def test_a_wait_as_json_is_one_document(here):
+    """The results in the order asked for, and the exit code; the steps go to stderr."""
+    done = here("wait", "payments:2", "edge:aa11", "payments:4", "--timeout", "2s", "-o", "json")
+    document = json.loads(done.out)
+    valid(document, "OutcomeWithExitCode")
+    assert document["exit_code"] == done.code == 6
+    assert [(result["ref"], result["verdict"]) for result in document["results"]] == [
+        ("payments:2", "partial"),
+        ("edge:aa11", "succeeded"),
+        ("payments:4", "pending"),
+    ]
+    assert "payments:2  new -> partial" in done.err
+
+
+def test_a_wait_as_json_lines_is_a_stream(here, stage):
+    """A line that tells the version, a change a line, and the end."""
+    stage.edge.add("ab", Life.of((0, "pending"), (2, "completed")))
+    stage.edge.add("cd", still("failed"), error="no room")
+    done = here("wait", "edge:ab", "edge:cd", "-o", "jsonl", "--pace", "eager", "--config", stage.config)
+    first, *changes, last = map(json.loads, done.out.splitlines())
+    valid(first, "ChangesHead")
+    valid(last, "ChangesEnd")
+    assert last == {"summary": {"succeeded": 1, "failed": 1}, "exit_code": 3}
+    for change in changes:
+        valid(change, "Change")
+        valid(change["status"], "BulkStatus")
+    steps = [(change["ref"], change["status"]["state"], change["verdict"]) for change in changes]
+    assert [step for step in steps if step[0] == "edge:ab"] == [
+        ("edge:ab", "queued", None),
+        ("edge:ab", "succeeded", "succeeded"),
+    ]
+    assert ("edge:cd", "failed", "failed") in steps
+    assert (done.code, done.err) == (3, "")
+
+
+def test_a_wait_as_csv_is_a_table(here):
+    """A row for each bulk, also for one that nobody knows."""
+    done = here("wait", "payments:2", "payments:404", "edge:bb22", "-o", "csv", "--timeout", "2s")
+    rows = list(csv.DictReader(io.StringIO(done.out)))
+    assert list(rows[0])[:5] == ["ref", "verdict", "state", "provisional", "native_state"]
+    assert [(row["ref"], row["verdict"], row["state"]) for row in rows] == [
+        ("payments:2", "partial", "partial"),
+        ("payments:404", "not_found", ""),
+        ("edge:bb22", "failed", "failed"),
+    ]
+    assert rows[0]["total"] == "250"
+    assert rows[1]["failure"]
+    assert rows[2]["error"] == "list is full\\x1b[2J"
+
+
+def test_a_wait_as_names_gives_those_that_have_ended(here):
+    """For the next command; those that go on, or are not there, are not among them."""
+    done = here(
+        "wait", "payments:4", "payments:3", "payments:404", "edge:aa11", "-o", "name", "--timeout", "2s"
+    )
+    assert sorted(done.out.splitlines()) == ["edge:aa11", "payments:3"]
+
+
+@pytest.mark.parametrize("form", ["table", "json", "jsonl", "csv", "name"])
+def test_a_hostile_word_stays_text(here, form):
+    """In every form, on both streams."""
+    done = here("wait", "payments:6", "edge:bb22", "--timeout", "1s", "-o", form)
+    for said in (done.out, done.err):
+        assert "\x1b" not in said
+        assert "\u202e" not in said
+
+
+def test_references_come_from_stdin(run):
+    """As a process: all of them, each once."""
+    done = run("wait", "-", "-o", "name", stdin="edge:aa11\npayments:1\nedge:aa11\n")
+    assert done.code == 0
+    assert sorted(done.out.split()) == ["edge:aa11", "payments:1"]
+
+
+def test_a_wait_of_one_source_leaves_the_others_out(here):
+    """And says so."""
+    done = here("wait", "payments:1", "edge:aa11", "--source", "edge", "-o", "name")
+    assert done.out == "edge:aa11\n"
+    assert "1 of 2 references" in done.err
+
+
+def test_a_long_silence_is_broken(here, monkeypatch):
+    """On stderr: how far it is, and when it looks next."""
+    monkeypatch.setattr(_wait, "HEARTBEAT", 0.5)
+    done = here("wait", "payments:4", "payments:1", "--timeout", "3s")
+    assert re.search(r"^bulkstatus: still waiting: 1 of 2 ended; next look in \d+ s$", done.err, re.MULTILINE)
+    assert "still waiting" not in done.out
+
+
+def test_a_source_that_is_off_and_comes_back(here, stage):
+    """A line on stderr for each, and the wait goes on to its end."""
+    stage.edge.add("ab", Life.of((0, "running"), (3, "completed")))
+    outage = Fault(status=503, times=None)
+    timers = [threading.Timer(0.5, stage.edge.fail, [outage]), threading.Timer(8.0, stage.edge.heal)]
+    for timer in timers:
+        timer.start()
+    done = here("wait", "edge:ab", "--pace", "eager", "--config", stage.config)
+    for timer in timers:
+        timer.join()
+    assert done.code == 0
+    off, on = done.err.splitlines()
+    assert off.startswith("edge (cloudflare): cannot ask: ")
+    assert on == "edge (cloudflare): can be asked again"
+    assert done.out.splitlines()[-1] == "1 bulk: 1 succeeded"
+
+
+def test_a_pause_longer_than_the_time_out_is_told(here, stage):
+    """The bulk is pending, and it is said why."""
+    stage.edge.add("ab", still("running"))
+    stage.edge.fail(Fault(status=429, headers={"Retry-After": "600"}, times=None))
+    done = here("wait", "edge:ab", "--timeout", "4s", "--config", stage.config)
+    assert done.code == 8
+    assert "edge (cloudflare): cannot ask" in done.err
+    assert "try again in" in done.err
+
+
+# --- going on ---
+
+
+def test_the_command_that_goes_on_does(here, stage):
+    """It names the bulks that were left, with the same options; run, it waits for their end."""
+    stage.edge.add("ab", still("completed"))
+    stage.edge.add("cd", Life.of((0, "running"), (4, "completed")))
+    options = ("--timeout", "2s", "--config", stage.config, "--pace", "eager")
+    done = here("wait", "edge:ab", "edge:cd", *options)
+    assert done.code == 8
+    assert "1 of 2 are not known to have ended within 2s" in done.err
+    program, *words = command_in(done.err)
+    assert program == "bulkstatus"
+    assert words[:2] == ["wait", "edge:cd"]
+    assert {"--timeout", "2s", "--pace", "eager", str(stage.config)} <= set(words)
+    deadline = time.monotonic() + 20
+    while (again := here(*words)).code == 8 and time.monotonic() < deadline:
+        assert command_in(again.err)[1:] == words
+    assert (again.code, again.err) == (0, "")
+
+
+def test_more_than_a_hundred_are_not_named_again(here, stage, monkeypatch):
+    """The command line is the one that was given."""
+    refs = [f"payments:{number}" for number in range(1, 102)]
+    for ref in refs:
+        stage.weavr.add(ref.partition(":")[2], still("RUNNING"), operations=2)
+    data = io.BytesIO("\n".join(refs).encode())
+    monkeypatch.setattr(sys, "stdin", SimpleNamespace(buffer=data, isatty=lambda: False))
+    done = here("wait", "-", "--timeout", "2s", "--config", stage.config)
+    assert done.code == 8
+    assert command_in(done.err) == [
+        "bulkstatus",
+        "wait",
+        "-",
+        "--timeout",
+        "2s",
+        "--config",
+        str(stage.config),
+    ]
+    assert done.out.splitlines()[-1] == "101 bulks: 101 pending"
+
+
+words = st.text(st.characters(codec="ascii", categories=("L", "N", "P", "S", "Z")), min_size=1, max_size=12)
+
+
+@given(
+    refs=st.lists(words.map(lambda text: f"a:{text}"), min_size=1, max_size=3, unique=True),
+    config=st.none() | words.filter(lambda text: not text.startswith("-")).map(Path),
+    timeout=st.none() | st.sampled_from(["90", "3m", "1h30m"]),
+    until=st.sampled_from(["all", "any", "first-failure"]),
+    blind_after=st.sampled_from(["10m", "30s"]),
+    pace=st.sampled_from(["default", "eager", "frugal"]),
+    output=st.sampled_from(["table", "json", "jsonl", "csv", "name"]),
+    flags=st.tuples(st.booleans(), st.booleans(), st.booleans()),
+    command=st.sampled_from(["wait", "watch"]),
+)
+def test_the_command_that_goes_on_asks_the_same(refs, command, flags, **options):
+    """Read by a shell and by the command line, it has every option it was made from."""
+    blocked, verbose, by_verdict = flags
+    if command == "watch":
+        options["until"] = "all"
+    else:
+        by_verdict = True
+    asked = _wait.Asked(
+        command=command,
+        refs=(STDIN,),
+        source=(),
+        stop_when_blocked=blocked,
+        by_verdict=by_verdict,
+        verbose=verbose,
+        **options,
+    )
+    program, *tokens = shlex.split(asked.again(refs))
+    function, bound, _ = app.parse_args(tokens, exit_on_error=False, print_error=False)
+    bound.apply_defaults()
+    read = bound.arguments
+    assert (program, function.__name__) == ("bulkstatus", command)
+    assert tuple(read["refs"]) == tuple(refs)
+    assert (read["stop_when_blocked"], read["verbose"]) == (blocked, verbose)
+    assert read.get("exit_status", True) == by_verdict
+    for name, value in options.items():
+        assert read.get(name, "all") == value
+
+
+# --- signals ---
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_signal_leaves_the_last_known_states(process, number, code):
+    """A line for each bulk that goes on, the summary on stdout, and the command that goes on."""
+    child = process("wait", "payments:4", "payments:5", "payments:1")
+    for _ in range(3):
+        assert " new -> " in child.stdout.readline()
+    child.send_signal(number)
+    out, err = child.communicate(timeout=20)
+    assert child.returncode == code
+    assert out.splitlines() == ["3 bulks: 1 succeeded, 2 pending"]
+    assert err.splitlines()[:2] == ["payments:4  running  RUNNING  ?/100", "payments:5  paused  PAUSED  ?/7"]
+    assert command_in(err) == ["bulkstatus", "wait", "payments:4", "payments:5"]
+
+
+def test_a_signal_shows_twenty_and_says_how_many_more(process, stage):
+    """Nobody reads a thousand lines."""
+    refs = [f"payments:{number}" for number in range(1, 31)]
+    for ref in refs:
+        stage.weavr.add(ref.partition(":")[2], still("RUNNING"), operations=2)
+    child = process("wait", *refs, "--config", stage.config)
+    for _ in refs:
+        assert " new -> running" in child.stdout.readline()
+    child.send_signal(signal.SIGINT)
+    _, err = child.communicate(timeout=20)
+    lines = err.splitlines()
+    assert sum(line.startswith("payments:") for line in lines) == 20
+    assert lines[20] == "bulkstatus: and 10 more"
+
+
+def test_a_signal_does_not_wait_for_a_provider(process, stage):
+    """A question that hangs is left alone; the bulk was not seen."""
+    stage.edge.add("ab", still("running"))
+    stage.edge.fail(Fault(delay=30.0, times=None))
+    stage.weavr.add("1", still("RUNNING"))
+    child = process("wait", "payments:1", "edge:ab", "--config", stage.config)
+    assert "payments:1" in child.stdout.readline()
+    child.send_signal(signal.SIGINT)
+    _, err = child.communicate(timeout=5)  # far less than the 20 s that a request may take
+    assert child.returncode == 130
+    assert "edge:ab  not seen" in err.splitlines()
+
+
+@pytest.mark.parametrize(("form", "kind"), [("json", "OutcomeWithExitCode"), ("jsonl", "ChangesEnd")])
+def test_a_signal_ends_json_properly(process, form, kind):
+    """What is known is written, with the exit code."""
+    child = process("wait", "payments:4", "-o", form)
+    stream = child.stdout if form == "jsonl" else child.stderr
+    while "payments:4" not in stream.readline():
+        pass
+    child.send_signal(signal.SIGINT)
+    out, _ = child.communicate(timeout=20)
+    document = json.loads(out if form == "json" else out.splitlines()[-1])
+    valid(document, kind)
+    assert document["exit_code"] == child.returncode == 130
+
+
+def test_a_reader_that_goes_away_ends_a_watch(environment):
+    """Code 141, without a word."""
+    script = (
+        f"{sys.executable} -m bulkstatus.cli watch payments:1 payments:2 payments:3 -o jsonl | head -1; "
+        "echo ${PIPESTATUS[0]}"
+    )
+    done = subprocess.run(
+        ["bash", "-c", script], capture_output=True, text=True, env=environment, timeout=50, check=False
+    )
+    assert done.stderr == ""
+    assert done.stdout.splitlines()[1] == "141"
+
+
+# --- terminals ---
+
+
+@forking
+@pytest.mark.parametrize("columns", [80, 200])
+def test_a_terminal_shows_a_watch(program, environment, columns):
+    """Every bulk, every source with what is left, and the whole; the last picture stays."""
+    refs = ["payments:2", "payments:4", "payments:6", "edge:bb22", "edge:aa11"]
+    display, raw, code = look(program, ["wait", *refs, "--timeout", "3s"], environment, columns=columns)
+    assert code == 3
+    assert display[0].split()[:4] == ["ref", "state", "progress", "word"]
+    rows = {line.split()[0]: line for line in display[1 : 1 + len(refs)]}
+    assert list(rows) == refs
+    assert "\u2501" in rows["payments:2"]
+    assert "250/250" in rows["payments:2"]
+    assert "list is full" in rows["edge:bb22"] or columns == 80
+    assert re.match(r"payments \(weavr\): ok; \d+ of 100 in 60 s left", display[6])
+    assert display[7].startswith("edge (cloudflare): ok")
+    assert display[8].startswith("5 bulks: 1 succeeded, 1 partial, 1 failed, 2 pending; took ")
+    assert all(len(line) <= columns for line in display)
+    assert "\u202e" not in raw
+    assert "\x1b[31mword" not in raw
+    assert "EVIL\\x1b" in rows["payments:6"]
+
+
+@forking
+def test_no_progress_is_invented(program, environment, stage):
+    """Where a provider counts nothing there is no bar, and no end is foretold."""
+    stage.edge.add("ab", still("running"))
+    stage.crm.add("d-1", still("processing"))
+    display, raw, code = look(
+        program,
+        ["wait", "edge:ab", "crm:d-1", "--timeout", "3s", "--config", str(stage.config)],
+        environment,
+        columns=120,
+    )
+    assert code == 8
+    assert [line.split()[:3] for line in display[1:3]] == [
+        ["edge:ab", "running", "running"],
+        ["crm:d-1", "running", "processing"],
+    ]
+    assert not set("\u2501\u2500") & set(raw)
+    assert "~" not in raw
+
+
+@forking
+def test_an_interrupted_wait_leaves_the_terminal_whole(program, environment):
+    """Code 130, the last picture, the cursor back (`look` checks it), and the command that goes on."""
+    display, raw, code = look(
+        program,
+        ["wait", "payments:4", "payments:1"],
+        environment,
+        columns=100,
+        until="1 of 2 ended",
+        act=lambda child: child.sendintr(),
+    )
+    assert code == 130
+    assert raw.count("\x1b[?25l") == raw.count("\x1b[?25h") == 1
+    assert display[1].split()[:2] == ["payments:4", "running"]
+    assert display[2].split()[:2] == ["payments:1", "succeeded"]
+    assert display[4].startswith("2 bulks: 1 succeeded, 1 pending")
+    assert display[5:7] == ["bulkstatus: to go on:", "  bulkstatus wait payments:4"]
+
+
+@forking
+def test_more_bulks_than_rows_do_not_scroll(program, environment, stage):
+    """What went wrong is on top; how many are not shown is said."""
+    for number in range(1, 61):
+        word = "FAILED" if number == 57 else "PAUSED" if number == 58 else "RUNNING"
+        stage.weavr.add(str(number), still(word), operations=9)
+    refs = [f"payments:{number}" for number in range(1, 61)]
+    seen = []
+
+    def act(child):
+        seen.append(child)
+        child.sendintr()
+
+    display, raw, code = look(
+        program,
+        ["wait", *refs, "--config", str(stage.config)],
+        environment,
+        columns=80,
+        rows=20,
+        until="1 of 60 ended",
+        act=act,
+    )
+    assert (code, len(seen)) == (130, 1)
+    assert any("to go on" in line for line in display)
+    before = raw.partition("\x1b[?25h")[0]
+    screen = pyte.HistoryScreen(80, 20)
+    pyte.Stream(screen).feed(before)
+    lines = [line.rstrip() for line in screen.display]
+    assert not screen.history.top
+    assert {line.split()[0] for line in lines[1:3]} == {"payments:57", "payments:58"}
+    assert lines[-4].startswith("and ")
+    assert lines[-4].endswith(" more that are not shown")
+    hidden = int(lines[-4].split()[1])
+    assert hidden + sum(line.startswith("payments:") for line in lines) == 60
+
+
+@forking
+def test_a_log_of_requests_is_no_picture(program, environment):
+    """They would write over each other: with -v it is lines on a terminal too."""
+    display, raw, code = look(program, ["wait", "edge:aa11", "-v"], environment, columns=160)
+    assert code == 0
+    assert "new -> succeeded" in raw
+    assert "\x1b[?25l" not in raw
+    assert any("HTTP Request: GET" in line for line in display)
+
+
+# --- what is drawn, without a terminal ---
+
+
+def bulk(**more):
+    """A bulk of a watch that runs and was just seen, with other fields as given."""
+    status = BulkStatus(
+        source="p", provider="weavr", id="1", state=State.RUNNING, native_state="RUNNING", observed_at=NOW
+    )
+    fields = dict.fromkeys(("verdict", "stale_since", "failure", "next_look", "expected_end"))
+    return BulkView(**{"ref": "p:1", "status": status, **fields, **more})
+
+
+def counted(done, total=100):
+    """A running bulk of which so many operations are done, and which is to end in 200 seconds."""
+    status = bulk().status
+    status = BulkStatus(
+        source="p",
+        provider="weavr",
+        id="1",
+        state=status.state,
+        observed_at=NOW,
+        counts=Counts(total=total, succeeded=done),
+    )
+    return bulk(status=status, expected_end=NOW + timedelta(seconds=200))
+
+
+def drawn(*bulks, sources=(), width=160, height=30):
+    """The lines of a picture."""
+    from rich.console import Console
+
+    from bulkstatus.cli._picture import Picture
+
+    screen = Console(file=io.StringIO(), width=width, height=height, color_system=None)
+    view = WatchView(bulks=bulks, sources=sources, observed_at=NOW)
+    lines = Picture(screen)._lines(view, "headline")
+    return ["".join(segment.text for segment in line).rstrip() for line in lines]
+
+
+def source(**more):
+    """A source of a watch that answers and keeps no limit."""
+    fields = dict.fromkeys(("down_since", "failure", "resumes_at"))
+    return SourceView(**{"source": "p", "provider": "weavr", "budget": (), **fields, **more})
+
+
+def failed(kind, message="it broke"):
+    """Why a source or bulk could not be asked."""
+    return Failure(source="p", provider="weavr", kind=kind, message=message, retryable=True)
+
+
+@pytest.mark.parametrize(("done", "shown"), [(4, ""), (5, "~3m"), (60, "~3m")])
+def test_an_end_is_foretold_once_enough_is_done(done, shown):
+    """From 5 % on."""
+    from bulkstatus.cli._picture import eta
+
+    assert eta(counted(done), NOW) == shown
+    assert eta(bulk(expected_end=NOW), NOW) == ""
+
+
+def test_a_bulk_that_could_not_be_looked_at_keeps_its_last_state_with_a_mark():
+    """And says since when, on every screen."""
+    stale = bulk(stale_since=NOW - timedelta(minutes=2), failure=failed("unavailable"))
+    for width in (50, 80, 160):
+        assert "running ! stale 2m" in drawn(stale, width=width)[1]
+    assert "it broke" in drawn(stale)[1]
+
+
+@pytest.mark.parametrize(
+    ("more", "shown"),
+    [
+        ({"status": None}, "not seen"),
+        ({"status": None, "verdict": Verdict.NOT_FOUND}, "not found"),
+        ({"status": None, "verdict": Verdict.BLIND}, "not seen ! blind"),
+        ({"verdict": Verdict.GONE}, "running ! gone"),
+        ({"verdict": Verdict.BLOCKED}, "running ! blocked"),
+        ({"verdict": Verdict.PENDING}, "running"),
+    ],
+)
+def test_a_verdict_that_is_no_end_stands_beside_the_state(more, shown):
+    """The state alone would look as if it still went on."""
+    row = drawn(bulk(**more), width=40)[1]
+    assert row.removeprefix("p:1").removesuffix("now").strip().removesuffix("RUNNING").strip() == shown
+
+
+@pytest.mark.parametrize(
+    ("more", "shown"),
+    [
+        ({}, "ok"),
+        (
+            {"down_since": NOW - timedelta(seconds=40), "failure": failed("unavailable")},
+            "not answering for 40s: it broke",
+        ),
+        (
+            {"down_since": NOW - timedelta(seconds=80), "failure": failed("auth", "no\x1b[2J")},
+            "cannot be asked for 1m20s: no\\x1b[2J",
+        ),
+        ({"resumes_at": NOW + timedelta(seconds=29.5)}, "paused for 30s"),
+        (
+            {
+                "budget": (
+                    bulkstatus.Allowance(requests=1_000, seconds=3_600, left=900),
+                    bulkstatus.Allowance(requests=100, seconds=60, left=87),
+                )
+            },
+            "ok; 87 of 100 in 60 s left",
+        ),
+    ],
+)
+def test_a_source_has_a_line(more, shown):
+    """How it is, and what is left of the limit that is nearest to its end."""
+    assert drawn(bulk(), sources=(source(**more),))[-2] == f"p (weavr): {shown}"
+
+
+def test_the_next_look_is_told():
+    """In seconds, until there is none."""
+    from bulkstatus.cli._picture import next_look
+
+    assert next_look(bulk(next_look=NOW + timedelta(seconds=4.5)), NOW) == "4s"
+    assert next_look(bulk(), NOW) == "now"
+    assert next_look(bulk(verdict=Verdict.FAILED), NOW) == ""
+
+
+@given(
+    height=st.integers(8, 40),
+    width=st.integers(30, 220),
+    states=st.lists(st.sampled_from(list(State)), max_size=60),
+    sources=st.integers(1, 12),
+    long=st.booleans(),
+)
+def test_a_picture_is_never_larger_than_the_screen(height, width, states, sources, long):
+    """However many bulks and sources; every bulk is shown or counted, and bad ones before others."""
+    name = "p:" + ("x" * 60 if long else "")
+    bulks = [
+        bulk(
+            ref=f"{name}{number}",
+            status=BulkStatus(source="p", provider="weavr", id="1", state=state, observed_at=NOW),
+        )
+        for number, state in enumerate(states)
+    ]
+    lines = drawn(*bulks, sources=tuple(source() for _ in range(sources)), width=width, height=height)
+    assert len(lines) < height
+    assert all(len(line) <= width for line in lines)
+    assert lines[-1] == "headline"
+    if not long and width > 60:
+        shown = sum(line.startswith("p:") for line in lines)
+        hidden = [int(line.split()[1]) for line in lines if line.endswith("not shown")]
+        assert shown + sum(hidden) == len(bulks)
+
+
+def test_an_interrupt_does_not_come_between():
+    """It is held back while something is drawn, and comes right after."""
+    from bulkstatus.cli._picture import undisturbed
+
+    reached = []
+
+    def draw():
+        with undisturbed():
+            signal.raise_signal(signal.SIGINT)
+            reached.append("end")
+
+    with pytest.raises(KeyboardInterrupt):
+        draw()
+    assert reached == ["end"]
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+
+
+def test_drawing_on_another_thread_leaves_signals_alone():
+    """They belong to the main thread."""
+    from bulkstatus.cli._picture import undisturbed
+
+    done = []
+
+    def draw():
+        with undisturbed():
+            done.append(signal.getsignal(signal.SIGINT) is signal.default_int_handler)
+
+    thread = threading.Thread(target=draw)
+    thread.start()
+    thread.join()
+    assert done == [True]
+
+
+# --- sentences ---
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [
+        (0, "0s"),
+        (42.9, "42s"),
+        (80, "1m20s"),
+        (600, "10m"),
+        (7_500, "2h5m"),
+        (3_605, "1h"),
+        (273_600, "3d4h"),
+    ],
+)
+def test_a_length_has_two_units(seconds, text):
+    """The two largest."""
+    assert _text.length(seconds) == text
+
+
+def changed(**more):
+    """A change of one bulk, with other fields as given."""
+    fields = {"kind": "verdict", "source": "p", "provider": "weavr", "ref": "p:1", "observed_at": NOW}
+    return Change(**{**fields, **more})
+
+
+@pytest.mark.parametrize(
+    ("more", "line"),
+    [
+        ({"verdict": Verdict.NOT_FOUND, "failure": failed("not_found")}, "p:1  not found: it broke"),
+        ({"verdict": Verdict.BLIND, "failure": failed("auth", "\x1b[2J")}, "p:1  blind: \\x1b[2J"),
+        ({"verdict": Verdict.FAILED}, "p:1  failed"),
+        ({"kind": "progress", "verdict": Verdict.SUCCEEDED}, "p:1  succeeded"),
+        (
+            {"kind": "state", "status": bulk().status, "verdict": Verdict.BLOCKED},
+            "p:1  new -> running  RUNNING  (blocked)",
+        ),
+        ({"kind": "progress"}, None),
+        ({"kind": "unobservable", "failure": failed("auth")}, None),
+    ],
+)
+def test_a_verdict_is_a_line(more, line):
+    """What is no end is said as it is, with the reason."""
+    shown = _text.change_line(changed(**more))
+    assert shown == (None if line is None else f"2026-01-31T12:00:00Z  {line}")
+
+
+def test_a_warning_is_said(capsys):
+    """A step backwards is shown and remarked on."""
+    teller = _wait._Lines()
+    teller.take([changed(kind="state", status=bulk().status, warnings=("regressed: a before, b now",))])
+    said = capsys.readouterr()
+    assert "new -> running" in said.out
+    assert said.err == "bulkstatus: p:1: regressed: a before, b now\n"
+
+
+def test_of_many_reasons_twenty_are_told(capsys):
+    """And how many there are besides."""
+    results = tuple(
+        bulkstatus.Result(ref=f"p:{number}", verdict=Verdict.NOT_FOUND, failure=failed("not_found"))
+        for number in range(25)
+    )
+    _wait._explain(bulkstatus.Outcome(results=results, observed_at=NOW), None)
+    err = capsys.readouterr().err.splitlines()
+    assert len(err) == 21
+    assert err[0].startswith("p:0 (weavr): cannot ask: it broke")
+    assert err[-1] == "bulkstatus: and 5 more of that kind"
