@@ -31,6 +31,7 @@ from bulkstatus.errors import (
 )
 
 if TYPE_CHECKING:
+    from bulkstatus._adapter import Limit
     from bulkstatus._budget import Allowance
     from bulkstatus._client import AsyncClient, Client, SourceHealth, Watch
     from bulkstatus._config import Config, default_path, read_config
@@ -56,6 +57,7 @@ __all__ = [
     "Counts",
     "DeadlineExceeded",
     "Failure",
+    "Limit",
     "NotFound",
     "Outcome",
     "Policy",
@@ -96,6 +98,7 @@ _LAZY = {
     "Client": "_client",
     "Config": "_config",
     "Policy": "_retry",
+    "Limit": "_adapter",
     "PollPolicy": "_polling",
     "Provider": "_registry",
     "SourceHealth": "_client",

@@ -9,7 +9,7 @@ from bulkstatus._adapter import Limit, Remaining
 from bulkstatus.errors import RateLimited
 
 _LONGEST_PAUSE = 3_600.0
-_LONGEST_GUESS = 60.0
+_LONGEST_GUESS, _MOST_DOUBLINGS = 60.0, 6
 # Requests arrive later than they are sent, and not all equally so: two that are a window apart here may be less there.
 _SLACK, _LONGEST_SLACK = 0.02, 1.0
 _AT_EASE = 0.5
@@ -39,8 +39,8 @@ class _Window:
             self.times.popleft()
         return len(self.times)
 
-    def wait(self, now: float, reserve: float) -> float:
-        most = max(1, int(self.limit.requests * (1.0 - reserve)))
+    def wait(self, now: float, reserve: float, ahead: int) -> float:
+        most = max(1, int(self.limit.requests * (1.0 - reserve)) - ahead)
         over = self.used(now) - most
         return max(0.0, self.times[over] + self.length - now) if over >= 0 else 0.0
 
@@ -67,12 +67,26 @@ class Budget:
         self._told: Remaining | None = None
         self._told_until = 0.0
 
-    def wait(self, now: float, *, reserve: float = 0.0) -> float:
-        """Seconds until one more request may be sent, `reserve` being the share of each limit that is left alone."""
+    def keep(self, limits: Iterable[Limit]) -> None:
+        """Keep these limits too, what was sent already counted."""
+        known = {window.limit for window in self._windows}
+        sent = max((window.times for window in self._windows), key=len, default=())
+        for limit in limits:
+            if limit not in known:
+                window = _Window(limit)
+                window.times.extend(sent)
+                self._windows += (window,)
+
+    def wait(self, now: float, *, reserve: float = 0.0, ahead: int = 0) -> float:
+        """Seconds until one more request may be sent.
+
+        `reserve` is the share of each limit that is left alone, `ahead` how many are about to be sent already.
+        """
         told = self._remaining(now)
         used_up = told is not None and told.left <= reserve * told.of
         until_reset = self._told_until - now if used_up else 0.0
-        return max(self.pause(now), until_reset, *(window.wait(now, reserve) for window in self._windows))
+        waits = (window.wait(now, reserve, ahead) for window in self._windows)
+        return max(self.pause(now), until_reset, *waits)
 
     def pause(self, now: float) -> float:
         """Seconds until the provider wants requests again."""
@@ -136,7 +150,7 @@ class Budget:
         """
         if now >= self._opens_at:  # else it was sent before the pause began
             self._throttled += 1
-        guess = min(_LONGEST_GUESS, 2.0 ** (self._throttled - 1))
+        guess = min(_LONGEST_GUESS, 2.0 ** min(self._throttled - 1, _MOST_DOUBLINGS))
         pause = min(_LONGEST_PAUSE, guess if error.retry_after is None else error.retry_after)
         self._opens_at = max(self._opens_at, now + pause)
 

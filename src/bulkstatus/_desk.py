@@ -3,6 +3,7 @@
 The desk says what to ask next and is told what came of it. Times are monotonic seconds; `at` is the same moment in UTC.
 """
 
+from collections import deque
 from collections.abc import Callable, Iterable
 from datetime import datetime
 
@@ -23,6 +24,9 @@ _SECOND_LOOK = 5.0
 _LOOKS_IN_GRACE = 4
 _SCAN_EVERY = 30.0
 _DETAIL = 8
+_AFTER_ITS_END = 600.0
+LONG_HOLD = 60.0
+_MOST_ENDED = 50
 _SHORTEST_LEAD, _LONGEST_LEAD, _MOST_OF_WAIT = 1.0, 10.0, 0.2
 # What will be met again by every question: nobody waits for that whom the source never answered.
 _HOPELESS_KINDS = frozenset({"auth", "config"})
@@ -50,6 +54,8 @@ class Desk:
         self._scanning: list[Subscription] = []
         self._deadlines: list[Subscription] = []
         self._left_open: dict[str, BulkStatus] = {}
+        self._ended: deque[str] = deque()
+        self._list_lost = False
         self._answered = False
         self._numbers: dict[Key, int] = {}
         self._troubled: set[str] = set()
@@ -77,12 +83,7 @@ class Desk:
     def unsubscribe(self, subscription: Subscription) -> None:
         """Follow nothing for `subscription` any more. Questions that are under way go on."""
         for id in self._ids_of(subscription):
-            self._followers[id].remove(subscription)
-            if not self._followers[id]:
-                del self._followers[id], self._tracks[id]
-                self._troubled.discard(id)
-                self._left_open.pop(id, None)
-                self.plan.drop(id)
+            self._leave(id, subscription)
         if subscription in self._deadlines:
             self._deadlines.remove(subscription)
         if subscription in self._scanning:
@@ -163,11 +164,13 @@ class Desk:
 
     def looked(self, look: Look, status: BulkStatus, now: float, at: datetime) -> None:
         """The bulk's own record was read."""
+        self.plan.landed(look.id)
         self._is_up(at)
         self._take_in(look.id, status, now, at)
 
     def look_failed(self, look: Look, error: BulkStatusError, now: float, at: datetime) -> None:
         """The bulk could not be looked at."""
+        self.plan.landed(look.id)
         if error.kind in _ABOUT_THE_SOURCE:
             self.plan.retry(look.id, now)
             self._is_down([look.id], error, now, at)
@@ -185,28 +188,38 @@ class Desk:
 
     def swept(self, sweep: Sweep, swept: Swept, now: float, at: datetime) -> None:
         """The list was read."""
-        self._is_up(at)
         asked = set(sweep.ids)
+        for id in sweep.ids:
+            self.plan.landed(id)
+        self._is_up(at)
+        if sweep.scan and self._list_lost:
+            self._list_lost = False
+            self._tell(None, "observable", at)
         for id, row in swept.rows.items():
-            if id not in self._tracks and not self._discover(id, row, now):
-                continue
-            if self.plan.is_asked(id):
-                continue  # its own record, which says more, is on its way
-            if row.provisional:
-                if self._is_open(id):
-                    self._left_open[id] = row
-                    self.plan.again(id, now)
-            else:
-                self._take_in(id, row, now, at)
+            self._discover(id, row, now)
+            # While a bulk is asked for by its id, its own record, which says more, is on its way.
+            if id in self._tracks and not self.plan.is_asked(id):
+                self._read_row(id, row, now, at)
         for id in asked.difference(swept.rows):
             self.plan.again(id, now)  # missing from a list is not finished
         self.plan.swept(sweep, now, cost=swept.cost, found=len(asked.intersection(swept.rows)))
-        self._next_scan(now)
+        self._next_scan(sweep, now)
+
+    def _read_row(self, id: str, row: BulkStatus, now: float, at: datetime) -> None:
+        if not row.provisional:
+            self._take_in(id, row, now, at)
+        elif self._is_wanted(id):
+            self._left_open[id] = row
+            self.plan.again(id, now)
+        else:
+            self.plan.drop(id)
 
     def sweep_failed(self, sweep: Sweep, error: BulkStatusError, now: float, at: datetime) -> None:
         """The list could not be read."""
+        for id in sweep.ids:
+            self.plan.landed(id)
         about_the_source = error.kind in _ABOUT_THE_SOURCE
-        self.plan.broke_off(now, rest=not about_the_source)
+        self.plan.broke_off(now, rest=not about_the_source and not sweep.scan)
         if about_the_source:
             for id in sweep.ids:
                 self.plan.retry(id, now)
@@ -214,7 +227,10 @@ class Desk:
         else:
             for id in sweep.ids:
                 self.plan.again(id, now)
-        self._next_scan(now)
+            if sweep.scan and not self._list_lost:
+                self._list_lost = True
+                self._tell(None, "unobservable", at, failure=Failure.of(error))
+        self._next_scan(sweep, now)
 
     def took(self, seconds: float) -> None:
         """So long an answer took."""
@@ -226,9 +242,12 @@ class Desk:
             if id in self.plan:
                 self.plan.add(id, now)
 
-    def give_up(self, until: float, error: BulkStatusError, at: datetime) -> None:
+    def held(self, until: float, error: BulkStatusError, now: float, at: datetime) -> None:
         """Nothing may be sent before `until`: whoever has to know earlier is told so now."""
         failure = Failure.of(error)
+        overdue = self.plan.overdue(now)
+        if overdue and until - now > LONG_HOLD:
+            self._lose(overdue, error, now, at, hopeless=False)
         for subscription in {sub for followers in self._followers.values() for sub in followers}:
             if subscription.deadline is not None and subscription.deadline < until:
                 refs = [ref for ref in subscription.tracks if ref.source == self.source]
@@ -245,12 +264,13 @@ class Desk:
             self._troubled.discard(id)
             self._tell(id, "observable", at)
         self._note(id, sight, now, at)
-        if self._is_open(id) or self._moves_again(id, track):
+        if self._is_wanted(id):
             if id not in self.plan:
                 self.plan.add(id, now)
             self.plan.settle(id, now, self._interval(track, now), known=status.state)
         else:
             self.plan.drop(id)
+            self._forget_old(id)
 
     def _note(self, id: str, sight: Sight | None, now: float, at: datetime) -> None:
         for subscription in tuple(self._followers.get(id, ())):
@@ -260,12 +280,39 @@ class Desk:
         ref = Ref(self.source, id)
         return any(not subscription.is_settled(ref) for subscription in self._followers.get(id, ()))
 
-    def _moves_again(self, id: str, track: Track) -> bool:
-        """True for a bulk that took a step back after its end, while somebody watches on."""
-        ended = track.status is None or track.status.state.is_terminal
-        return not ended and any(subscription.goes_on for subscription in self._followers.get(id, ()))
+    def _is_wanted(self, id: str) -> bool:
+        """True while somebody waits for it, or watches on: then also after its end, which it may take back."""
+        track = self._tracks.get(id)
+        if track is None:
+            return False
+        moves_again = track.status is not None and not track.status.state.is_terminal
+        return self._is_open(id) or any(
+            subscription.goes_on and (moves_again or not subscription.scan)
+            for subscription in self._followers[id]
+        )
+
+    def _forget_old(self, id: str) -> None:
+        """A scan keeps the bulks that ended last, and not all that ever ran."""
+        if self._scanning and id not in self._ended:
+            self._ended.append(id)
+            if len(self._ended) > _MOST_ENDED:
+                old = self._ended.popleft()
+                for subscription in tuple(self._followers.get(old, ())):
+                    if subscription.scan and old not in self.plan:
+                        subscription.forget(Ref(self.source, old))
+                        self._leave(old, subscription)
+
+    def _leave(self, id: str, subscription: Subscription) -> None:
+        self._followers[id].remove(subscription)
+        if not self._followers[id]:
+            del self._followers[id], self._tracks[id]
+            self._troubled.discard(id)
+            self._left_open.pop(id, None)
+            self.plan.drop(id)
 
     def _interval(self, track: Track, now: float) -> float:
+        if not self._is_open(track.id) and track.status is not None and track.status.state.is_terminal:
+            return _AFTER_ITS_END
         policy = min((sub.polling for sub in self._followers[track.id]), key=lambda polling: polling.base)
         spacing = self.budget().spacing(now)
         return policy.interval(
@@ -286,29 +333,35 @@ class Desk:
         elif track.status is not None:
             self.plan.again(track.id, now, after=max(_SECOND_LOOK, self.adapter.poll_floor))
         else:
-            grace = max(sub.terms.grace for sub in self._followers[track.id])
+            waits = [sub for sub in self._followers[track.id] if not sub.over]
+            grace = max(sub.terms.grace for sub in waits)
             after = max(self.adapter.poll_floor, grace / _LOOKS_IN_GRACE)
-            left = track.since + grace - now
+            left = max(max(track.since, sub.began) + sub.terms.grace for sub in waits) - now
             self.plan.again(track.id, now, after=min(after, left) if left > 0 else after)
 
     def _is_up(self, at: datetime) -> None:
         self._answered = True
-        if self.plan.down_since is not None:
-            self.plan.up()
+        self.plan.up()
+        if self.down_at is not None:
             self.failure = self.down_at = None
             self._tell(None, "observable", at)
 
     def _is_down(self, ids: Iterable[str], error: BulkStatusError, now: float, at: datetime) -> None:
         """The source could not be asked: so nothing new is known of anything that was due."""
-        first = self.plan.down_since is None
-        final = error.kind in _HOPELESS_KINDS or error.reason in _HOPELESS_REASONS
-        hopeless = final and not self._answered
         self.plan.down(now)
+        final = error.kind in _HOPELESS_KINDS or error.reason in _HOPELESS_REASONS
+        due = (*ids, *self.plan.overdue(now))
+        self._lose(dict.fromkeys(due), error, now, at, hopeless=final and not self._answered)
+
+    def _lose(
+        self, ids: Iterable[str], error: BulkStatusError, now: float, at: datetime, *, hopeless: bool
+    ) -> None:
+        """Nothing of the source can be observed."""
         self.failure = Failure.of(error)
-        self.down_at = self.down_at or at
-        if first:
+        if self.down_at is None:
+            self.down_at = at
             self._tell(None, "unobservable", at)
-        for id in dict.fromkeys((*ids, *self.plan.overdue(now))):
+        for id in ids:
             track = self._tracks.get(id)
             if track is None:
                 continue
@@ -317,7 +370,9 @@ class Desk:
             if not self._is_open(id):
                 self.plan.drop(id)
 
-    def _tell(self, id: str | None, kind: ChangeKind, at: datetime) -> None:
+    def _tell(
+        self, id: str | None, kind: ChangeKind, at: datetime, *, failure: Failure | None = None
+    ) -> None:
         """Tell those it concerns that the source, or one bulk of it, cannot be asked, or can be again."""
         track = None if id is None else self._tracks[id]
         change = Change(
@@ -328,7 +383,7 @@ class Desk:
             before=None if track is None else track.status,
             status=None if track is None else track.status,
             stale_since=self.down_at if track is None else track.stale_since,
-            failure=self.failure if track is None else track.failure,
+            failure=failure or (self.failure if track is None else track.failure),
             observed_at=at,
         )
         everybody = (*self._scanning, *(sub for subs in self._followers.values() for sub in subs))
@@ -337,16 +392,19 @@ class Desk:
             if not subscription.over:
                 subscription.tell(change)
 
-    def _discover(self, id: str, row: BulkStatus, now: float) -> bool:
-        """Follow a bulk that nobody named, for those who scan; True when somebody does."""
-        if row.state.is_terminal or not self._scanning:
-            return False
-        for subscription in self._scanning:
+    def _discover(self, id: str, row: BulkStatus, now: float) -> None:
+        """Follow an unfinished bulk for those who scan."""
+        ref = Ref(self.source, id)
+        fresh = [sub for sub in self._scanning if ref not in sub.tracks]
+        if row.state.is_terminal or not fresh:
+            return
+        for subscription in fresh:
             self._follow(subscription, id, now)
-        self.plan.add(id, now)
-        return True
+        if id not in self.plan:
+            self.plan.add(id, now)
+        self._set_detail()
 
-    def _next_scan(self, now: float) -> None:
-        if self._scanning:
+    def _next_scan(self, sweep: Sweep, now: float) -> None:
+        if self._scanning and sweep.scan:
             spacing = self.budget().spacing(now) * self.plan.round(now)
             self.plan.scan(now + max(_SCAN_EVERY, spacing) * (0.9 + 0.2 * self._chance()))

@@ -183,8 +183,8 @@ class _Line:
         self._quota = Quota()
         self._gate = Gate(now)
         self._shared = shared
-        self._own_budget = Budget(adapter.allowed())
-        self._counted_as: str | None = None
+        self._budget = Budget(adapter.allowed())
+        self._is_shared = False
         self._turn = anyio.Lock()
 
     async def aclose(self) -> None:
@@ -193,11 +193,13 @@ class _Line:
     @property
     def budget(self) -> Budget:
         """The budget of this source's credentials; its own until they are there to be compared with others'."""
-        if self._counted_as is None:
-            self._counted_as = counted_as(self._adapter)
-        if self._counted_as is None:
-            return self._own_budget
-        return self._shared.setdefault(self._counted_as, self._own_budget)
+        if not self._is_shared:
+            key = counted_as(self._adapter)
+            if key is not None:
+                self._is_shared = True
+                self._budget = self._shared.setdefault(key, self._budget)
+                self._budget.keep(self._adapter.allowed())
+        return self._budget
 
     async def run(self, call: Call[T], pending: Pending[T]) -> T:
         """Ask `call`, and those that follow from it, and give what they end in."""
@@ -327,12 +329,13 @@ class _Line:
     async def _await_turn(self, question: Pending[Any], *, asked_for: bool) -> None:
         """Wait until the budget has a request to spare, first come, first served, and take it.
 
-        Raises RateLimited where that is longer than anybody waits, and Unavailable when nobody waits any more.
+        Raises RateLimited where that is longer than its patience, and Unavailable when nobody waits any more.
         `asked_for` is true for what others need too.
         """
         async with self._turn:
             while (pause := self.budget.wait(now())) > 0:
-                if pause > min(self._policy.patience, LONGEST_PAUSE):
+                waited = now() - question.began
+                if pause > LONGEST_PAUSE or waited + pause > self._policy.patience:
                     raise _Standstill(self._not_now(pause))
                 if pause > _WORTH_SAYING:
                     _LOG.warning(

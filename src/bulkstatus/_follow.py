@@ -8,7 +8,7 @@ import anyio
 
 from bulkstatus import _times
 from bulkstatus._adapter import Adapter
-from bulkstatus._desk import Desk
+from bulkstatus._desk import LONG_HOLD, Desk
 from bulkstatus._engine import Engine
 from bulkstatus._gather import look_through
 from bulkstatus._model import Ref
@@ -22,7 +22,6 @@ _SIDE_BY_SIDE = 4
 _RESERVE = 0.1
 _TICK = 0.5
 _ASLEEP = 5.0
-_LONG_HOLD = 60.0
 _CLOSED = "closed"
 
 
@@ -139,11 +138,11 @@ class _Loop:
         due = self.desk.next_at(moment)
         if due is None or self._under_way >= _SIDE_BY_SIDE:
             return float("inf")
-        hold = self.desk.budget().wait(moment, reserve=_RESERVE)
+        hold = self.desk.budget().wait(moment, reserve=_RESERVE, ahead=self._under_way)
         if hold > 0:
             self._hold(moment, hold)
         if max(due, moment + hold) > moment:
-            return max(due, moment + hold)
+            return max(due, moment + min(hold, LONG_HOLD))
         question = self.desk.take(moment)
         if question is None:
             return moment + _TICK
@@ -155,13 +154,13 @@ class _Loop:
         """Nothing may be sent for now; whoever cannot wait so long is told."""
         budget = self.desk.budget()
         asked = budget.pause(moment) > 0
-        if not self._under_way and (asked or hold > _LONG_HOLD):
+        if not self._under_way and (asked or hold > LONG_HOLD):
             error = RateLimited(
                 f"{budget.why(moment)}; the next request may go in {hold:.0f} s",
                 retry_after=hold,
                 reason=None if asked else "budget",
             ).about(source=self._source, provider=self._adapter.provider)
-            self.desk.give_up(moment + hold, error, _times.utc_now())
+            self.desk.held(moment + hold, error, moment, _times.utc_now())
 
     async def _ask(self, question: Look | Sweep) -> None:
         began = now()
@@ -189,13 +188,21 @@ class _Loop:
         try:
             listings = self.desk.listings(question.states)
             wanted = None if question.scan else question.ids
-            swept = await look_through(self._engine, self._source, listings, wanted)
+            swept = await look_through(self._engine, self._source, listings, wanted, before=self._room)
         except Exception as error:  # noqa: BLE001 - as above
             told = self._told(error, None)
             if told.reason != _CLOSED:
                 self.desk.sweep_failed(question, told, now(), _times.utc_now())
         else:
             self.desk.swept(question, swept, now(), _times.utc_now())
+
+    async def _room(self) -> None:
+        """Wait until the budget has a request to spare beyond what is left alone; a long time is left to the engine."""
+        while True:
+            hold = self.desk.budget().wait(now(), reserve=_RESERVE)
+            if not 0 < hold <= LONG_HOLD:
+                return
+            await anyio.sleep(hold)
 
     def _told(self, error: Exception, id: str | None) -> BulkStatusError:
         if not isinstance(error, BulkStatusError):

@@ -1,6 +1,6 @@
 """Asking many: every source side by side, and each of them as seldom as its provider allows."""
 
-from collections.abc import Callable, Collection, Coroutine, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Collection, Coroutine, Iterable, Mapping
 from copy import copy
 from functools import partial
 
@@ -199,8 +199,10 @@ async def look_through(
     listings: Iterable[Call[Page[BulkStatus]]],
     wanted: Collection[str] | None,
     rows: dict[str, BulkStatus] | None = None,
+    *,
+    before: Callable[[], Awaitable[None]] | None = None,
 ) -> Swept:
-    """Walk over `listings` as `sweep` says."""
+    """Walk over `listings` as `sweep` says. `before` is awaited before each page but the first."""
     walk = sweep(listings, wanted, rows)
     page: Page[BulkStatus] | None = None
     while True:
@@ -209,4 +211,6 @@ async def look_through(
         except StopIteration as end:
             swept: Swept = end.value
             return swept
+        if page is not None and before is not None:
+            await before()
         page = await engine.perform(source, call)

@@ -63,6 +63,7 @@ class Plan:
         self._ripening: list[tuple[float, str]] = []
         self._ripe: dict[str, None] = {}
         self._ripe_states: Counter[State | None] = Counter()
+        self._left: dict[str, int] = {}
         self._looks = 0
         self._sweeping = False
         self._costs: dict[Key, tuple[int, float, float]] = {}
@@ -92,16 +93,19 @@ class Plan:
         item = self._items.get(id)
         if item is None:
             self._items[id] = item = _Item(id, now)
+            item.flying = self._left.pop(id, _GROUNDED)
+            item.due = None if item.flying else now
         if not item.flying:
             self._unripen(item)
             self._schedule(item, now, 0.0)
 
     def drop(self, id: str) -> None:
-        """Look at `id` no more."""
+        """Look at `id` no more. The answer to a question that is under way is awaited all the same."""
         item = self._items.pop(id, None)
         if item is not None:
             self._unripen(item)
-            self._land(item)
+            if item.flying:
+                self._left[id] = item.flying
 
     def press(self) -> None:
         """Somebody's deadline is near: a source that is down is asked once more before."""
@@ -133,7 +137,7 @@ class Plan:
         return None if item is None else item.due
 
     def take(self, now: float) -> Look | Sweep | None:
-        """What to ask now, or None. Whatever it gives must be answered by `settle`, `again` or `drop` for each id."""
+        """What to ask now, or None. Whatever it gives must be answered by `landed` and more for each id."""
         if not self._may_ask(now):
             return None
         self._ripen(now)
@@ -156,11 +160,19 @@ class Plan:
 
     # --- what came of it ---
 
+    def landed(self, id: str) -> None:
+        """The question about `id` was answered, if it was under way, whatever came of it."""
+        item = self._items.get(id)
+        flying = self._left.pop(id, _GROUNDED) if item is None else item.flying
+        self._looks -= flying == _LOOK
+        if item is not None:
+            item.flying = _GROUNDED
+
     def settle(self, id: str, now: float, wait: float, *, known: State | None) -> None:
         """`id` was answered for, in the state `known` if that is known, and is due again in `wait` seconds."""
         item = self._items.get(id)
         if item is not None:
-            self._land(item)
+            self.landed(id)
             item.alone = False
             self._unripen(item)
             item.known = known
@@ -170,7 +182,7 @@ class Plan:
         """`id` is to be asked for by its id, in `after` seconds."""
         item = self._items.get(id)
         if item is not None:
-            self._land(item)
+            self.landed(id)
             self._unripen(item)
             item.alone = True
             self._schedule(item, now + after, 0.0)
@@ -179,12 +191,12 @@ class Plan:
         """`id` could not be asked for: it stays due."""
         item = self._items.get(id)
         if item is not None:
-            self._land(item)
+            self.landed(id)
             self._unripen(item)
             self._schedule(item, now, item.wait)
 
     def swept(self, sweep: Sweep, now: float, *, cost: int, found: int) -> None:
-        """A sweep is over: what all of its list costs, and how many of its `ids` it found. Remembered for a while."""
+        """A sweep is over: how many requests it takes, and how many of its `ids` it found. Remembered for a while."""
         self._sweeping = False
         hits = found / len(sweep.ids) if sweep.ids else 1.0
         self._costs[sweep.states] = (cost, hits, now + _FORGET)
@@ -276,10 +288,6 @@ class Plan:
         self._sweeping = True
         return Sweep(ids, states, scan)
 
-    def _land(self, item: _Item) -> None:
-        self._looks -= item.flying == _LOOK
-        item.flying = _GROUNDED
-
     def _may_ask(self, now: float) -> bool:
         """False while the source is down, but for a probe now and then, and one before somebody's deadline."""
         asked = self._looks or self._sweeping
@@ -302,7 +310,9 @@ class Plan:
         return (best[1],) if best is not None and best[0] > 0 else None
 
     def _choose_scan(self, now: float) -> Key:
-        return min((None, OPEN), key=lambda key: self._cost(key, now)[0])
+        """The list of what is unfinished; the whole list only where it is known to take fewer requests."""
+        known = None in self._costs and now < self._costs[None][2]
+        return None if known and self._costs[None][0] < self._cost(OPEN, now)[0] else OPEN
 
     def _cost(self, key: Key, now: float) -> tuple[int, float]:
         """How many requests a list takes, and which share of what was looked for is in it; 0 where there is no list."""

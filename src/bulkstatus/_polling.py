@@ -47,7 +47,8 @@ class PollPolicy(msgspec.Struct, frozen=True, kw_only=True):
         """The policy itself, or the one of that name. Raises ConfigError for a name that is none."""
         if isinstance(policy, PollPolicy):
             return policy
-        found = PRESETS.get(policy)
+        name: object = policy
+        found = PRESETS.get(name) if isinstance(name, str) else None
         if found is None:
             raise ConfigError(f"{str(policy)[:40]!r} is no poll policy{nearest(str(policy), PRESETS)}")
         return found
@@ -76,8 +77,9 @@ class PollPolicy(msgspec.Struct, frozen=True, kw_only=True):
             wait = self.base / _USUAL * share
         least = floor if self.floor is None else max(floor, self.floor)
         most = max(least, ceiling if self.ceiling is None else min(ceiling, self.ceiling))
-        wait = max(min(max(wait, least), most), spacing)
-        return max(least, wait * (1.0 + self.jitter * (2.0 * chance - 1.0)))
+        # At the ceiling too intervals vary, below it.
+        wait = min(max(wait, least), most / (1.0 + self.jitter)) * (1.0 + self.jitter * (2.0 * chance - 1.0))
+        return max(least, wait, spacing * (1.0 + self.jitter * chance))
 
 
 def _is_number(value: object) -> bool:

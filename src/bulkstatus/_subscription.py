@@ -52,6 +52,7 @@ class Subscription:
         """True when the client was closed before it was over."""
         self._notify = notify
         self._unread: deque[Change] = deque()
+        self._most = _MOST_UNREAD
         self._seen: set[Ref] = set()
         self.pressed: set[str] = set()
         """The sources that have been asked once more because the deadline is near."""
@@ -59,6 +60,12 @@ class Subscription:
     def follow(self, ref: Ref, track: Track) -> None:
         """Add a bulk."""
         self.tracks[ref] = track
+
+    def forget(self, ref: Ref) -> None:
+        """Leave out a bulk that a scan found and that has ended."""
+        del self.tracks[ref]
+        self.results.pop(ref, None)
+        self._seen.discard(ref)
 
     def is_settled(self, ref: Ref) -> bool:
         """True when nothing more has to be known about the bulk."""
@@ -85,7 +92,7 @@ class Subscription:
         if track.status is not None and ref not in self._seen:
             self._seen.add(ref)  # others may have followed it before
             sight = Sight(None, track.status, moved=True, warnings=())
-        verdict = None if ref in self.results else track.verdict(self.terms, now)
+        verdict = None if ref in self.results else track.verdict(self.terms, now, since=self.began)
         if verdict is not None:
             self.results[ref] = _result(ref, track, verdict)
         if sight is None and verdict is None:
@@ -110,10 +117,10 @@ class Subscription:
             self._end_if_done(verdict)
 
     def tell(self, change: Change) -> None:
-        """Keep a change until it is read. Of a bulk whose changes nobody reads, the oldest are joined into one."""
-        if len(self._unread) >= _MOST_UNREAD:
-            self._join_oldest()
+        """Keep a change until it is read. When very many wait, those of one bulk are joined into one."""
         self._unread.append(change)
+        if len(self._unread) > self._most:
+            self._join()
         self._notify()
 
     def give_up(self, refs: Iterable[Ref], failure: Failure, at: datetime) -> None:
@@ -163,13 +170,15 @@ class Subscription:
         if done:
             self.end()
 
-    def _join_oldest(self) -> None:
-        """Make one of the two oldest changes of the bulk that has waited longest."""
-        first = self._unread.popleft()
-        for index, later in enumerate(self._unread):
-            if later.ref == first.ref and later.source == first.source:
-                self._unread[index] = _joined(first, later)
-                return
+    def _join(self) -> None:
+        """Make one of all changes of the same bulk that nobody has read."""
+        joined: dict[tuple[str, str | None], Change] = {}
+        for change in self._unread:
+            key = change.source, change.ref
+            earlier = joined.pop(key, None)
+            joined[key] = change if earlier is None or change.ref is None else _joined(earlier, change)
+        self._unread = deque(joined.values())
+        self._most = max(_MOST_UNREAD, 2 * len(self._unread))
 
 
 def _joined(first: Change, later: Change) -> Change:

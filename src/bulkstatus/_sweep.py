@@ -10,6 +10,7 @@ from bulkstatus._call import Call, Page
 from bulkstatus._model import BulkStatus
 
 _BARREN = 2
+_MOST_PAGES = 10_000
 
 
 class Swept(NamedTuple):
@@ -27,7 +28,7 @@ def sweep(
     """Walk over `listings` for the bulks `wanted`; None wants every row there is.
 
     It ends early when all are found, when asking for those that are left takes no more requests than the rest of the
-    list, and, where that is not known, after two pages in a row that held none of them. Rows are put into `rows` as
+    list, and, where that is not known, after two pages in a row that held none of them, or nothing new. Rows are put into `rows` as
     they come, if it is given, so that those of a walk that breaks off are there.
     """
     rows = {} if rows is None else rows
@@ -40,19 +41,19 @@ def sweep(
         while call is not None and (left is None or left):
             page = yield call
             cost += 1
+            before = len(rows) if left is None else -len(left)
             rows.update((row.id, row) for row in page.items)
-            hits = 0
             if left is not None:
-                before = len(left)
                 left.difference_update(row.id for row in page.items)
-                hits = before - len(left)
-            barren = 0 if hits else barren + 1
+            after = len(rows) if left is None else -len(left)
+            barren = 0 if after > before else barren + 1
             call, more = _following(page, cursors)
-            if call is not None and left is not None and left:
-                too_many = more is not None and more >= len(left)
-                if too_many or (more is None and barren >= _BARREN):
-                    cost += more or 0
-                    break
+            if call is None or left == set():
+                break
+            too_many = left is not None and more is not None and more >= len(left)
+            if too_many or (more is None and barren >= _BARREN) or cost >= _MOST_PAGES:
+                cost += more or 0
+                break
     return Swept(rows, max(1, cost))
 
 

@@ -39,6 +39,7 @@ class Track:
 
     __slots__ = (
         "_base",
+        "_counted",
         "failing_since",
         "failure",
         "forgotten",
@@ -65,6 +66,7 @@ class Track:
         self.failure: Failure | None = None
         self.hopeless = False
         self._base: tuple[float, int] | None = None
+        self._counted: tuple[float, BulkStatus] | None = None
 
     # --- what comes in ---
 
@@ -77,13 +79,15 @@ class Track:
         self.misses = 0
         self.forgotten = self.hopeless = False
         self.status, self.seen_at = status, now
+        counts = None if self._counted is None else self._counted[1].counts
         self._pace(before, status, now)
         if before is None:
             return Sight(None, status, moved=True, warnings=_skew(status))
         moved = _position(before) != _position(status)
-        if not moved and not _progressed(before, status):
+        counted = _done(status) is not None and status.counts != counts
+        if not moved and not counted and _times(before) == _times(status):
             return None
-        return Sight(before, status, moved, _warnings(before, status))
+        return Sight(before, status, moved, _warnings(before, status, counts))
 
     def failed(self, error: BulkStatusError, now: float, at: datetime, *, hopeless: bool = False) -> bool:
         """Take in that it could not be looked at; True when the look before had gone well.
@@ -108,11 +112,12 @@ class Track:
     def _pace(self, before: BulkStatus | None, status: BulkStatus, now: float) -> None:
         """Keep where counting began, for the speed: the first count since the bulk was last seen to start."""
         done = _done(status)
-        if status.state is not State.RUNNING or done is None:
+        if done is not None:  # a list that counts nothing takes no count back
+            self._counted = (now, status)
+        started = before is None or before.state is not State.RUNNING
+        if status.state is not State.RUNNING:
             self._base = None
-        elif (
-            self._base is None or before is None or before.state is not State.RUNNING or done < self._base[1]
-        ):
+        elif done is not None and (self._base is None or started or done < self._base[1]):
             self._base = (now, done)
 
     # --- what that means ---
@@ -127,32 +132,33 @@ class Track:
 
     def rest(self, now: float) -> float | None:
         """How long it will still take if it goes on as it did, in seconds; None where its counts do not tell."""
-        status = self.status
-        if status is None or status.state is not State.RUNNING or self.seen_at is None:
+        if self._counted is None or self.status is None or self.status.state is not State.RUNNING:
             return None
+        counted_at, status = self._counted
         done, total = _done(status), status.counts.total if status.counts else None
         if done is None or not total or done > total:
             return None
-        speed = self._speed(status, done)
-        return None if speed is None else max(0.0, (total - done) / speed - (now - self.seen_at))
+        speed = self._speed(counted_at, status, done)
+        return None if speed is None else max(0.0, (total - done) / speed - (now - counted_at))
 
-    def _speed(self, status: BulkStatus, done: int) -> float | None:
+    def _speed(self, counted_at: float, status: BulkStatus, done: int) -> float | None:
         """Operations a second: while it was watched, else since it started."""
-        if self._base is not None and self.seen_at is not None:
+        if self._base is not None:
             since, at_first = self._base
-            if self.seen_at - since >= _STEADY and done > at_first:
-                return (done - at_first) / (self.seen_at - since)
+            if counted_at - since >= _STEADY and done > at_first:
+                return (done - at_first) / (counted_at - since)
         if status.started_at is None or not done:
             return None
         elapsed = (status.observed_at - status.started_at).total_seconds()
         return done / elapsed if elapsed > 0 else None
 
-    def verdict(self, terms: Terms, now: float) -> Verdict | None:
-        """What ends a wait for this bulk, or None while it goes on."""
+    def verdict(self, terms: Terms, now: float, *, since: float = 0.0) -> Verdict | None:
+        """What ends a wait that began at `since` for this bulk, or None while it goes on."""
+        since = max(since, self.since)
         if self.misses:
-            return self._missing(terms)
+            return self._missing(terms, since)
         if self.failing_since is not None:
-            good = self.since if self.seen_at is None else self.seen_at
+            good = since if self.seen_at is None else max(since, self.seen_at)
             lost = (self.hopeless and self.status is None) or now - good >= terms.blind_after
             return Verdict.BLIND if lost else None
         status = self.status
@@ -162,10 +168,10 @@ class Track:
             return None if status.provisional else Verdict(status.state.value)
         return Verdict.BLOCKED if terms.stop_when_blocked and is_blocked(status) else None
 
-    def _missing(self, terms: Terms) -> Verdict | None:
+    def _missing(self, terms: Terms, since: float) -> Verdict | None:
         if self.status is not None:
             return Verdict.GONE if self.forgotten or self.misses > 1 else None
-        patient = self.misses > 1 and self.missed_at - self.since >= terms.grace
+        patient = self.misses > 1 and self.missed_at - since >= terms.grace
         return Verdict.NOT_FOUND if self.forgotten or patient or not terms.grace else None
 
 
@@ -175,12 +181,6 @@ def _done(status: BulkStatus) -> int | None:
 
 def _position(status: BulkStatus) -> tuple[object, ...]:
     return status.state, status.native_state, status.phase, status.error
-
-
-def _progressed(before: BulkStatus, status: BulkStatus) -> bool:
-    """True when counts or times are others. A list that counts nothing takes no count back."""
-    counted = status.counts is not None and status.counts.finished is not None
-    return (counted and status.counts != before.counts) or _times(before) != _times(status)
 
 
 def _times(status: BulkStatus) -> tuple[datetime | None, ...]:
@@ -196,13 +196,13 @@ def _says_less(status: BulkStatus, before: BulkStatus) -> bool:
 _ORDER = {State.QUEUED: 0, State.RUNNING: 1, State.PAUSED: 1}
 
 
-def _warnings(before: BulkStatus, status: BulkStatus) -> tuple[str, ...]:
+def _warnings(before: BulkStatus, status: BulkStatus, counts: Counts | None) -> tuple[str, ...]:
     found = [*_skew(status)]
     ended = before.state.is_terminal and not before.provisional
     known = State.UNKNOWN not in (before.state, status.state)
     if (ended and status.state is not before.state) or (known and _rank(status) < _rank(before)):
         found.append(f"regressed: {before.state} before, {status.state} now")
-    found += _fewer(before.counts, status.counts)
+    found += _fewer(counts or before.counts, status.counts)
     return tuple(found)
 
 

@@ -191,8 +191,14 @@ class VerdictError(BulkStatusError):
 
     kind = "verdict"
 
-    def __init__(self, message: str, *, outcome: "Outcome | None" = None) -> None:
-        super().__init__(message)
+    def __init__(
+        self,
+        message: str,
+        *,
+        outcome: "Outcome | None" = None,
+        **facts: Any,  # noqa: ANN401 - those of the base, handed on as they are
+    ) -> None:
+        super().__init__(message, **facts)
         self.outcome = outcome
 
 

@@ -74,7 +74,7 @@ def impatient(self, terms):
         (Track, "saw", gullible, "the provider never said so"),
         (Track, "_missing", impatient, "it was not missed twice in a row"),
         (Track, "verdict", lambda self, terms, now: None, "the provider answered well until the deadline"),
-        (Budget, "wait", lambda self, now, reserve=0.0: 0.0, "requests beyond the budget"),
+        (Budget, "wait", lambda self, now, **_: 0.0, "requests beyond the budget"),
     ],
     ids=["gullible", "impatient", "mute", "spendthrift"],
 )

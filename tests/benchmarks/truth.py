@@ -387,22 +387,27 @@ def _blocked(
 def _missing(
     case: Scenario, heard: list[Answer], wait: Subscription, given: Given, *, over: bool
 ) -> str | None:
-    looks = [answer for answer in heard if answer.by_id][-2:]
-    if looks and looks[-1].error == "not_found":
-        # When the wait is over, and where no grace is given, one answer has to do.
-        enough = looks[-1].reason == "gone" or over or not wait.terms.grace
-        if enough or (len(looks) > 1 and all(look.error == "not_found" for look in looks)):
-            return None
-    return "it was not missed twice in a row"
+    looks = [answer for answer in heard if answer.by_id]
+    # When the wait is over, and where no grace is given, one answer has to do.
+    enough = looks and looks[-1].error == "not_found" and (over or not wait.terms.grace)
+    return None if enough or _is_lost(looks) else "it was not missed twice in a row"
 
 
 def _gone(case: Scenario, heard: list[Answer], wait: Subscription, given: Given, *, over: bool) -> str | None:
-    looks = [answer for answer in heard if answer.by_id][-2:]
     if not any(answer.state is not None for answer in heard):
         return "it was never there"
-    if looks[-1].reason == "gone" or (len(looks) > 1 and all(look.error == "not_found" for look in looks)):
-        return None
-    return "it was not missed twice in a row"
+    return (
+        None if _is_lost([answer for answer in heard if answer.by_id]) else "it was not missed twice in a row"
+    )
+
+
+def _is_lost(looks: list[Answer]) -> bool:
+    """True when it was missed twice in a row, or missed after the provider had said that it is gone."""
+    if not looks or looks[-1].error != "not_found":
+        return False
+    seen = max((index for index, look in enumerate(looks) if look.state is not None), default=-1)
+    forgotten = any(look.reason == "gone" for look in looks[seen + 1 :])
+    return forgotten or (len(looks) > 1 and looks[-2].error == "not_found")
 
 
 def _blind(
@@ -413,11 +418,9 @@ def _blind(
     hopeless = any(answer.error == "rejected" for answer in heard) or case.provider.refused <= given.order
     if over or (hopeless and not seen_meanwhile):
         return "it was seen meanwhile" if seen_meanwhile else None
-    # A bulk that others wait for already has been out of sight since they do.
-    began = min(sub.began for sub in case.loop.waits if wait.tracks.keys() & sub.tracks.keys())
     patience = wait.terms.blind_after
     recently = any(at > given.at - patience for at in good)
-    return "too soon" if recently or given.at - began < patience else None
+    return "too soon" if recently or given.at - wait.began < patience else None
 
 
 _CHECKS = {

@@ -20,8 +20,8 @@ from typing import Any, ClassVar, NamedTuple
 from bulkstatus._adapter import Limit
 from bulkstatus._budget import Budget
 from bulkstatus._call import Call, ListQuery, Page
-from bulkstatus._desk import Desk
-from bulkstatus._follow import _LONG_HOLD, _RESERVE, _SIDE_BY_SIDE, _TICK
+from bulkstatus._desk import LONG_HOLD, Desk
+from bulkstatus._follow import _RESERVE, _SIDE_BY_SIDE, _TICK
 from bulkstatus._model import BulkStatus, Counts, Ref, State
 from bulkstatus._outcome import Verdict
 from bulkstatus._plan import OPEN, Look, Sweep
@@ -350,11 +350,11 @@ class Loop:
         due = self.desk.next_at(self.now)
         if due is None or self._under_way >= _SIDE_BY_SIDE:
             return _NEVER
-        hold = self.budget.wait(self.now, reserve=_RESERVE)
+        hold = self.budget.wait(self.now, reserve=_RESERVE, ahead=self._under_way)
         if hold > 0:
             self._hold(hold, due)
         if max(due, self.now + hold) > self.now:
-            return max(due, self.now + hold)
+            return max(due, self.now + min(hold, LONG_HOLD))
         question = self.desk.take(self.now)
         if question is None:
             return self.now + _TICK
@@ -366,10 +366,10 @@ class Loop:
     def _hold(self, hold: float, due: float) -> None:
         self.held = max(self.held, self.now + hold - max(due, self.now))
         pause = self.budget.pause(self.now)
-        if not self._under_way and (pause > 0 or hold > _LONG_HOLD):
+        if not self._under_way and (pause > 0 or hold > LONG_HOLD):
             error = RateLimited("not now", retry_after=hold, reason=None if pause > 0 else "budget")
             error.about(source=SOURCE, provider="scripted")
-            self.desk.give_up(self.now + hold, error, moment(self.now))
+            self.desk.held(self.now + hold, error, self.now, moment(self.now))
 
     def _look(self, look: Look) -> None:
         began = self.now
