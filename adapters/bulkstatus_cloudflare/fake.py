@@ -53,7 +53,8 @@ class CloudflareFake(Fake):
         self.email = email
         self.api_key = api_key
         self._bulks: dict[str, _Bulk] = {}
-        self._answers = 0
+        self._answers = self._answers_before = 0
+        self._window = 0
 
     def add(self, id: str, life: Life, *, error: str | None = None) -> None:
         """Let bulk `id` be born now. `error` is what it says once it is `failed`; None for the documented example."""
@@ -142,6 +143,13 @@ class CloudflareFake(Fake):
         entries = [_entry(problem) for problem in problems]
         return self._send(status, {"success": False, "errors": entries, "messages": [], "result": None})
 
+    def _counted(self, now: float) -> int:
+        """The answers of this window."""
+        window = int(now) // _WINDOW
+        if window != self._window:
+            self._window, self._answers_before = window, self._answers - 1
+        return self._answers - self._answers_before
+
     def _send(self, status: int, body: dict[str, object]) -> FakeResponse:
         now = self.clock()
         headers = {
@@ -149,7 +157,7 @@ class CloudflareFake(Fake):
             "Cache-Control": "no-store, no-cache, must-revalidate",
             "cf-cache-status": "DYNAMIC",
             "cf-ray": f"{self._answers:016x}-FRA",
-            "Ratelimit": f'"default";r={max(1, _QUOTA - self._answers)};t={_WINDOW - int(now) % _WINDOW}',
+            "Ratelimit": f'"default";r={max(1, _QUOTA - self._counted(now))};t={_WINDOW - int(now) % _WINDOW}',
             "Ratelimit-Policy": f'"default";q={_QUOTA};w={_WINDOW}',
             "Server": "cloudflare",
             # API clients get cookies too, and do best to ignore them.

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 import msgspec
 
 from bulkstatus._adapter import Limit, Remaining
-from bulkstatus.errors import RateLimited
+from bulkstatus.errors import BulkStatusError
 
 _LONGEST_PAUSE = 3_600.0
 _LONGEST_GUESS, _MOST_DOUBLINGS = 60.0, 6
@@ -143,8 +143,8 @@ class Budget:
             self._told = None
         return self._told
 
-    def throttled(self, error: RateLimited, now: float) -> None:
-        """The provider asked to slow down: nobody sends until it wants requests again.
+    def throttled(self, error: BulkStatusError, now: float) -> None:
+        """The provider asked for a pause, as its errors tell: nobody sends until it wants requests again.
 
         Without a number of its own the pause is 1 s, and twice the last one each time it does not help.
         """

@@ -30,7 +30,7 @@ from bulkstatus._tasks import deadline, is_duration, now, together
 from bulkstatus._text import nearest
 from bulkstatus._track import Terms
 from bulkstatus._watch import AsyncWatch, OnChange, WatchView, drain
-from bulkstatus.errors import BulkStatusError, ConfigError, NotFound
+from bulkstatus.errors import BulkStatusError, ConfigError, NotFound, Unavailable
 
 if TYPE_CHECKING:
     import httpx
@@ -296,8 +296,8 @@ class AsyncClient:
     ) -> AsyncWatch:
         """Follow bulks, and give each Change as it is noticed; see AsyncWatch.
 
-        It ends as `wait` does; with `until` None it goes on until it is closed, and tells of bulks that move again
-        after their end. Without `refs` it follows every unfinished bulk of all sources that have a list, or of those
+        It ends as `wait` does; with `until` None it goes on until it is closed, and looks every ten minutes whether a
+        bulk that ended has moved again. Without `refs` it follows every unfinished bulk of all sources that have a list, or of those
         named in `sources`, those that appear later too, and does not end by itself. With `detail` up to eight bulks
         of a source are asked for one by one, for the counts that a list may lack.
 
@@ -319,6 +319,7 @@ class AsyncClient:
             return Subscription(
                 terms=terms,
                 polling=policy,
+                refs=wanted,
                 until=None if refs is None else until,
                 began=began,
                 deadline=None if timeout is None else began + timeout,
@@ -663,8 +664,11 @@ class Watch:
             raise StopIteration from None
 
     def outcome(self) -> Outcome:
-        """As AsyncWatch.outcome."""
-        return self._loop.run(self._watch.outcome)
+        """As AsyncWatch.outcome, also after the client was closed."""
+        try:
+            return self._loop.run(self._watch.outcome)
+        except Unavailable:
+            return self._watch.outcome()
 
     def view(self) -> WatchView:
         """As AsyncWatch.view."""

@@ -27,10 +27,13 @@ _DETAIL = 8
 _AFTER_ITS_END = 600.0
 LONG_HOLD = 60.0
 _MOST_ENDED = 50
-_SHORTEST_LEAD, _LONGEST_LEAD, _MOST_OF_WAIT = 1.0, 10.0, 0.2
+_SHORTEST_LEAD, _LONGEST_LEAD, _MOST_OF_WAIT, _MARGIN = 1.0, 10.0, 0.2, 1.5
+_SILENT = 5.0
 # What will be met again by every question: nobody waits for that whom the source never answered.
 _HOPELESS_KINDS = frozenset({"auth", "config"})
 _HOPELESS_REASONS = frozenset({"tls_untrusted", "redirect_refused"})
+# What stands where tokens are given out is a maintenance page, as far as anybody knows.
+_NO_REFUSAL = frozenset({"bad_token_reply", "no_token_endpoint"})
 
 
 class Desk:
@@ -54,6 +57,8 @@ class Desk:
         self._scanning: list[Subscription] = []
         self._deadlines: list[Subscription] = []
         self._left_open: dict[str, BulkStatus] = {}
+        self._asked: dict[str, float] = {}
+        self._landed: dict[str, float] = {}
         self._ended: deque[str] = deque()
         self._list_lost = False
         self._answered = False
@@ -121,19 +126,23 @@ class Desk:
         for subscription in self._deadlines:
             edge = self._edge(subscription, now)
             if edge is not None and edge <= now:
-                subscription.pressed.add(self.source)
+                subscription.pressed[self.source] = now
                 self.plan.press()
                 for id in self._ids_of(subscription):
                     if id in self.plan and not subscription.is_settled(Ref(self.source, id)):
                         self.plan.add(id, now)
-        return self.plan.take(now)
+        question = self.plan.take(now)
+        if question is not None:
+            self._asked.update(dict.fromkeys(_ids(question), now))
+        return question
 
     def _edge(self, subscription: Subscription, now: float) -> float | None:
         """When the last look before a deadline is made: early enough for the answers, as long as they took lately."""
         if subscription.deadline is None or self.source in subscription.pressed or not len(self.plan):
             return None
-        length = self._round_trip * max(2, self.plan.round(now))
-        lead = min(max(_SHORTEST_LEAD, length), _LONGEST_LEAD)
+        # A page, or as many as the list has, and then each end by its id.
+        length = self._round_trip * (self.plan.round(now) + 1)
+        lead = min(_SHORTEST_LEAD + _MARGIN * length, _LONGEST_LEAD)
         return subscription.deadline - min(lead, _MOST_OF_WAIT * (subscription.deadline - subscription.began))
 
     def call(self, look: Look) -> Call[BulkStatus]:
@@ -164,13 +173,13 @@ class Desk:
 
     def looked(self, look: Look, status: BulkStatus, now: float, at: datetime) -> None:
         """The bulk's own record was read."""
-        self.plan.landed(look.id)
+        self._land([look.id])
         self._is_up(at)
         self._take_in(look.id, status, now, at)
 
     def look_failed(self, look: Look, error: BulkStatusError, now: float, at: datetime) -> None:
         """The bulk could not be looked at."""
-        self.plan.landed(look.id)
+        self._land([look.id])
         if error.kind in _ABOUT_THE_SOURCE:
             self.plan.retry(look.id, now)
             self._is_down([look.id], error, now, at)
@@ -179,8 +188,8 @@ class Desk:
         track = self._tracks.get(look.id)
         if track is None:
             return
-        lost = track.failed(error, now, at, hopeless=isinstance(error, RequestRejected))
-        if lost or (isinstance(error, NotFound) and track.misses == 1):
+        track.failed(error, now, at, hopeless=isinstance(error, RequestRejected))
+        if look.id not in self._troubled:
             self._troubled.add(look.id)
             self._tell(look.id, "unobservable", at)
         self._note(look.id, None, now, at)
@@ -189,8 +198,7 @@ class Desk:
     def swept(self, sweep: Sweep, swept: Swept, now: float, at: datetime) -> None:
         """The list was read."""
         asked = set(sweep.ids)
-        for id in sweep.ids:
-            self.plan.landed(id)
+        self._land(sweep.ids)
         self._is_up(at)
         if sweep.scan and self._list_lost:
             self._list_lost = False
@@ -216,8 +224,7 @@ class Desk:
 
     def sweep_failed(self, sweep: Sweep, error: BulkStatusError, now: float, at: datetime) -> None:
         """The list could not be read."""
-        for id in sweep.ids:
-            self.plan.landed(id)
+        self._land(sweep.ids)
         about_the_source = error.kind in _ABOUT_THE_SOURCE
         self.plan.broke_off(now, rest=not about_the_source and not sweep.scan)
         if about_the_source:
@@ -231,6 +238,33 @@ class Desk:
                 self._list_lost = True
                 self._tell(None, "unobservable", at, failure=Failure.of(error))
         self._next_scan(sweep, now)
+
+    def review(self, now: float, at: datetime, *, silent: float = _SILENT) -> None:
+        """Look at the clock: who has waited long enough for an answer is told, though no question has ended.
+
+        A question that has had no answer for `silent` seconds is as good as one that failed.
+        """
+        for id, asked_at in self._asked.items():
+            if now - asked_at > silent and id in self._tracks:
+                self._tracks[id].silent(asked_at, now, at)
+        for id in [id for id, track in self._tracks.items() if track.failing_since is not None]:
+            if id in self._tracks:
+                self._note(id, None, now, at)
+                if not self._is_wanted(id):
+                    self.plan.drop(id)
+
+    def _land(self, ids: Iterable[str]) -> None:
+        for id in ids:
+            self.plan.landed(id)
+            self._landed[id] = self._asked.pop(id, 0.0)
+
+    def _was_pressed_since(self, asked_at: float, id: str) -> bool:
+        """True when the last look before somebody's deadline was due while this one was under way."""
+        return any(
+            subscription.pressed.get(self.source, asked_at) > asked_at
+            for subscription in self._followers[id]
+            if not subscription.over
+        )
 
     def took(self, seconds: float) -> None:
         """So long an answer took."""
@@ -268,6 +302,8 @@ class Desk:
             if id not in self.plan:
                 self.plan.add(id, now)
             self.plan.settle(id, now, self._interval(track, now), known=status.state)
+            if self._was_pressed_since(self._landed.pop(id, now), id):
+                self.plan.add(id, now)
         else:
             self.plan.drop(id)
             self._forget_old(id)
@@ -308,6 +344,7 @@ class Desk:
             del self._followers[id], self._tracks[id]
             self._troubled.discard(id)
             self._left_open.pop(id, None)
+            self._landed.pop(id, None)
             self.plan.drop(id)
 
     def _interval(self, track: Track, now: float) -> float:
@@ -349,7 +386,9 @@ class Desk:
     def _is_down(self, ids: Iterable[str], error: BulkStatusError, now: float, at: datetime) -> None:
         """The source could not be asked: so nothing new is known of anything that was due."""
         self.plan.down(now)
-        final = error.kind in _HOPELESS_KINDS or error.reason in _HOPELESS_REASONS
+        error.id = None  # it met one bulk by chance
+        refused = error.kind in _HOPELESS_KINDS and error.reason not in _NO_REFUSAL
+        final = refused or error.reason in _HOPELESS_REASONS
         due = (*ids, *self.plan.overdue(now))
         self._lose(dict.fromkeys(due), error, now, at, hopeless=final and not self._answered)
 
@@ -408,3 +447,7 @@ class Desk:
         if self._scanning and sweep.scan:
             spacing = self.budget().spacing(now) * self.plan.round(now)
             self.plan.scan(now + max(_SCAN_EVERY, spacing) * (0.9 + 0.2 * self._chance()))
+
+
+def _ids(question: Look | Sweep) -> tuple[str, ...]:
+    return (question.id,) if isinstance(question, Look) else question.ids

@@ -288,9 +288,9 @@ class _Line:
             else:
                 result = call.read(response)
         except BulkStatusError as error:
-            if isinstance(error, RateLimited):
+            if isinstance(error, RateLimited) or error.retry_after is not None:
                 self.budget.throttled(error, now())
-            elif isinstance(error, Unavailable) and error.reason != "abandoned":
+            if isinstance(error, Unavailable) and error.reason != "abandoned":
                 self._gate.learn(error)
             error.redact(credentials.values_alone())
             raise

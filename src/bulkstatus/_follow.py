@@ -21,6 +21,9 @@ _SIDE_BY_SIDE = 4
 # So much of each limit is left for those who ask one question and wait for the answer.
 _RESERVE = 0.1
 _TICK = 0.5
+_REVIEW = 2.0
+_LAST_SILENT = 1.0
+_AWAKE = 1.0
 _ASLEEP = 5.0
 _CLOSED = "closed"
 
@@ -81,21 +84,38 @@ class Follower:
 
     async def _tick(self) -> None:
         """End what is due to end, to the clock on the wall: time the machine slept through counts."""
-        asleep = _slept()
+        asleep, reviewed = _slept(), now()
         while self._subscriptions:
             gap = _slept() - asleep
             asleep += gap
             if gap > _ASLEEP:
+                self._woke(gap)
+            if now() - reviewed >= _REVIEW:
+                reviewed = now()
                 for loop in self._loops.values():
-                    loop.desk.woke(now())
-                    loop.wake()
+                    loop.desk.review(now(), _times.utc_now())
             for subscription in tuple(self._subscriptions):
-                if subscription.deadline is not None and gap > _ASLEEP:
-                    subscription.deadline -= gap
                 if subscription.deadline is not None and now() > subscription.deadline + _TICK:
-                    subscription.end()
+                    self.end(subscription)
             await anyio.sleep(_TICK)
         self._ticking = False
+
+    def _woke(self, gap: float) -> None:
+        """The machine slept for `gap` seconds: look at everything, and count them, but leave time for that look."""
+        for subscription in self._subscriptions:
+            if subscription.deadline is not None:
+                soon = min(subscription.deadline, now() + _AWAKE)
+                subscription.deadline = max(subscription.deadline - gap, soon)
+        for loop in self._loops.values():
+            loop.desk.woke(now())
+            loop.wake()
+
+    def end(self, subscription: Subscription) -> None:
+        """The deadline has come. What was asked and not answered is told with the outcome."""
+        if not subscription.over:
+            for loop in self._loops.values():
+                loop.desk.review(now(), _times.utc_now(), silent=_LAST_SILENT)
+            subscription.end()
 
 
 class _Loop:

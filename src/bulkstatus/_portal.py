@@ -1,5 +1,6 @@
 """A private event loop on a thread of its own, for callers that block."""
 
+import asyncio
 import threading
 from collections.abc import Awaitable, Callable
 from concurrent.futures import Future
@@ -8,6 +9,8 @@ from typing import TypeVar
 
 import anyio
 from anyio.from_thread import BlockingPortal
+
+from bulkstatus.errors import Unavailable
 
 T = TypeVar("T")
 
@@ -32,13 +35,17 @@ class LoopThread:
         self._portal = self._ready.result()
 
     async def _serve(self) -> None:
+        self._loop = asyncio.get_running_loop()
         async with BlockingPortal() as portal:
             self._ready.set_result(portal)
             await portal.sleep_until_stopped()
 
     def call(self, function: Callable[[], Awaitable[T]]) -> T:
         """Run `function` on the loop and wait for it. An interrupt of the waiting cancels it."""
-        future: Future[T] = self._portal.start_task_soon(function)
+        try:
+            future: Future[T] = self._portal.start_task_soon(function)
+        except RuntimeError:
+            raise Unavailable("the client was closed", reason="closed", retryable=False) from None
         try:
             return future.result()
         except BaseException:
@@ -56,7 +63,7 @@ class LoopThread:
     def post(self, function: Callable[[], object]) -> None:
         """Call a plain function on the loop, some time soon; not at all when the loop has ended."""
         with suppress(RuntimeError):
-            self._portal.start_task_soon(function)
+            self._loop.call_soon_threadsafe(function)
 
     def enter(self, resource: AbstractAsyncContextManager[T]) -> AbstractContextManager[T]:
         """An async context manager as a blocking one; both ends run in one task, as task groups require."""

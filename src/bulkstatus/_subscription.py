@@ -20,7 +20,7 @@ _MOST_UNREAD = 10_000
 class Subscription:
     """A wait or watch as the sources' desks see it.
 
-    `until` says what ends it: `all` (every bulk has a verdict), `any` (one has ended), `first_failure` (one ended
+    `refs` are its bulks in the order of the outcome. `until` says what ends it: `all` (every bulk has a verdict), `any` (one has ended), `first_failure` (one ended
     badly, or is not there), None (nothing but its owner). `began` and `deadline` are in monotonic seconds. `scan` follows every
     unfinished bulk of its sources, those that come later included. `notify` is called when there is something to
     read, or it is over.
@@ -31,6 +31,7 @@ class Subscription:
         *,
         terms: Terms,
         polling: PollPolicy,
+        refs: Iterable[Ref] = (),
         until: Until | None,
         began: float = 0.0,
         deadline: float | None = None,
@@ -38,6 +39,7 @@ class Subscription:
         detail: bool = False,
         notify: Callable[[], None] = lambda: None,
     ) -> None:
+        self._order = tuple(refs)
         self.terms = terms
         self.polling = polling
         self.until = until
@@ -54,8 +56,8 @@ class Subscription:
         self._unread: deque[Change] = deque()
         self._most = _MOST_UNREAD
         self._seen: set[Ref] = set()
-        self.pressed: set[str] = set()
-        """The sources that have been asked once more because the deadline is near."""
+        self.pressed: dict[str, float] = {}
+        """When each source was asked once more because the deadline is near."""
 
     def follow(self, ref: Ref, track: Track) -> None:
         """Add a bulk."""
@@ -153,9 +155,10 @@ class Subscription:
 
     def outcome(self, at: datetime) -> Outcome:
         """How it stands for each bulk: final for those that are settled."""
+        refs = [ref for ref in dict.fromkeys((*self._order, *self.tracks)) if ref in self.tracks]
         results = (
-            self.results.get(ref) or _result(ref, track, _unsettled(track))
-            for ref, track in self.tracks.items()
+            self.results.get(ref) or _result(ref, self.tracks[ref], _unsettled(self.tracks[ref]))
+            for ref in refs
         )
         return Outcome(results=tuple(results), observed_at=at)
 

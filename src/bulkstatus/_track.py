@@ -7,7 +7,7 @@ import msgspec
 
 from bulkstatus._model import BulkStatus, Counts, Failure, State
 from bulkstatus._outcome import Verdict, is_blocked
-from bulkstatus.errors import BulkStatusError, NotFound
+from bulkstatus.errors import BulkStatusError, DeadlineExceeded, NotFound
 
 _SKEW = timedelta(minutes=5)
 _STEADY = 5.0
@@ -87,7 +87,7 @@ class Track:
         counted = _done(status) is not None and status.counts != counts
         if not moved and not counted and _times(before) == _times(status):
             return None
-        return Sight(before, status, moved, _warnings(before, status, counts))
+        return Sight(before, status, moved, _warnings(before, status, _finished(counts)))
 
     def failed(self, error: BulkStatusError, now: float, at: datetime, *, hopeless: bool = False) -> bool:
         """Take in that it could not be looked at; True when the look before had gone well.
@@ -108,6 +108,14 @@ class Track:
             self.failing_since, self.stale_since = now, at
         self.hopeless = hopeless
         return first
+
+    def silent(self, asked_at: float, now: float, at: datetime) -> None:
+        """Take in that a question which was asked at `asked_at` has had no answer yet."""
+        if self.failing_since is None and not self.misses:
+            waited = now - asked_at
+            why = f"no answer for {waited:.0f} s; the question is still under way"
+            self.failing_since, self.stale_since = asked_at, at - timedelta(seconds=waited)
+            self.failure = Failure.of(DeadlineExceeded(why, reason="unanswered"))
 
     def _pace(self, before: BulkStatus | None, status: BulkStatus, now: float) -> None:
         """Keep where counting began, for the speed: the first count since the bulk was last seen to start."""
@@ -176,7 +184,7 @@ class Track:
 
 
 def _done(status: BulkStatus) -> int | None:
-    return None if status.counts is None else status.counts.finished
+    return _finished(status.counts)
 
 
 def _position(status: BulkStatus) -> tuple[object, ...]:
@@ -196,13 +204,15 @@ def _says_less(status: BulkStatus, before: BulkStatus) -> bool:
 _ORDER = {State.QUEUED: 0, State.RUNNING: 1, State.PAUSED: 1}
 
 
-def _warnings(before: BulkStatus, status: BulkStatus, counts: Counts | None) -> tuple[str, ...]:
+def _warnings(before: BulkStatus, status: BulkStatus, finished: int | None) -> tuple[str, ...]:
     found = [*_skew(status)]
     ended = before.state.is_terminal and not before.provisional
     known = State.UNKNOWN not in (before.state, status.state)
     if (ended and status.state is not before.state) or (known and _rank(status) < _rank(before)):
         found.append(f"regressed: {before.state} before, {status.state} now")
-    found += _fewer(counts or before.counts, status.counts)
+    if before.counts is not None and status.counts is not None:
+        found += _fewer("total", before.counts.total, status.counts.total)
+    found += _fewer("finished", finished, _done(status))
     return tuple(found)
 
 
@@ -210,15 +220,14 @@ def _rank(status: BulkStatus) -> int:
     return _ORDER.get(status.state, 2)
 
 
-def _fewer(before: Counts | None, now: Counts | None) -> list[str]:
-    if before is None or now is None:
+def _fewer(name: str, before: int | None, now: int | None) -> list[str]:
+    if before is None or now is None or now >= before:
         return []
-    pairs = ((name, getattr(before, name), getattr(now, name)) for name in ("total", "finished"))
-    return [
-        f"counts went down: {name} {old} before, {new} now"
-        for name, old, new in pairs
-        if old is not None and new is not None and new < old
-    ]
+    return [f"counts went down: {name} {before} before, {now} now"]
+
+
+def _finished(counts: Counts | None) -> int | None:
+    return None if counts is None else counts.finished
 
 
 def _skew(status: BulkStatus) -> tuple[str, ...]:

@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable, Iterable
 from datetime import datetime, timedelta
 from functools import partial
 from types import TracebackType
-from typing import Self
+from typing import NamedTuple, Self
 
 import anyio
 import anyio.to_thread
@@ -123,7 +123,7 @@ class AsyncWatch:
             with anyio.move_on_at(min(until, self._deadline())):
                 await self._bell.event.wait()
             if now() >= self._deadline():
-                self._subscription.end()
+                self._follower.end(self._subscription)
         if self._subscription.over:
             self._follower.unsubscribe(self._subscription)
         if self._subscription.broken:
@@ -272,8 +272,24 @@ class _Caller:
                 await self._function(change)
                 return
             # On a thread of its own: it may block, and then nothing else waits for it.
-            result = await anyio.to_thread.run_sync(partial(self._function, change), abandon_on_cancel=True)
-            if inspect.isawaitable(result):
+            result = await anyio.to_thread.run_sync(partial(self._kept, change), abandon_on_cancel=True)
+            if isinstance(result, _Raised):
+                _warn(result.error)
+            elif inspect.isawaitable(result):
                 await result
-        except Exception as error:  # noqa: BLE001 - what is wrong with it says nothing about any bulk
-            _LOG.warning("on_change raised %s; the wait goes on", type(error).__name__)
+        except (Exception, SystemExit, KeyboardInterrupt) as error:  # noqa: BLE001 - it says nothing about any bulk
+            _warn(error)
+
+    def _kept(self, change: Change) -> "object | _Raised":
+        try:
+            return self._function(change)
+        except BaseException as error:  # noqa: BLE001 - one that ends a program would end the event loop instead
+            return _Raised(error)
+
+
+class _Raised(NamedTuple):
+    error: BaseException
+
+
+def _warn(error: BaseException) -> None:
+    _LOG.warning("on_change raised %s; the wait goes on", type(error).__name__)

@@ -63,7 +63,7 @@ def gullible(self, status, now, saw=Track.saw):
     return saw(self, status, now)
 
 
-def impatient(self, terms):
+def impatient(self, *_, **__):
     """A track that believes the first NotFound."""
     return Verdict.GONE if self.status is not None else Verdict.NOT_FOUND
 
@@ -73,7 +73,7 @@ def impatient(self, terms):
     [
         (Track, "saw", gullible, "the provider never said so"),
         (Track, "_missing", impatient, "it was not missed twice in a row"),
-        (Track, "verdict", lambda self, terms, now: None, "the provider answered well until the deadline"),
+        (Track, "verdict", lambda self, *_, **__: None, "the provider answered well until the deadline"),
         (Budget, "wait", lambda self, now, **_: 0.0, "requests beyond the budget"),
     ],
     ids=["gullible", "impatient", "mute", "spendthrift"],

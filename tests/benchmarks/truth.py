@@ -418,7 +418,7 @@ def _blind(
     hopeless = any(answer.error == "rejected" for answer in heard) or case.provider.refused <= given.order
     if over or (hopeless and not seen_meanwhile):
         return "it was seen meanwhile" if seen_meanwhile else None
-    patience = wait.terms.blind_after
+    patience = wait.terms.blind_after - 1e-6  # times are sums of floats
     recently = any(at > given.at - patience for at in good)
     return "too soon" if recently or given.at - wait.began < patience else None
 

@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 
 from bulkstatus import BulkStatus, Change, Client, Failure, Ref, Result, State, WatchView
 from bulkstatus.cli import _exit
-from bulkstatus.cli._options import opened
+from bulkstatus.cli._options import left_by_signals, opened
 from bulkstatus.cli._output import console, lines, on_terminal
 from bulkstatus.cli._text import about, change_line, failure_line, tell
 from bulkstatus.testing import fake_names, load_fake, serve
@@ -73,7 +73,8 @@ def _follow(
 ) -> Seen:
     """Watch all bulks until nothing moves any more: some stay paused, or at a word that nobody knows."""
     last = datetime.now(UTC) + timedelta(seconds=_SETTLED)
-    with client.watch(refs, timeout=seconds, polling="eager", detail=True) as watch:
+    watched = client.watch(refs, timeout=seconds, polling="eager", detail=True)
+    with left_by_signals(watched) as watch:
         while not watch.is_over and not _settled(watch.view(), last):
             show(watch.changes(within=_EVERY))
         show(watch.changes(within=0.0))

@@ -10,7 +10,7 @@ from typing import Annotated, Literal, get_args
 
 from cyclopts import Parameter, Token
 
-from bulkstatus import Client, ConfigError, log_retries
+from bulkstatus import Client, ConfigError, Watch, log_retries
 from bulkstatus.cli._text import tell
 
 Format = Literal["table", "json", "jsonl", "csv", "name"]
@@ -184,6 +184,17 @@ def start_log(*, verbose: bool) -> None:
 def is_verbose() -> bool:
     """True once a log of requests was asked for."""
     return _LINES.verbose
+
+
+@contextmanager
+def left_by_signals(watch: Watch) -> Generator[Watch]:
+    """The watch, closed at the end; but left as it is when a signal ends the process: its loop may not answer."""
+    try:
+        yield watch
+    except (Exception, GeneratorExit):
+        watch.close()
+        raise
+    watch.close()
 
 
 @contextmanager

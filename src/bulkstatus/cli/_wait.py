@@ -2,6 +2,7 @@
 
 import shlex
 import sys
+import threading
 import time
 from collections.abc import Collection, Iterable, Sequence
 from datetime import datetime
@@ -26,7 +27,7 @@ from bulkstatus import (
     read_config,
 )
 from bulkstatus.cli import _exit
-from bulkstatus.cli._options import Format, PaceWord, UntilWord, opened, seconds
+from bulkstatus.cli._options import Format, PaceWord, UntilWord, left_by_signals, opened, seconds
 from bulkstatus.cli._output import (
     STATUS_COLUMNS,
     cell,
@@ -59,6 +60,7 @@ from bulkstatus.cli._text import (
 
 HEARTBEAT = 60.0
 _REDRAW = 0.25
+_PATIENCE = 0.15
 _DRAWING = 10.0  # so many times as long as a picture took, the next one waits
 _MOST_TOLD = 20
 _MOST_REFS = 100
@@ -121,9 +123,12 @@ def follow(asked: Asked) -> int:
     settings = read_config(asked.config)
     refs = _references(asked, settings)
     names = (asked.source or None) if refs is None else sources_of(refs)
-    with (
-        opened(Client(settings.build(names))) as client,
-        client.watch(
+    client = Client(settings.build(names))
+    # Made before the client's thread is at work: an interrupt during an import may leave the lock of all imports held
+    # (seen with CPython 3.11), and that thread would then wait for it for ever.
+    teller = _teller(asked, timeout)
+    with opened(client):
+        watched = client.watch(
             refs,
             timeout=timeout,
             until=_UNTIL[asked.until],
@@ -131,11 +136,11 @@ def follow(asked: Asked) -> int:
             blind_after=blind_after or 0.0,
             polling=asked.pace,
             detail=_draws(asked),
-        ) as watch,
-    ):
-        if refs is None:
-            _say_what_is_left_out(client, watch)
-        return _Follower(asked, watch, timeout).run()
+        )
+        with left_by_signals(watched) as watch:
+            if refs is None:
+                _say_what_is_left_out(client, watch)
+            return _Follower(asked, watch, teller, timeout).run()
 
 
 def _say_what_is_left_out(client: Client, watch: Watch) -> None:
@@ -160,11 +165,11 @@ def _references(asked: Asked, settings: Config) -> list[str] | None:
 class _Follower:
     """Reads a watch to its end and has it told."""
 
-    def __init__(self, asked: Asked, watch: Watch, timeout: float | None) -> None:
+    def __init__(self, asked: Asked, watch: Watch, teller: "_Teller", timeout: float | None) -> None:
         self._asked = asked
         self._watch = watch
         self._timeout = timeout
-        self._teller = _teller(asked, timeout)
+        self._teller = teller
 
     def run(self) -> int:
         with self._teller as teller:
@@ -204,14 +209,30 @@ class _Follower:
         return _exit.combine([code, _exit.for_failures(down, seen)])
 
     def _interrupted(self, *, by_keyboard: bool) -> None:
-        self._teller.take(self._watch.changes(within=0.0))
-        outcome, view = self._watch.outcome(), self._watch.view()
+        known = self._last_known()
+        if known is None:
+            return
+        changes, outcome, view = known
+        self._teller.take(changes)
         self._teller.last_known(outcome)
         code = _exit.INTERRUPTED if by_keyboard else _exit.TERMINATED
         self._teller.end(_End(outcome, view, code))
         if self._asked.refs is not None and any(result.verdict in _OPEN for result in outcome):
             say("to go on:")
             self._tell_how_to_go_on(outcome)
+
+    def _last_known(self) -> tuple[tuple[Change, ...], Outcome, WatchView] | None:
+        """What the watch knows, unless its thread takes too long to say so: an interrupt waits for nobody."""
+        found: list[tuple[tuple[Change, ...], Outcome, WatchView]] = []
+
+        def ask() -> None:
+            changes = self._watch.changes(within=0.0)
+            found.append((changes, self._watch.outcome(), self._watch.view()))
+
+        asking = threading.Thread(target=ask, daemon=True)
+        asking.start()
+        asking.join(_PATIENCE)
+        return found[0] if found else None
 
     def _deadline_came(self, outcome: Outcome) -> bool:
         if self._asked.until == "any" and any(result.verdict.is_end for result in outcome):
