@@ -12,7 +12,7 @@ _LONGEST_PAUSE = 3_600.0
 _LONGEST_GUESS, _MOST_DOUBLINGS = 60.0, 6
 # Requests arrive later than they are sent, and not all equally so: two that are a window apart here may be less there.
 _SLACK, _LONGEST_SLACK = 0.02, 1.0
-_AT_EASE = 0.5
+_AT_EASE, _STEEP, _STEEPEST = 0.5, 0.9, 0.1
 
 
 class Allowance(msgspec.Struct, frozen=True, kw_only=True):
@@ -49,8 +49,11 @@ class _Window:
 
 
 def _pressure(used: float) -> float:
-    """0 while no more than half is used, 1 when all is."""
-    return max(0.0, (used - _AT_EASE) / (1.0 - _AT_EASE))
+    """How much slower than what a limit sustains to go: 0 while no more than half is used, 1 at 70 %, then steep.
+
+    So what goes on for long settles at 70 %, and does not run into the end of the window and stand still there.
+    """
+    return max(0.0, (used - _AT_EASE) / max(_STEEP - used, _STEEPEST))
 
 
 class Budget:
@@ -110,7 +113,7 @@ class Budget:
             self._told = msgspec.structs.replace(self._told, left=self._told.left - 1)
 
     def spacing(self, now: float) -> float:
-        """Seconds between requests that the limits sustain: 0 while half of each is free, a full share at the end.
+        """Seconds between requests that the limits sustain; 0 while half of each is free.
 
         So a limit for a day slows what goes on all day, long before it is used up.
         """

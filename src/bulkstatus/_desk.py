@@ -3,6 +3,7 @@
 The desk says what to ask next and is told what came of it. Times are monotonic seconds; `at` is the same moment in UTC.
 """
 
+import bisect
 from collections import deque
 from collections.abc import Callable, Iterable
 from datetime import datetime
@@ -27,8 +28,8 @@ _DETAIL = 8
 _AFTER_ITS_END = 600.0
 LONG_HOLD = 60.0
 _MOST_ENDED = 50
-_SHORTEST_LEAD, _LONGEST_LEAD, _MOST_OF_WAIT, _MARGIN = 1.0, 10.0, 0.2, 1.5
-_SILENT = 5.0
+_SHORTEST_LEAD, _LONGEST_LEAD, _MOST_OF_WAIT, _MARGIN = 1.0, 10.0, 0.2, 1.25
+_SILENT, _SILENT_AT_LAST = 5.0, 1.0
 # What will be met again by every question: nobody waits for that whom the source never answered.
 _HOPELESS_KINDS = frozenset({"auth", "config"})
 _HOPELESS_REASONS = frozenset({"tls_untrusted", "redirect_refused"})
@@ -55,6 +56,7 @@ class Desk:
         self._tracks: dict[str, Track] = {}
         self._followers: dict[str, list[Subscription]] = {}
         self._scanning: list[Subscription] = []
+        self._subscriptions: dict[Subscription, None] = {}
         self._deadlines: list[Subscription] = []
         self._left_open: dict[str, BulkStatus] = {}
         self._asked: dict[str, float] = {}
@@ -69,26 +71,32 @@ class Desk:
     @property
     def is_idle(self) -> bool:
         """True when nobody waits for anything here."""
-        return not self._followers and not self._scanning
+        return not self._subscriptions
 
     # --- who waits for what ---
 
     def subscribe(self, subscription: Subscription, ids: Iterable[str], now: float) -> None:
         """Follow the bulks `ids` for `subscription`; all that are unfinished if it scans."""
+        # Where the budget is short, who comes waits until it is worth a look at the list.
+        spacing = self.budget().spacing(now)
+        within = min(spacing * self.plan.round(now), self.adapter.poll_ceiling) if spacing else 0.0
         for id in ids:
             self._follow(subscription, id, now)
-            self.plan.add(id, now)
+            self.plan.add(id, now, within=within)
         if subscription.deadline is not None:
-            self._deadlines.append(subscription)
+            bisect.insort(self._deadlines, subscription, key=_deadline)
         if subscription.scan and isinstance(self.adapter, Listing):
             self._scanning.append(subscription)
             self.plan.scan(now)
+        if self._ids_of(subscription) or subscription in self._scanning:
+            self._subscriptions[subscription] = None
         self._set_detail()
 
     def unsubscribe(self, subscription: Subscription) -> None:
         """Follow nothing for `subscription` any more. Questions that are under way go on."""
         for id in self._ids_of(subscription):
             self._leave(id, subscription)
+        self._subscriptions.pop(subscription, None)
         if subscription in self._deadlines:
             self._deadlines.remove(subscription)
         if subscription in self._scanning:
@@ -111,39 +119,57 @@ class Desk:
         return [ref.id for ref in subscription.tracks if ref.source == self.source]
 
     def _set_detail(self) -> None:
-        wanted = any(sub.detail for followers in self._followers.values() for sub in followers)
-        self.plan.detail = _DETAIL if wanted else 0
+        self.plan.detail = _DETAIL if any(sub.detail for sub in self._subscriptions) else 0
 
     # --- what to ask ---
 
     def next_at(self, now: float) -> float | None:
         """When `take` will next have something to do, as far as is known."""
-        times = [self.plan.next_at(), *(self._edge(sub, now) for sub in self._deadlines)]
+        times = (self.plan.next_at(), self._next_edge(now))
         return min((time for time in times if time is not None), default=None)
 
     def take(self, now: float) -> Look | Sweep | None:
         """What to ask now, or None. Before a deadline, all that still goes on is looked at once more."""
-        for subscription in self._deadlines:
-            edge = self._edge(subscription, now)
-            if edge is not None and edge <= now:
-                subscription.pressed[self.source] = now
-                self.plan.press()
-                for id in self._ids_of(subscription):
-                    if id in self.plan and not subscription.is_settled(Ref(self.source, id)):
-                        self.plan.add(id, now)
+        while (edge := self._next_edge(now)) is not None and edge <= now:
+            self._press(min(self._deadlines, key=lambda sub: self._edge(sub, self._lead(now))), now)
         question = self.plan.take(now)
         if question is not None:
             self._asked.update(dict.fromkeys(_ids(question), now))
         return question
 
-    def _edge(self, subscription: Subscription, now: float) -> float | None:
-        """When the last look before a deadline is made: early enough for the answers, as long as they took lately."""
-        if subscription.deadline is None or self.source in subscription.pressed or not len(self.plan):
-            return None
-        # A page, or as many as the list has, and then each end by its id.
+    def _press(self, subscription: Subscription, now: float) -> None:
+        self._deadlines.remove(subscription)
+        subscription.pressed[self.source] = now
+        self.plan.press()
+        for id in self._ids_of(subscription):
+            if id in self.plan and not subscription.is_settled(Ref(self.source, id)):
+                self.plan.add(id, now)
+
+    def _lead(self, now: float) -> float:
+        """How long before a deadline the last look is made: early enough for the answers, as long as they took lately.
+
+        They are a page, or as many as the list has, and then each end by its id.
+        """
         length = self._round_trip * (self.plan.round(now) + 1)
-        lead = min(_SHORTEST_LEAD + _MARGIN * length, _LONGEST_LEAD)
-        return subscription.deadline - min(lead, _MOST_OF_WAIT * (subscription.deadline - subscription.began))
+        return min(max(_SHORTEST_LEAD, _MARGIN * length), _LONGEST_LEAD)
+
+    @staticmethod
+    def _edge(subscription: Subscription, lead: float) -> float:
+        deadline = _deadline(subscription)
+        return deadline - min(lead, _MOST_OF_WAIT * (deadline - subscription.began))
+
+    def _next_edge(self, now: float) -> float | None:
+        """When the first of the last looks is made."""
+        if not self._deadlines or not len(self.plan):
+            return None
+        lead = self._lead(now)
+        first: float | None = None
+        for subscription in self._deadlines:
+            if first is not None and _deadline(subscription) - lead >= first:
+                break
+            edge = self._edge(subscription, lead)
+            first = edge if first is None else min(first, edge)
+        return first
 
     def call(self, look: Look) -> Call[BulkStatus]:
         """The call that looks at a bulk: what its row in the list leaves open, or its own record."""
@@ -158,6 +184,10 @@ class Desk:
         if not isinstance(self.adapter, Listing):
             return ()
         return self.adapter.listing(ListQuery(states=states))
+
+    def others(self, sweep: Sweep) -> list[str]:
+        """The bulks that must be in the list of a sweep, too, unless they moved on."""
+        return [] if sweep.states is None or sweep.scan else self.plan.seen_in(sweep.states)
 
     def _number_of_listings(self, states: Key) -> int:
         found = self._numbers.get(states)
@@ -188,7 +218,8 @@ class Desk:
         track = self._tracks.get(look.id)
         if track is None:
             return
-        track.failed(error, now, at, hopeless=isinstance(error, RequestRejected))
+        rejected = isinstance(error, RequestRejected) and not error.retryable
+        track.failed(error, now, at, hopeless=rejected)
         if look.id not in self._troubled:
             self._troubled.add(look.id)
             self._tell(look.id, "unobservable", at)
@@ -208,7 +239,10 @@ class Desk:
             # While a bulk is asked for by its id, its own record, which says more, is on its way.
             if id in self._tracks and not self.plan.is_asked(id):
                 self._read_row(id, row, now, at)
-        for id in asked.difference(swept.rows):
+        gone = asked.difference(swept.rows)
+        if swept.whole:
+            gone.update(id for id in self.others(sweep) if id not in swept.rows)
+        for id in gone:
             self.plan.again(id, now)  # missing from a list is not finished
         self.plan.swept(sweep, now, cost=swept.cost, found=len(asked.intersection(swept.rows)))
         self._next_scan(sweep, now)
@@ -239,14 +273,18 @@ class Desk:
                 self._tell(None, "unobservable", at, failure=Failure.of(error))
         self._next_scan(sweep, now)
 
-    def review(self, now: float, at: datetime, *, silent: float = _SILENT) -> None:
+    def review(self, now: float, at: datetime, *, last: bool = False) -> None:
         """Look at the clock: who has waited long enough for an answer is told, though no question has ended.
 
-        A question that has had no answer for `silent` seconds is as good as one that failed.
+        A question that has had no answer for some seconds is as good as one that failed. `last` is for the end of a
+        wait: then one is enough, or none where there was no answer at all.
         """
         for id, asked_at in self._asked.items():
-            if now - asked_at > silent and id in self._tracks:
-                self._tracks[id].silent(asked_at, now, at)
+            track = self._tracks.get(id)
+            if track is not None:
+                patience = _SILENT if not last else _SILENT_AT_LAST if track.status is not None else 0.0
+                if now - asked_at > patience:
+                    track.silent(asked_at, now, at)
         for id in [id for id, track in self._tracks.items() if track.failing_since is not None]:
             if id in self._tracks:
                 self._note(id, None, now, at)
@@ -282,9 +320,9 @@ class Desk:
         overdue = self.plan.overdue(now)
         if overdue and until - now > LONG_HOLD:
             self._lose(overdue, error, now, at, hopeless=False)
-        for subscription in {sub for followers in self._followers.values() for sub in followers}:
+        for subscription in tuple(self._subscriptions):
             if subscription.deadline is not None and subscription.deadline < until:
-                refs = [ref for ref in subscription.tracks if ref.source == self.source]
+                refs = [Ref(self.source, id) for id in self._ids_of(subscription)]
                 subscription.give_up(refs, failure, at)
 
     # --- inside ---
@@ -425,9 +463,7 @@ class Desk:
             failure=failure or (self.failure if track is None else track.failure),
             observed_at=at,
         )
-        everybody = (*self._scanning, *(sub for subs in self._followers.values() for sub in subs))
-        concerned = everybody if id is None else self._followers[id]
-        for subscription in dict.fromkeys(concerned):
+        for subscription in tuple(self._subscriptions) if id is None else self._followers[id]:
             if not subscription.over:
                 subscription.tell(change)
 
@@ -451,3 +487,7 @@ class Desk:
 
 def _ids(question: Look | Sweep) -> tuple[str, ...]:
     return (question.id,) if isinstance(question, Look) else question.ids
+
+
+def _deadline(subscription: Subscription) -> float:
+    return float("inf") if subscription.deadline is None else subscription.deadline

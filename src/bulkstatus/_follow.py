@@ -22,7 +22,6 @@ _SIDE_BY_SIDE = 4
 _RESERVE = 0.1
 _TICK = 0.5
 _REVIEW = 2.0
-_LAST_SILENT = 1.0
 _AWAKE = 1.0
 _ASLEEP = 5.0
 _CLOSED = "closed"
@@ -114,8 +113,8 @@ class Follower:
         """The deadline has come. What was asked and not answered is told with the outcome."""
         if not subscription.over:
             for loop in self._loops.values():
-                loop.desk.review(now(), _times.utc_now(), silent=_LAST_SILENT)
-            subscription.end()
+                loop.desk.review(now(), _times.utc_now(), last=True)
+            subscription.end(at_deadline=True)
 
 
 class _Loop:
@@ -208,7 +207,10 @@ class _Loop:
         try:
             listings = self.desk.listings(question.states)
             wanted = None if question.scan else question.ids
-            swept = await look_through(self._engine, self._source, listings, wanted, before=self._room)
+            others = self.desk.others(question)
+            swept = await look_through(
+                self._engine, self._source, listings, wanted, others=others, before=self._room
+            )
         except Exception as error:  # noqa: BLE001 - as above
             told = self._told(error, None)
             if told.reason != _CLOSED:

@@ -200,10 +200,11 @@ async def look_through(
     wanted: Collection[str] | None,
     rows: dict[str, BulkStatus] | None = None,
     *,
+    others: Collection[str] = (),
     before: Callable[[], Awaitable[None]] | None = None,
 ) -> Swept:
     """Walk over `listings` as `sweep` says. `before` is awaited before each page but the first."""
-    walk = sweep(listings, wanted, rows)
+    walk = sweep(listings, wanted, rows, others=others)
     page: Page[BulkStatus] | None = None
     while True:
         try:

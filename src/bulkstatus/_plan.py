@@ -88,8 +88,11 @@ class Plan:
 
     # --- what is followed ---
 
-    def add(self, id: str, now: float) -> None:
-        """Look at `id`, at once and then as `settle` says; one that is there already is due at once."""
+    def add(self, id: str, now: float, *, within: float = 0.0) -> None:
+        """Look at `id` within so many seconds, and then as `settle` says; also at one that is there already.
+
+        Until then it is taken along when the list is read.
+        """
         item = self._items.get(id)
         if item is None:
             self._items[id] = item = _Item(id, now)
@@ -97,7 +100,7 @@ class Plan:
             item.due = None if item.flying else now
         if not item.flying:
             self._unripen(item)
-            self._schedule(item, now, 0.0)
+            self._schedule(item, now + within, 2 * within)
 
     def drop(self, id: str) -> None:
         """Look at `id` no more. The answer to a question that is under way is awaited all the same."""
@@ -206,6 +209,10 @@ class Plan:
         self._sweeping = False
         if rest:
             self._list_from = now + _LIST_REST
+
+    def seen_in(self, states: frozenset[State]) -> list[str]:
+        """The bulks that were last seen in one of `states` and are not being asked for."""
+        return [item.id for item in self._items.values() if item.known in states and not item.flying]
 
     def is_asked(self, id: str) -> bool:
         """True while the answer to a look at `id` is awaited."""

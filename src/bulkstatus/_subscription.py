@@ -148,16 +148,21 @@ class Subscription:
                 )
         self._end_if_done(None)
 
-    def end(self) -> None:
-        """The deadline has come, or the owner has had enough."""
-        self.over = True
+    def end(self, *, at_deadline: bool = False) -> None:
+        """The deadline has come, or what was waited for, or the owner has had enough. What is said then stays said."""
+        if not self.over:
+            self.over = True
+            for ref, track in self.tracks.items():
+                if ref not in self.results:
+                    self.results[ref] = _result(ref, track, _unsettled(track, at_deadline=at_deadline))
         self._notify()
 
     def outcome(self, at: datetime) -> Outcome:
         """How it stands for each bulk: final for those that are settled."""
         refs = [ref for ref in dict.fromkeys((*self._order, *self.tracks)) if ref in self.tracks]
         results = (
-            self.results.get(ref) or _result(ref, self.tracks[ref], _unsettled(self.tracks[ref]))
+            self.results.get(ref)
+            or _result(ref, self.tracks[ref], _unsettled(self.tracks[ref], at_deadline=False))
             for ref in refs
         )
         return Outcome(results=tuple(results), observed_at=at)
@@ -205,11 +210,12 @@ def _result(ref: Ref, track: Track, verdict: Verdict) -> Result:
     )
 
 
-def _unsettled(track: Track) -> Verdict:
-    """What can be said of a bulk when the wait ends before it does."""
+def _unsettled(track: Track, *, at_deadline: bool) -> Verdict:
+    """What can be said of a bulk when the wait ends before it does: pending, if it was seen or need not have been."""
     if track.status is not None:
         return Verdict.PENDING
     if track.misses:
         return Verdict.NOT_FOUND
-    throttled = track.failure is not None and track.failure.kind == "rate_limited"
-    return Verdict.PENDING if throttled else Verdict.BLIND
+    kind = None if track.failure is None else track.failure.kind
+    unasked = kind is None and not at_deadline
+    return Verdict.PENDING if unasked or kind == "rate_limited" else Verdict.BLIND

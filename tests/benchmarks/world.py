@@ -386,7 +386,11 @@ class Loop:
     def _sweep(self, question: Sweep) -> None:
         began = self.now
         self.sweeps += 1
-        walk = sweep(self.desk.listings(question.states), None if question.scan else question.ids)
+        walk = sweep(
+            self.desk.listings(question.states),
+            None if question.scan else question.ids,
+            others=self.desk.others(question),
+        )
 
         def step(answer: Any) -> None:
             if isinstance(answer, BulkStatusError):

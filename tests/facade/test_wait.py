@@ -310,8 +310,8 @@ def test_a_bulk_that_ends_while_its_last_but_one_look_is_under_way_is_seen():
 
     _, moments = run_virtually(lambda: looks(10_000.0, 300.0))
     answered = next(at for at in moments if at > 60)
-    # The last look would be made two round trips before the deadline, while this one is on its way back.
-    deadline = answered + 2 * (there + back) + 0.3
+    # The last look would be made two and a half round trips before the deadline, while this one is on its way back.
+    deadline = answered + 2.5 * (there + back) + back / 2
     outcome, _ = run_virtually(lambda: looks(answered + 0.1, deadline))
     assert outcome.succeeded
 

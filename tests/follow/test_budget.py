@@ -221,9 +221,9 @@ def test_allowances_say_what_is_kept():
     assert budget.left(100.0)[0].left == 2
 
 
-@pytest.mark.parametrize(("used", "share"), [(0, 0), (49, 0), (50, 0), (75, 0.5), (100, 1), (140, 1.8)])
-def test_spacing_begins_at_half_a_limit_and_sustains_it_at_the_full(used, share):
-    """0 while half is free; at the end, what makes the limit last."""
+@pytest.mark.parametrize(("used", "share"), [(0, 0), (49, 0), (50, 0), (60, 1 / 3), (70, 1), (80, 3), (100, 5)])
+def test_spacing_begins_at_half_a_limit_and_sustains_it_at_seventy_percent(used, share):
+    """0 while half is free; what makes the limit last when 70 % is used, and more than that beyond."""
     budget = Budget((Limit(100, 10),))
     for _ in range(used):
         budget.take(0.0)
@@ -235,7 +235,7 @@ def test_the_scarcest_limit_spaces():
     budget = Budget((Limit(100, 1), Limit(1_000, 86_400)))
     for number in range(1_000):
         budget.take(number * 10.0)
-    assert budget.spacing(10_000.0) == pytest.approx(86_401 / 1_000)
+    assert budget.spacing(10_000.0) == pytest.approx(5 * 86_401 / 1_000)
     assert Budget(()).spacing(0.0) == 0
 
 
@@ -510,7 +510,7 @@ def test_the_last_of_what_is_left_is_not_for_those_who_keep_a_reserve(budget):
 
 def test_what_the_provider_says_spaces_requests_too(budget):
     """0 while half is left; then the more, the less is left; over with its window."""
-    for left, spacing in ((100, 0), (50, 0), (25, 0.5 * 30 / 25), (1, 0.98 * 30), (0, 30)):
+    for left, spacing in ((100, 0), (50, 0), (30, 30 / 30), (20, 3 * 30 / 20), (0, 5 * 30)):
         budget.told(Remaining(left=left, of=100, seconds=30), 0.0)
         assert budget.spacing(0.0) == pytest.approx(spacing)
     assert budget.spacing(30.0) == 0

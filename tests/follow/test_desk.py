@@ -208,7 +208,7 @@ def test_a_budget_that_runs_short_sets_the_pace():
     for _ in range(10):
         office.budget.take(0.0)
     office.see()
-    assert office.due("a") == pytest.approx(2 * 101 / 10 * 1.05)
+    assert office.due("a") == pytest.approx(2 * 5 * 101 / 10 * 1.05)
 
 
 def test_who_leaves_takes_nothing_from_others():
@@ -741,7 +741,7 @@ def test_the_last_look_comes_in_the_last_fifth_and_ten_seconds(timeout, took, bu
     office.wait(*(f"b{number}" for number in range(bulks)), timeout=timeout)
     office.see(created_at=at(-1e9))
     office.desk.took(took)
-    edge = office.desk._edge(office.desk._deadlines[0], 0.0)
+    edge = office.desk._edge(office.desk._deadlines[0], office.desk._lead(0.0))
     assert timeout - edge <= min(10.0, timeout / 5) + 1e-6
     assert edge < timeout
 

@@ -166,12 +166,12 @@ def test_a_list_that_never_ends_is_not_read_for_ever(page):
 def test_an_empty_list_costs_one_request():
     """And finds nothing."""
     for kind in (OffsetList, CursorList):
-        assert walk([kind((), 10)], {"1"}) == Swept({}, 1)
+        assert walk([kind((), 10)], {"1"}) == Swept({}, 1, whole=True)
 
 
 def test_no_list_at_all_costs_no_less_than_one():
     """So nothing ever divides by it, and a list is never taken for free."""
-    assert walk([], {"1"}) == Swept({}, 1)
+    assert walk([], {"1"}).cost == 1
 
 
 def test_of_a_bulk_that_is_in_several_lists_the_last_reading_counts():
