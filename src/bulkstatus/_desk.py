@@ -61,6 +61,7 @@ class Desk:
         self._left_open: dict[str, BulkStatus] = {}
         self._asked: dict[str, float] = {}
         self._landed: dict[str, float] = {}
+        self._told: dict[Subscription, None] = {}
         self._ended: deque[str] = deque()
         self._list_lost = False
         self._answered = False
@@ -206,6 +207,7 @@ class Desk:
         self._land([look.id])
         self._is_up(at)
         self._take_in(look.id, status, now, at)
+        self._settle_up()
 
     def look_failed(self, look: Look, error: BulkStatusError, now: float, at: datetime) -> None:
         """The bulk could not be looked at."""
@@ -213,6 +215,7 @@ class Desk:
         if error.kind in _ABOUT_THE_SOURCE:
             self.plan.retry(look.id, now)
             self._is_down([look.id], error, now, at)
+            self._settle_up()
             return
         self._is_up(at)
         track = self._tracks.get(look.id)
@@ -225,6 +228,7 @@ class Desk:
             self._tell(look.id, "unobservable", at)
         self._note(look.id, None, now, at)
         self._after_failure(track, error, now)
+        self._settle_up()
 
     def swept(self, sweep: Sweep, swept: Swept, now: float, at: datetime) -> None:
         """The list was read."""
@@ -245,6 +249,7 @@ class Desk:
         for id in gone:
             self.plan.again(id, now)  # missing from a list is not finished
         self.plan.swept(sweep, now, cost=swept.cost, found=len(asked.intersection(swept.rows)))
+        self._settle_up()
         self._next_scan(sweep, now)
 
     def _read_row(self, id: str, row: BulkStatus, now: float, at: datetime) -> None:
@@ -271,6 +276,7 @@ class Desk:
             if sweep.scan and not self._list_lost:
                 self._list_lost = True
                 self._tell(None, "unobservable", at, failure=Failure.of(error))
+        self._settle_up()
         self._next_scan(sweep, now)
 
     def review(self, now: float, at: datetime, *, last: bool = False) -> None:
@@ -290,6 +296,7 @@ class Desk:
                 self._note(id, None, now, at)
                 if not self._is_wanted(id):
                     self.plan.drop(id)
+        self._settle_up()
 
     def _land(self, ids: Iterable[str]) -> None:
         for id in ids:
@@ -320,6 +327,7 @@ class Desk:
         overdue = self.plan.overdue(now)
         if overdue and until - now > LONG_HOLD:
             self._lose(overdue, error, now, at, hopeless=False)
+            self._settle_up()
         for subscription in tuple(self._subscriptions):
             if subscription.deadline is not None and subscription.deadline < until:
                 refs = [Ref(self.source, id) for id in self._ids_of(subscription)]
@@ -349,6 +357,17 @@ class Desk:
     def _note(self, id: str, sight: Sight | None, now: float, at: datetime) -> None:
         for subscription in tuple(self._followers.get(id, ())):
             subscription.note(Ref(self.source, id), self.adapter.provider, sight, now, at)
+            self._told[subscription] = None
+
+    def _settle_up(self) -> None:
+        """All of an answer is told: now waits may end, and not by a row in the middle of a page."""
+        for subscription in self._told:
+            subscription.settle_up()
+            if subscription.over:
+                for id in self._ids_of(subscription):
+                    if id in self.plan and not self._is_wanted(id):
+                        self.plan.drop(id)
+        self._told.clear()
 
     def _is_open(self, id: str) -> bool:
         ref = Ref(self.source, id)

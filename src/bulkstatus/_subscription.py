@@ -49,6 +49,8 @@ class Subscription:
         self.detail = detail
         self.tracks: dict[Ref, Track] = {}
         self.results: dict[Ref, Result] = {}
+        self._unfinished: dict[Ref, Result] = {}
+        self._is_done = False
         self.over = False
         self.broken = False
         """True when the client was closed before it was over."""
@@ -67,6 +69,7 @@ class Subscription:
         """Leave out a bulk that a scan found and that has ended."""
         del self.tracks[ref]
         self.results.pop(ref, None)
+        self._unfinished.pop(ref, None)
         self._seen.discard(ref)
 
     def is_settled(self, ref: Ref) -> bool:
@@ -116,7 +119,12 @@ class Subscription:
             )
         )
         if verdict is not None:
-            self._end_if_done(verdict)
+            self._is_done = self._is_done or self._is_enough(verdict)
+
+    def settle_up(self) -> None:
+        """All of an answer has been told: end, if it was what was waited for."""
+        if self._is_done:
+            self.end()
 
     def tell(self, change: Change) -> None:
         """Keep a change until it is read. When very many wait, those of one bulk are joined into one."""
@@ -146,7 +154,8 @@ class Subscription:
                         observed_at=at,
                     )
                 )
-        self._end_if_done(None)
+        self._is_done = self.until is not None and len(self.results) == len(self.tracks)
+        self.settle_up()
 
     def end(self, *, at_deadline: bool = False) -> None:
         """The deadline has come, or what was waited for, or the owner has had enough. What is said then stays said."""
@@ -154,29 +163,31 @@ class Subscription:
             self.over = True
             for ref, track in self.tracks.items():
                 if ref not in self.results:
-                    self.results[ref] = _result(ref, track, _unsettled(track, at_deadline=at_deadline))
+                    self._unfinished[ref] = _result(ref, track, _unsettled(track, at_deadline=at_deadline))
         self._notify()
 
     def outcome(self, at: datetime) -> Outcome:
         """How it stands for each bulk: final for those that are settled."""
         refs = [ref for ref in dict.fromkeys((*self._order, *self.tracks)) if ref in self.tracks]
         results = (
-            self.results.get(ref)
-            or _result(ref, self.tracks[ref], _unsettled(self.tracks[ref], at_deadline=False))
-            for ref in refs
+            self.result(ref) or _result(ref, track, _unsettled(track, at_deadline=False))
+            for ref, track in ((ref, self.tracks[ref]) for ref in refs)
         )
         return Outcome(results=tuple(results), observed_at=at)
 
-    def _end_if_done(self, verdict: Verdict | None) -> None:
+    def result(self, ref: Ref) -> Result | None:
+        """What is said of a bulk for good, or None while it goes on."""
+        return self.results.get(ref) or self._unfinished.get(ref)
+
+    def _is_enough(self, verdict: Verdict) -> bool:
+        """True when `verdict`, the latest, ends the wait."""
         if self.until is None:
-            return
-        done = len(self.results) == len(self.tracks)
-        if verdict is not None and self.until == "any":
-            done = done or verdict.is_end
-        elif verdict is not None and self.until == "first_failure":
-            done = done or verdict.is_failure
-        if done:
-            self.end()
+            return False
+        if len(self.results) == len(self.tracks):
+            return True
+        return (self.until == "any" and verdict.is_end) or (
+            self.until == "first_failure" and verdict.is_failure
+        )
 
     def _join(self) -> None:
         """Make one of all changes of the same bulk that nobody has read."""
@@ -214,8 +225,7 @@ def _unsettled(track: Track, *, at_deadline: bool) -> Verdict:
     """What can be said of a bulk when the wait ends before it does: pending, if it was seen or need not have been."""
     if track.status is not None:
         return Verdict.PENDING
-    if track.misses:
-        return Verdict.NOT_FOUND
     kind = None if track.failure is None else track.failure.kind
-    unasked = kind is None and not at_deadline
+    # Within its grace a bulk that is not found may yet appear.
+    unasked = kind in (None, "not_found") and not at_deadline
     return Verdict.PENDING if unasked or kind == "rate_limited" else Verdict.BLIND

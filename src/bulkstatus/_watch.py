@@ -157,7 +157,7 @@ class AsyncWatch:
 
         bulks: list[BulkView] = []
         for ref, track in self._subscription.tracks.items():
-            result = self._subscription.results.get(ref)
+            result = self._subscription.result(ref)
             rest = None if result is not None else track.rest(moment)
             due = self._follower.desk(ref.source).plan.due_at(ref.id)
             bulks.append(

@@ -388,8 +388,8 @@ def _missing(
     case: Scenario, heard: list[Answer], wait: Subscription, given: Given, *, over: bool
 ) -> str | None:
     looks = [answer for answer in heard if answer.by_id]
-    # When the wait is over, and where no grace is given, one answer has to do.
-    enough = looks and looks[-1].error == "not_found" and (over or not wait.terms.grace)
+    # Where no grace is given, one answer has to do.
+    enough = looks and looks[-1].error == "not_found" and not wait.terms.grace
     return None if enough or _is_lost(looks) else "it was not missed twice in a row"
 
 

@@ -56,11 +56,13 @@ class Wait:
         track = self.tracks[index]
         sight = track.saw(status(track.id, state, now, **more), now)
         self.subscription.note(Ref("s", track.id), "p", sight, now, at(now))
+        self.subscription.settle_up()
 
     def fail(self, index, error, now=0.0, **more):
         track = self.tracks[index]
         track.failed(error, now, at(now), **more)
         self.subscription.note(Ref("s", track.id), "p", None, now, at(now))
+        self.subscription.settle_up()
 
     def kinds(self):
         return [(change.kind, change.ref, change.verdict) for change in self.subscription.read()]
@@ -148,8 +150,7 @@ def test_each_bulk_has_one_verdict_and_nothing_is_told_after_the_end(until, seen
         assert not over or wait.subscription.over
     changes = wait.subscription.read()
     told = [change.ref for change in changes if change.verdict is not None]
-    settled = [result for result in wait.subscription.results.values() if result.verdict is not Verdict.PENDING]
-    assert len(told) == len(set(told)) == len(settled)
+    assert len(told) == len(set(told)) == len(wait.subscription.results)
     if wait.subscription.over:
         assert changes[-1].verdict is not None
     outcome = wait.subscription.outcome(at(99))
@@ -160,7 +161,7 @@ def test_each_bulk_has_one_verdict_and_nothing_is_told_after_the_end(until, seen
 
 
 def test_what_is_not_settled_is_told_by_what_is_known():
-    """Going on, missing, throttled, not observed, or not asked for yet."""
+    """Going on, not found within its grace, throttled, not observed, or not asked for yet."""
     wait = Wait(5)
     wait.see(0, State.RUNNING)
     wait.fail(1, NotFound("no"))
@@ -168,13 +169,19 @@ def test_what_is_not_settled_is_told_by_what_is_known():
     wait.fail(3, Unavailable("down"))
     assert wait.verdicts() == [
         Verdict.PENDING,
-        Verdict.NOT_FOUND,
+        Verdict.PENDING,
         Verdict.PENDING,
         Verdict.BLIND,
         Verdict.PENDING,
     ]
     wait.subscription.end(at_deadline=True)
-    assert wait.verdicts()[-1] is Verdict.BLIND
+    assert wait.verdicts() == [
+        Verdict.PENDING,
+        Verdict.BLIND,
+        Verdict.PENDING,
+        Verdict.BLIND,
+        Verdict.BLIND,
+    ]
 
 
 def test_a_bulk_that_was_seen_and_cannot_be_any_more_is_pending_and_stale():
@@ -339,3 +346,16 @@ def test_what_is_said_of_a_source_is_not_mixed_with_what_is_said_of_its_bulks(mo
         ("unobservable", "t"),
         ("observable", "s"),
     ]
+
+
+def test_an_answer_that_tells_of_several_is_told_whole():
+    """A page of a list in which two bulks ended gives both a verdict, also where one would have done."""
+    wait = Wait(3, "any")
+    for index in (0, 1):
+        track = wait.tracks[index]
+        sight = track.saw(status(track.id, State.SUCCEEDED), 1.0)
+        wait.subscription.note(Ref("s", track.id), "p", sight, 1.0, at(1))
+        assert not wait.subscription.over
+    wait.subscription.settle_up()
+    assert wait.subscription.over
+    assert wait.verdicts() == [Verdict.SUCCEEDED, Verdict.SUCCEEDED, Verdict.PENDING]
