@@ -1,5 +1,6 @@
 """How many requests one credential may still cost, and when the next one may go. No clock of its own, no network."""
 
+import math
 from collections import deque
 from collections.abc import Iterable
 
@@ -12,7 +13,8 @@ _LONGEST_PAUSE = 3_600.0
 _LONGEST_GUESS, _MOST_DOUBLINGS = 60.0, 6
 # Requests arrive later than they are sent, and not all equally so: two that are a window apart here may be less there.
 _SLACK, _LONGEST_SLACK = 0.02, 1.0
-_AT_EASE, _STEEP, _STEEPEST = 0.5, 0.9, 0.1
+_AT_EASE, _STEEP = 0.5, 0.9
+_MOST_PRESSURE = 5.0
 
 
 class Allowance(msgspec.Struct, frozen=True, kw_only=True):
@@ -44,8 +46,9 @@ class _Window:
         over = self.used(now) - most
         return max(0.0, self.times[over] + self.length - now) if over >= 0 else 0.0
 
-    def spacing(self, now: float) -> float:
-        return self.length / self.limit.requests * _pressure(self.used(now) / self.limit.requests)
+    def spacing(self, now: float, most: float) -> float:
+        pressure = _pressure(self.used(now) / self.limit.requests)
+        return self.length / self.limit.requests * min(pressure, most)
 
 
 def _pressure(used: float) -> float:
@@ -53,7 +56,9 @@ def _pressure(used: float) -> float:
 
     So what goes on for long settles at 70 %, and does not run into the end of the window and stand still there.
     """
-    return max(0.0, (used - _AT_EASE) / max(_STEEP - used, _STEEPEST))
+    if used >= _STEEP:
+        return _MOST_PRESSURE
+    return min(_MOST_PRESSURE, max(0.0, (used - _AT_EASE) / (_STEEP - used)))
 
 
 class Budget:
@@ -112,17 +117,18 @@ class Budget:
         if self._told is not None:
             self._told = msgspec.structs.replace(self._told, left=self._told.left - 1)
 
-    def spacing(self, now: float) -> float:
+    def spacing(self, now: float, *, most: float = _MOST_PRESSURE) -> float:
         """Seconds between requests that the limits sustain; 0 while half of each is free.
 
-        So a limit for a day slows what goes on all day, long before it is used up.
+        So a limit for a day slows what goes on all day, long before it is used up. `most` bounds by how many times they
+        may be longer than what the limits sustain.
         """
         told = self._remaining(now)
         told_spacing = 0.0
         if told is not None:
-            share = _pressure(1.0 - told.left / told.of)
+            share = min(_pressure(1.0 - told.left / told.of), most)
             told_spacing = share * (self._told_until - now) / max(1, told.left)
-        return max(told_spacing, *(window.spacing(now) for window in self._windows), 0.0)
+        return max(told_spacing, *(window.spacing(now, most) for window in self._windows), 0.0)
 
     def left(self, now: float) -> tuple[Allowance, ...]:
         """What is left of each limit."""
@@ -137,7 +143,7 @@ class Budget:
 
     def told(self, remaining: Remaining, now: float) -> None:
         """The provider says what is left, others' requests counted: the last of it is not ours to use up."""
-        if remaining.of > 0 and remaining.seconds > 0:
+        if remaining.of > 0 and remaining.seconds > 0 and remaining.left < math.inf:
             self._told = remaining
             self._told_until = now + min(_LONGEST_PAUSE, remaining.seconds)
 

@@ -16,8 +16,14 @@ from bulkstatus._outcome import Change, ChangeKind
 from bulkstatus._plan import Key, Look, Plan, Sweep
 from bulkstatus._subscription import Subscription
 from bulkstatus._sweep import Swept
-from bulkstatus._track import Sight, Track
-from bulkstatus.errors import BulkStatusError, NotFound, RequestRejected
+from bulkstatus._track import Sight, Track, says_less
+from bulkstatus.errors import (
+    BulkStatusError,
+    DeadlineExceeded,
+    NotFound,
+    RateLimited,
+    RequestRejected,
+)
 
 # What is wrong with the whole source when one question meets it.
 _ABOUT_THE_SOURCE = frozenset({"unavailable", "rate_limited", "auth", "deadline", "config"})
@@ -29,7 +35,7 @@ _AFTER_ITS_END = 600.0
 LONG_HOLD = 60.0
 _MOST_ENDED = 50
 _SHORTEST_LEAD, _LONGEST_LEAD, _MOST_OF_WAIT, _MARGIN = 1.0, 10.0, 0.2, 1.25
-_SILENT, _SILENT_AT_LAST = 5.0, 1.0
+_SILENT, _SILENT_AT_LAST, _LONG_SILENCE = 5.0, 1.0, 10.0
 # What will be met again by every question: nobody waits for that whom the source never answered.
 _HOPELESS_KINDS = frozenset({"auth", "config"})
 _HOPELESS_REASONS = frozenset({"tls_untrusted", "redirect_refused"})
@@ -60,11 +66,14 @@ class Desk:
         self._deadlines: list[Subscription] = []
         self._left_open: dict[str, BulkStatus] = {}
         self._asked: dict[str, float] = {}
-        self._landed: dict[str, float] = {}
         self._told: dict[Subscription, None] = {}
         self._ended: deque[str] = deque()
         self._list_lost = False
-        self._answered = False
+        self._answered_at = -1.0
+        self._suspects: dict[str, float] = {}
+        self._turned: set[str] = set()
+        self._list_doubted = False
+        self._list_failed_at = 0.0
         self._numbers: dict[Key, int] = {}
         self._troubled: set[str] = set()
         self._round_trip = 0.0
@@ -79,8 +88,7 @@ class Desk:
     def subscribe(self, subscription: Subscription, ids: Iterable[str], now: float) -> None:
         """Follow the bulks `ids` for `subscription`; all that are unfinished if it scans."""
         # Where the budget is short, who comes waits until it is worth a look at the list.
-        spacing = self.budget().spacing(now)
-        within = min(spacing * self.plan.round(now), self.adapter.poll_ceiling) if spacing else 0.0
+        within = min(self._spacing(now), self.adapter.poll_ceiling)
         for id in ids:
             self._follow(subscription, id, now)
             self.plan.add(id, now, within=within)
@@ -142,8 +150,15 @@ class Desk:
         self._deadlines.remove(subscription)
         subscription.pressed[self.source] = now
         self.plan.press()
-        for id in self._ids_of(subscription):
-            if id in self.plan and not subscription.is_settled(Ref(self.source, id)):
+        open_ones = [
+            id
+            for id in self._ids_of(subscription)
+            if id in self.plan and not subscription.is_settled(Ref(self.source, id))
+        ]
+        for id in open_ones:
+            if self.plan.is_sweeping and len(open_ones) <= _DETAIL and id not in self._asked:
+                self.plan.again(id, now)  # the list may take longer
+            else:
                 self.plan.add(id, now)
 
     def _lead(self, now: float) -> float:
@@ -204,46 +219,86 @@ class Desk:
 
     def looked(self, look: Look, status: BulkStatus, now: float, at: datetime) -> None:
         """The bulk's own record was read."""
-        self._land([look.id])
-        self._is_up(at)
-        self._take_in(look.id, status, now, at)
+        asked_at = self._land(look.id, now)
+        self._is_up(now, at)
+        self.plan.list_again(now)
+        self._suspects.pop(look.id, None)
+        self._take_in(look.id, status, now, at, asked_at=asked_at)
         self._settle_up()
 
     def look_failed(self, look: Look, error: BulkStatusError, now: float, at: datetime) -> None:
         """The bulk could not be looked at."""
-        self._land([look.id])
-        if error.kind in _ABOUT_THE_SOURCE:
+        self._land(look.id, now)
+        if error.reason == "budget":
+            self.plan.retry(look.id, now)
+            self._note_hold([look.id], Failure.of(error))
+        elif error.kind in _ABOUT_THE_SOURCE and not self._is_alone(look.id, now):
             self.plan.retry(look.id, now)
             self._is_down([look.id], error, now, at)
-            self._settle_up()
-            return
-        self._is_up(at)
-        track = self._tracks.get(look.id)
+        else:
+            self._look_failed(look.id, error, now, at)
+        self._settle_up()
+
+    def _is_alone(self, id: str, now: float) -> bool:
+        """True for a bulk that failed before as if its source were down, while others were answered for since."""
+        failed_at = self._suspects.get(id)
+        self._suspects[id] = now
+        return failed_at is not None and self._answered_at > failed_at
+
+    def _look_failed(self, id: str, error: BulkStatusError, now: float, at: datetime) -> None:
+        """The fault is of this bulk alone."""
+        if error.kind not in _ABOUT_THE_SOURCE:
+            self._is_up(now, at)
+        track = self._tracks.get(id)
         if track is None:
             return
         rejected = isinstance(error, RequestRejected) and not error.retryable
         track.failed(error, now, at, hopeless=rejected)
-        if look.id not in self._troubled:
-            self._troubled.add(look.id)
-            self._tell(look.id, "unobservable", at)
-        self._note(look.id, None, now, at)
+        if id not in self._troubled:
+            self._troubled.add(id)
+            self._tell(id, "unobservable", at)
+        self._note(id, None, now, at)
         self._after_failure(track, error, now)
+
+    def turned(self, sweep: Sweep, rows: Iterable[BulkStatus], now: float, at: datetime) -> None:
+        """A page of a sweep was read, and the next one will be. What it says is taken in at once."""
+        self._is_up(now, at)
+        asked = set(sweep.ids)
+        for row in rows:
+            self._turned.add(row.id)
+            self._read_row(row, now, at, asked_at=self._land(row.id, now) if row.id in asked else now)
+        for id in sweep.ids:
+            if id in self._asked:
+                self._asked[id] = float("inf")  # not asked for while the budget keeps the next page waiting
         self._settle_up()
 
+    def asks(self, sweep: Sweep, now: float) -> None:
+        """The next page of a sweep is asked for."""
+        for id in sweep.ids:
+            if id in self._asked:
+                self._asked[id] = now
+
+    def goes_on(self, sweep: Sweep) -> bool:
+        """True while somebody wants to know what a sweep may still tell."""
+        return bool(sweep.scan and self._scanning) or any(
+            id in self._asked and self._is_wanted(id) for id in sweep.ids
+        )
+
     def swept(self, sweep: Sweep, swept: Swept, now: float, at: datetime) -> None:
-        """The list was read."""
-        asked = set(sweep.ids)
-        self._land(sweep.ids)
-        self._is_up(at)
+        """The list was read, as far as that was of use."""
+        self._is_up(now, at)
+        self._list_doubted = False
         if sweep.scan and self._list_lost:
             self._list_lost = False
             self._tell(None, "observable", at)
+        asked = set(sweep.ids)
         for id, row in swept.rows.items():
-            self._discover(id, row, now)
-            # While a bulk is asked for by its id, its own record, which says more, is on its way.
-            if id in self._tracks and not self.plan.is_asked(id):
-                self._read_row(id, row, now, at)
+            if id not in self._turned:
+                self._read_row(row, now, at, asked_at=self._land(id, now) if id in asked else now)
+        self._turned.clear()
         gone = asked.difference(swept.rows)
+        for id in gone:
+            self._land(id, now)
         if swept.whole:
             gone.update(id for id in self.others(sweep) if id not in swept.rows)
         for id in gone:
@@ -252,32 +307,56 @@ class Desk:
         self._settle_up()
         self._next_scan(sweep, now)
 
-    def _read_row(self, id: str, row: BulkStatus, now: float, at: datetime) -> None:
+    def _read_row(self, row: BulkStatus, now: float, at: datetime, *, asked_at: float) -> None:
+        id = row.id
+        self._discover(id, row, now)
+        # While a bulk is asked for by its id, its own record, which says more, is on its way.
+        track = self._tracks.get(id)
+        if track is None or self.plan.is_asked(id):
+            return
         if not row.provisional:
-            self._take_in(id, row, now, at)
-        elif self._is_wanted(id):
+            self._take_in(id, row, now, at, asked_at=asked_at)
+        elif not self._is_wanted(id):
+            self.plan.drop(id)
+        elif track.status is not None and says_less(row, track.status):
+            self.plan.settle(id, now, self._interval(track, now), known=track.status.state)
+        else:
             self._left_open[id] = row
             self.plan.again(id, now)
-        else:
-            self.plan.drop(id)
 
     def sweep_failed(self, sweep: Sweep, error: BulkStatusError, now: float, at: datetime) -> None:
-        """The list could not be read."""
-        self._land(sweep.ids)
+        """The list could not be read. Whether that is the list's fault or the source's, a look at one bulk tells."""
+        self._turned.clear()
+        left = [id for id in sweep.ids if id in self._asked]
+        for id in left:
+            self._land(id, now)
         about_the_source = error.kind in _ABOUT_THE_SOURCE
-        self.plan.broke_off(now, rest=not about_the_source and not sweep.scan)
-        if about_the_source:
-            for id in sweep.ids:
-                self.plan.retry(id, now)
-            self._is_down(sweep.ids, error, now, at)
+        doubted, self._list_doubted = self._list_doubted, about_the_source
+        if error.reason == "budget":
+            self.plan.broke_off(now, for_now=True)
+            self.plan.list_again(now)
+            self._retry(left, now)
+            self._note_hold(left, Failure.of(error))
+        elif about_the_source and not (doubted and self._answered_at > self._list_failed_at):
+            self._list_failed_at = now
+            self.plan.broke_off(now, for_now=bool(left))
+            self._retry(left, now)
+            self._is_down(left, error, now, at, by_list=True)
+            self.plan.press()
         else:
-            for id in sweep.ids:
+            self._list_doubted = False
+            self.plan.broke_off(now, for_now=False)
+            for id in left:
                 self.plan.again(id, now)
             if sweep.scan and not self._list_lost:
                 self._list_lost = True
                 self._tell(None, "unobservable", at, failure=Failure.of(error))
         self._settle_up()
         self._next_scan(sweep, now)
+
+    def _retry(self, ids: Iterable[str], now: float) -> None:
+        for id in ids:
+            self.plan.retry(id, now)
 
     def review(self, now: float, at: datetime, *, last: bool = False) -> None:
         """Look at the clock: who has waited long enough for an answer is told, though no question has ended.
@@ -287,21 +366,44 @@ class Desk:
         """
         for id, asked_at in self._asked.items():
             track = self._tracks.get(id)
+            waited = now - asked_at
             if track is not None:
                 patience = _SILENT if not last else _SILENT_AT_LAST if track.status is not None else 0.0
-                if now - asked_at > patience:
-                    track.silent(asked_at, now, at)
+                if waited > patience:
+                    error = self._silence(waited, now)
+                    track.silent(error, asked_at, now, at)
+                    if waited > _LONG_SILENCE:
+                        self._begin_outage(error, at)
         for id in [id for id, track in self._tracks.items() if track.failing_since is not None]:
             if id in self._tracks:
                 self._note(id, None, now, at)
-                if not self._is_wanted(id):
-                    self.plan.drop(id)
+                self._let_go(id)
         self._settle_up()
 
-    def _land(self, ids: Iterable[str]) -> None:
-        for id in ids:
-            self.plan.landed(id)
-            self._landed[id] = self._asked.pop(id, 0.0)
+    def _silence(self, waited: float, now: float) -> BulkStatusError:
+        """Why a question has had no answer for so long."""
+        pause = self.budget().pause(now)
+        error: BulkStatusError = (
+            RateLimited(f"{self.budget().why(now)}, of which {pause:.0f} s are left", retry_after=pause)
+            if pause > 0
+            else DeadlineExceeded(
+                f"no answer for {waited:.0f} s; the question is still under way", reason="unanswered"
+            )
+        )
+        return error.about(source=self.source, provider=self.adapter.provider)
+
+    def _begin_outage(self, error: BulkStatusError, at: datetime) -> None:
+        """Say once that the source cannot be asked."""
+        self.failure = Failure.of(error)
+        if self.down_at is None:
+            self.down_at = at
+            self._tell(None, "unobservable", at)
+
+    def _land(self, id: str, now: float) -> float:
+        """The question about `id` is over; when it was asked."""
+        self.plan.landed(id)
+        asked_at = self._asked.pop(id, now)
+        return now if asked_at == float("inf") else asked_at
 
     def _was_pressed_since(self, asked_at: float, id: str) -> bool:
         """True when the last look before somebody's deadline was due while this one was under way."""
@@ -325,7 +427,9 @@ class Desk:
         """Nothing may be sent before `until`: whoever has to know earlier is told so now."""
         failure = Failure.of(error)
         overdue = self.plan.overdue(now)
-        if overdue and until - now > LONG_HOLD:
+        if error.reason == "budget":
+            self._note_hold(overdue, failure)
+        elif overdue and until - now > LONG_HOLD:
             self._lose(overdue, error, now, at, hopeless=False)
             self._settle_up()
         for subscription in tuple(self._subscriptions):
@@ -335,11 +439,18 @@ class Desk:
 
     # --- inside ---
 
-    def _take_in(self, id: str, status: BulkStatus, now: float, at: datetime) -> None:
+    def _note_hold(self, ids: Iterable[str], failure: Failure) -> None:
+        """Our own budget keeps these waiting: that is no blindness, and is told if the wait ends before it is over."""
+        for id in ids:
+            track = self._tracks.get(id)
+            if track is not None:
+                track.failure = track.failure or failure
+
+    def _take_in(self, id: str, status: BulkStatus, now: float, at: datetime, *, asked_at: float) -> None:
         track = self._tracks.get(id)
         if track is None:
             return
-        sight = track.saw(status, now)
+        sight = track.saw(status, now, asked_at=asked_at)
         if id in self._troubled:
             self._troubled.discard(id)
             self._tell(id, "observable", at)
@@ -348,9 +459,13 @@ class Desk:
             if id not in self.plan:
                 self.plan.add(id, now)
             self.plan.settle(id, now, self._interval(track, now), known=status.state)
-            if self._was_pressed_since(self._landed.pop(id, now), id):
+            if self._was_pressed_since(asked_at, id):
                 self.plan.add(id, now)
-        else:
+        self._let_go(id)
+
+    def _let_go(self, id: str) -> None:
+        """Look no more at a bulk that nobody wants to know anything of."""
+        if id in self._tracks and not self._is_wanted(id):
             self.plan.drop(id)
             self._forget_old(id)
 
@@ -401,29 +516,44 @@ class Desk:
             del self._followers[id], self._tracks[id]
             self._troubled.discard(id)
             self._left_open.pop(id, None)
-            self._landed.pop(id, None)
+            self._suspects.pop(id, None)
             self.plan.drop(id)
 
     def _interval(self, track: Track, now: float) -> float:
         if not self._is_open(track.id) and track.status is not None and track.status.state.is_terminal:
             return _AFTER_ITS_END
         policy = min((sub.polling for sub in self._followers[track.id]), key=lambda polling: polling.base)
-        spacing = self.budget().spacing(now)
         return policy.interval(
             track.age(now),
             rest=track.rest(now),
-            spacing=spacing * self.plan.round(now) if spacing else 0.0,
+            spacing=self._spacing(now),
             floor=self.adapter.poll_floor,
             ceiling=self.adapter.poll_ceiling,
             chance=self._chance(),
         )
 
+    def _spacing(self, now: float) -> float:
+        """How far apart the budget wants the looks at one bulk, all others having theirs between.
+
+        Beyond the ceiling no farther than it sustains: longer intervals for some would only be shorter ones for others.
+        """
+        spacing = self.budget().spacing(now)
+        if not spacing:
+            return 0.0
+        round_ = self.plan.round(now)
+        if spacing * round_ > self.adapter.poll_ceiling:
+            return max(self.adapter.poll_ceiling, self.budget().spacing(now, most=1.0) * round_)
+        return spacing * round_
+
     def _after_failure(self, track: Track, error: BulkStatusError, now: float) -> None:
         """Say when to look again at a bulk that alone could not be looked at."""
         if not self._is_open(track.id):
-            self.plan.drop(track.id)
+            self.plan.again(track.id, now, after=_AFTER_ITS_END)
+            self._let_go(track.id)
         elif not isinstance(error, NotFound):
-            self.plan.again(track.id, now, after=self._interval(track, now))
+            patience = min(sub.terms.blind_after for sub in self._followers[track.id]) / _LOOKS_IN_GRACE
+            after = max(self.adapter.poll_floor, min(patience, self._interval(track, now)))
+            self.plan.again(track.id, now, after=after)
         elif track.status is not None:
             self.plan.again(track.id, now, after=max(_SECOND_LOOK, self.adapter.poll_floor))
         else:
@@ -433,38 +563,37 @@ class Desk:
             left = max(max(track.since, sub.began) + sub.terms.grace for sub in waits) - now
             self.plan.again(track.id, now, after=min(after, left) if left > 0 else after)
 
-    def _is_up(self, at: datetime) -> None:
-        self._answered = True
+    def _is_up(self, now: float, at: datetime) -> None:
+        self._answered_at = now
         self.plan.up()
         if self.down_at is not None:
             self.failure = self.down_at = None
             self._tell(None, "observable", at)
 
-    def _is_down(self, ids: Iterable[str], error: BulkStatusError, now: float, at: datetime) -> None:
+    def _is_down(
+        self, ids: Iterable[str], error: BulkStatusError, now: float, at: datetime, *, by_list: bool = False
+    ) -> None:
         """The source could not be asked: so nothing new is known of anything that was due."""
         self.plan.down(now)
         error.id = None  # it met one bulk by chance
         refused = error.kind in _HOPELESS_KINDS and error.reason not in _NO_REFUSAL
         final = refused or error.reason in _HOPELESS_REASONS
-        due = (*ids, *self.plan.overdue(now))
-        self._lose(dict.fromkeys(due), error, now, at, hopeless=final and not self._answered)
+        due = dict.fromkeys((*ids, *self.plan.overdue(now)))
+        hopeless = final and self._answered_at < 0 and not by_list
+        self._lose(due, error, now, at, hopeless=hopeless)
 
     def _lose(
         self, ids: Iterable[str], error: BulkStatusError, now: float, at: datetime, *, hopeless: bool
     ) -> None:
         """Nothing of the source can be observed."""
-        self.failure = Failure.of(error)
-        if self.down_at is None:
-            self.down_at = at
-            self._tell(None, "unobservable", at)
+        self._begin_outage(error, at)
         for id in ids:
             track = self._tracks.get(id)
             if track is None:
                 continue
             track.failed(error, now, at, hopeless=hopeless)
             self._note(id, None, now, at)
-            if not self._is_open(id):
-                self.plan.drop(id)
+            self._let_go(id)
 
     def _tell(
         self, id: str | None, kind: ChangeKind, at: datetime, *, failure: Failure | None = None
@@ -500,8 +629,8 @@ class Desk:
 
     def _next_scan(self, sweep: Sweep, now: float) -> None:
         if self._scanning and sweep.scan:
-            spacing = self.budget().spacing(now) * self.plan.round(now)
-            self.plan.scan(now + max(_SCAN_EVERY, spacing) * (0.9 + 0.2 * self._chance()))
+            every = max(_SCAN_EVERY, self._spacing(now))
+            self.plan.scan(now + every * (0.9 + 0.2 * self._chance()))
 
 
 def _ids(question: Look | Sweep) -> tuple[str, ...]:

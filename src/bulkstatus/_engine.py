@@ -306,9 +306,12 @@ class _Line:
 
     def _heed(self, response: Response) -> None:
         """Take in what the provider says is left of its limits."""
-        remaining = self._adapter.remaining(response) if isinstance(self._adapter, Metered) else None
-        if remaining is not None:
-            self.budget.told(remaining, now())
+        try:
+            remaining = self._adapter.remaining(response) if isinstance(self._adapter, Metered) else None
+            if remaining is not None:
+                self.budget.told(remaining, now())
+        except Exception:  # noqa: BLE001 - what an adapter makes of a header must not cost the answer
+            _LOG.debug("%s: what is left of its limits could not be read", self._name)
 
     async def _send(self, request: Request, credentials: Mapping[str, str]) -> Response:
         if origin(request.base_url) not in self._origins:

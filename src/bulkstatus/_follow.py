@@ -11,7 +11,7 @@ from bulkstatus._adapter import Adapter
 from bulkstatus._desk import LONG_HOLD, Desk
 from bulkstatus._engine import Engine
 from bulkstatus._gather import look_through
-from bulkstatus._model import Ref
+from bulkstatus._model import BulkStatus, Ref
 from bulkstatus._plan import Look, Sweep
 from bulkstatus._subscription import Subscription
 from bulkstatus._tasks import now
@@ -73,7 +73,7 @@ class Follower:
     def close(self) -> None:
         """The client is closed: whoever waits is told so."""
         for subscription in self._subscriptions:
-            subscription.broken = True
+            subscription.broken = not subscription.over
             subscription.end()
         self._subscriptions.clear()
 
@@ -92,7 +92,7 @@ class Follower:
             if now() - reviewed >= _REVIEW:
                 reviewed = now()
                 for loop in self._loops.values():
-                    loop.desk.review(now(), _times.utc_now())
+                    loop.review()
             for subscription in tuple(self._subscriptions):
                 if subscription.deadline is not None and now() > subscription.deadline + _TICK:
                     self.end(subscription)
@@ -169,11 +169,19 @@ class _Loop:
         self._engine.tasks().start_soon(self._ask, question)
         return None
 
+    def review(self) -> None:
+        """Look at the clock for those who wait, also while nothing is due: questions may be waiting out a pause."""
+        moment = now()
+        self.desk.review(moment, _times.utc_now())
+        pause = self.desk.budget().pause(moment)
+        if pause > 0:
+            self._hold(moment, pause)
+
     def _hold(self, moment: float, hold: float) -> None:
         """Nothing may be sent for now; whoever cannot wait so long is told."""
         budget = self.desk.budget()
         asked = budget.pause(moment) > 0
-        if not self._under_way and (asked or hold > LONG_HOLD):
+        if asked or (not self._under_way and hold > LONG_HOLD):
             error = RateLimited(
                 f"{budget.why(moment)}; the next request may go in {hold:.0f} s",
                 retry_after=hold,
@@ -195,28 +203,32 @@ class _Loop:
 
     async def _look(self, look: Look) -> None:
         try:
-            status = await self._engine.perform(self._source, self.desk.call(look))
-        except Exception as error:  # noqa: BLE001 - a fault of one adapter ends nobody's wait but for its bulks
+            status = _checked(await self._engine.perform(self._source, self.desk.call(look)), look)
+            self.desk.looked(look, status, now(), _times.utc_now())
+        except (Exception, SystemExit) as error:  # noqa: BLE001 - a fault of one adapter ends nobody's wait but for its bulks
             told = self._told(error, look.id)
             if told.reason != _CLOSED:
                 self.desk.look_failed(look, told, now(), _times.utc_now())
-        else:
-            self.desk.looked(look, status, now(), _times.utc_now())
 
     async def _sweep(self, question: Sweep) -> None:
+        async def between(rows: tuple[BulkStatus, ...]) -> bool:
+            self.desk.turned(question, rows, now(), _times.utc_now())
+            await self._room()
+            self.desk.asks(question, now())
+            return self.desk.goes_on(question)
+
         try:
             listings = self.desk.listings(question.states)
             wanted = None if question.scan else question.ids
             others = self.desk.others(question)
             swept = await look_through(
-                self._engine, self._source, listings, wanted, others=others, before=self._room
+                self._engine, self._source, listings, wanted, others=others, between=between
             )
-        except Exception as error:  # noqa: BLE001 - as above
+            self.desk.swept(question, swept, now(), _times.utc_now())
+        except (Exception, SystemExit) as error:  # noqa: BLE001 - as above
             told = self._told(error, None)
             if told.reason != _CLOSED:
                 self.desk.sweep_failed(question, told, now(), _times.utc_now())
-        else:
-            self.desk.swept(question, swept, now(), _times.utc_now())
 
     async def _room(self) -> None:
         """Wait until the budget has a request to spare beyond what is left alone; a long time is left to the engine."""
@@ -226,8 +238,18 @@ class _Loop:
                 return
             await anyio.sleep(hold)
 
-    def _told(self, error: Exception, id: str | None) -> BulkStatusError:
+    def _told(self, error: BaseException, id: str | None) -> BulkStatusError:
         if not isinstance(error, BulkStatusError):
             # Its text may quote a setting, and so a credential.
             error = ProtocolError(f"the adapter failed ({type(error).__name__})", reason="adapter")
         return error.about(source=self._source, provider=self._adapter.provider, id=id)
+
+
+def _checked(status: BulkStatus, look: Look) -> BulkStatus:
+    """The answer, if it is one. Raises ProtocolError for what only a faulty adapter gives."""
+    found: object = status
+    if not isinstance(found, BulkStatus) or found.id.lower() != look.id.lower():
+        raise ProtocolError(
+            "the adapter read something else than the bulk that was asked for", reason="adapter"
+        )
+    return status

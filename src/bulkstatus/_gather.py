@@ -201,9 +201,13 @@ async def look_through(
     rows: dict[str, BulkStatus] | None = None,
     *,
     others: Collection[str] = (),
-    before: Callable[[], Awaitable[None]] | None = None,
+    between: Callable[[tuple[BulkStatus, ...]], Awaitable[bool]] | None = None,
 ) -> Swept:
-    """Walk over `listings` as `sweep` says. `before` is awaited before each page but the first."""
+    """Walk over `listings` as `sweep` says.
+
+    `between` is handed each page's rows before the next one is asked for, and may end the walk by giving False.
+    """
+    rows = {} if rows is None else rows
     walk = sweep(listings, wanted, rows, others=others)
     page: Page[BulkStatus] | None = None
     while True:
@@ -212,6 +216,6 @@ async def look_through(
         except StopIteration as end:
             swept: Swept = end.value
             return swept
-        if page is not None and before is not None:
-            await before()
+        if page is not None and between is not None and not await between(page.items):
+            return Swept(rows, len(rows))
         page = await engine.perform(source, call)

@@ -14,6 +14,7 @@ OPEN: frozenset[State] = frozenset({State.QUEUED, State.RUNNING, State.PAUSED})
 
 _FORGET = 600.0
 _LIST_REST = 300.0
+_LATE = 5.0
 _LONG_OUTAGE = 600.0
 _SHORTEST_PROBE, _LONGEST_PROBE, _LONGEST_PROBE_OF_ALL = 2.0, 30.0, 300.0
 
@@ -82,6 +83,11 @@ class Plan:
         return id in self._items
 
     @property
+    def is_sweeping(self) -> bool:
+        """True while a list is being read."""
+        return self._sweeping
+
+    @property
     def down_since(self) -> float | None:
         """Since when the source could not be asked, or None."""
         return self._down_since
@@ -122,8 +128,8 @@ class Plan:
 
     def next_at(self) -> float | None:
         """When `take` will next have something to do, as far as is known; None while answers are awaited."""
-        heaps = (self._alone,) if self._sweeping else (self._alone, self._due)
-        times = [heap[0][0] for heap in heaps if self._clean(heap)]
+        heaps = ((self._alone, 0.0), (self._due, self._later()))
+        times = [heap[0][0] + wait for heap, wait in heaps if self._clean(heap)]
         if self._scan_due is not None and not self._sweeping:
             times.append(self._scan_due)
         if not times:
@@ -140,7 +146,7 @@ class Plan:
         return None if item is None else item.due
 
     def take(self, now: float) -> Look | Sweep | None:
-        """What to ask now, or None. Whatever it gives must be answered by `landed` and more for each id."""
+        """What to ask now, or None. Whatever it gives must be answered for each id: by `landed`, or one of those below."""
         if not self._may_ask(now):
             return None
         self._ripen(now)
@@ -148,13 +154,13 @@ class Plan:
             self._scan_due = None
             return self._begin_sweep(self._choose_scan(now), scan=True)
         alone = self._clean(self._alone) and self._alone[0][0] <= now
-        # While a list is being read, what has fallen due since may well be in it.
-        folded = not self._sweeping and self._clean(self._due) and self._due[0][0] <= now
+        # While a list is being read, what has fallen due since may well be in it; but a long list keeps nobody waiting.
+        folded = self._clean(self._due) and self._due[0][0] + self._later() <= now
         if alone and (not folded or self._alone[0][0] <= self._due[0][0]):
             return self._begin_look(self._alone)
         if not folded:
             return None
-        choice = self._choose(now)
+        choice = None if self._sweeping else self._choose(now)
         return self._begin_look(self._due) if choice is None else self._begin_sweep(choice[0], scan=False)
 
     def overdue(self, now: float) -> list[str]:
@@ -173,9 +179,9 @@ class Plan:
 
     def settle(self, id: str, now: float, wait: float, *, known: State | None) -> None:
         """`id` was answered for, in the state `known` if that is known, and is due again in `wait` seconds."""
+        self.landed(id)
         item = self._items.get(id)
         if item is not None:
-            self.landed(id)
             item.alone = False
             self._unripen(item)
             item.known = known
@@ -183,18 +189,18 @@ class Plan:
 
     def again(self, id: str, now: float, *, after: float = 0.0) -> None:
         """`id` is to be asked for by its id, in `after` seconds."""
+        self.landed(id)
         item = self._items.get(id)
         if item is not None:
-            self.landed(id)
             self._unripen(item)
             item.alone = True
             self._schedule(item, now + after, 0.0)
 
     def retry(self, id: str, now: float) -> None:
         """`id` could not be asked for: it stays due."""
+        self.landed(id)
         item = self._items.get(id)
         if item is not None:
-            self.landed(id)
             self._unripen(item)
             self._schedule(item, now, item.wait)
 
@@ -204,11 +210,15 @@ class Plan:
         hits = found / len(sweep.ids) if sweep.ids else 1.0
         self._costs[sweep.states] = (cost, hits, now + _FORGET)
 
-    def broke_off(self, now: float, *, rest: bool) -> None:
-        """A sweep failed; with `rest` for a reason of the list's own, so that it is left alone for some minutes."""
+    def broke_off(self, now: float, *, for_now: bool) -> None:
+        """A sweep failed: leave the list alone for some minutes, or `for_now`, until `list_again`."""
         self._sweeping = False
-        if rest:
-            self._list_from = now + _LIST_REST
+        self._list_from = float("inf") if for_now else now + _LIST_REST
+
+    def list_again(self, now: float) -> None:
+        """The list may be tried again, if it was left alone for now."""
+        if self._list_from == float("inf"):
+            self._list_from = now
 
     def seen_in(self, states: frozenset[State]) -> list[str]:
         """The bulks that were last seen in one of `states` and are not being asked for."""
@@ -244,6 +254,9 @@ class Plan:
         self._down_since = None
 
     # --- inside ---
+
+    def _later(self) -> float:
+        return _LATE if self._sweeping else 0.0
 
     def _schedule(self, item: _Item, due: float, wait: float) -> None:
         item.due, item.wait, item.ripe_at = due, wait, due - wait / 2

@@ -13,6 +13,7 @@ Preset = Literal["eager", "default", "frugal"]
 _SHARE_OF_REST = 0.7
 _SHORTEST_SHARE, _LONGEST_SHARE = 0.25, 4.0
 _USUAL = 2.0
+_EONS = 1e12
 
 
 class PollPolicy(msgspec.Struct, frozen=True, kw_only=True):
@@ -35,7 +36,7 @@ class PollPolicy(msgspec.Struct, frozen=True, kw_only=True):
     def __post_init__(self) -> None:
         for name in ("base", "floor", "ceiling"):
             value = getattr(self, name)
-            if not (_is_number(value) and 0 < value < math.inf) and (name == "base" or value is not None):
+            if not (_is_number(value) and 0 < value < _EONS) and (name == "base" or value is not None):
                 raise ConfigError(f"PollPolicy.{name} is a number of seconds above 0, not {value!r}")
         if not (_is_number(self.jitter) and 0 <= self.jitter < 1):
             raise ConfigError(f"PollPolicy.jitter is a share from 0 to below 1, not {self.jitter!r}")

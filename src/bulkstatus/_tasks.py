@@ -8,6 +8,8 @@ import anyio
 
 from bulkstatus.errors import ConfigError, DeadlineExceeded
 
+_EONS = 1e12
+
 
 def now() -> float:
     """Seconds on the monotonic clock of the event loop; all of the engine goes by it."""
@@ -15,8 +17,8 @@ def now() -> float:
 
 
 def is_duration(value: object) -> bool:
-    """True for a finite number of seconds above 0."""
-    return isinstance(value, int | float) and not isinstance(value, bool) and 0 < value < float("inf")
+    """True for a number of seconds above 0, and not beyond what a clock can count."""
+    return isinstance(value, int | float) and not isinstance(value, bool) and 0 < value < _EONS
 
 
 class deadline(AbstractContextManager[None]):  # noqa: N801 - reads as a statement where it is used

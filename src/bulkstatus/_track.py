@@ -7,10 +7,11 @@ import msgspec
 
 from bulkstatus._model import BulkStatus, Counts, Failure, State
 from bulkstatus._outcome import Verdict, is_blocked
-from bulkstatus.errors import BulkStatusError, DeadlineExceeded, NotFound
+from bulkstatus.errors import BulkStatusError, NotFound
 
 _SKEW = timedelta(minutes=5)
 _STEADY = 5.0
+_APART = 4.0
 
 
 class Terms(msgspec.Struct, frozen=True, kw_only=True):
@@ -38,6 +39,7 @@ class Track:
     """One bulk: its last status, and what has come in the way of newer ones. Times are monotonic seconds."""
 
     __slots__ = (
+        "_asked_at",
         "_base",
         "_counted",
         "failing_since",
@@ -65,16 +67,22 @@ class Track:
         self.stale_since: datetime | None = None
         self.failure: Failure | None = None
         self.hopeless = False
+        self._asked_at = now
         self._base: tuple[float, int] | None = None
         self._counted: tuple[float, BulkStatus] | None = None
 
     # --- what comes in ---
 
-    def saw(self, status: BulkStatus, now: float) -> Sight | None:
-        """Take in an answer; what it changed, or None. An answer older than the last one is no news."""
+    def saw(self, status: BulkStatus, now: float, *, asked_at: float | None = None) -> Sight | None:
+        """Take in an answer; what it changed, or None. An answer to an earlier question than the last one is no news.
+
+        That is told by `asked_at` and not by `observed_at`: the wall clock may be set back.
+        """
         before = self.status
-        if before is not None and (status.observed_at < before.observed_at or _says_less(status, before)):
+        asked_at = now if asked_at is None else asked_at
+        if before is not None and (asked_at < self._asked_at or says_less(status, before)):
             return None
+        self._asked_at = asked_at
         self.failing_since = self.stale_since = self.failure = None
         self.misses = 0
         self.forgotten = self.hopeless = False
@@ -98,6 +106,8 @@ class Track:
         if isinstance(error, NotFound):
             # Which is an answer, so it is not failing; whether it is believed is another question.
             self.failing_since = self.stale_since = None
+            if self.status is not None and self.misses and now - self.missed_at < _APART:
+                return False  # one blip that two questions met
             self.misses += 1
             self.missed_at = now
             self.forgotten = self.forgotten or error.reason == "gone"
@@ -109,13 +119,18 @@ class Track:
         self.hopeless = hopeless
         return first
 
-    def silent(self, asked_at: float, now: float, at: datetime) -> None:
+    def silent(self, error: BulkStatusError, asked_at: float, now: float, at: datetime) -> None:
         """Take in that a question which was asked at `asked_at` has had no answer yet."""
-        if self.failing_since is None and not self.misses:
-            waited = now - asked_at
-            why = f"no answer for {waited:.0f} s; the question is still under way"
-            self.failing_since, self.stale_since = asked_at, at - timedelta(seconds=waited)
-            self.failure = Failure.of(DeadlineExceeded(why, reason="unanswered"))
+        if self.misses:
+            return
+        if self.failing_since is None:
+            self.failing_since, self.stale_since = asked_at, at - timedelta(seconds=now - asked_at)
+            self.failure = None
+        self.failure = Failure.of(error) if self._is_silence(self.failure) else self.failure
+
+    @staticmethod
+    def _is_silence(failure: Failure | None) -> bool:
+        return failure is None or failure.reason == "unanswered" or failure.kind == "rate_limited"
 
     def _pace(self, before: BulkStatus | None, status: BulkStatus, now: float) -> None:
         """Keep where counting began, for the speed: the first count since the bulk was last seen to start."""
@@ -129,6 +144,13 @@ class Track:
             self._base = (now, done)
 
     # --- what that means ---
+
+    @property
+    def counts(self) -> Counts | None:
+        """The last counts that were told, which a list's row since may not have repeated."""
+        latest = None if self.status is None else self.status.counts
+        known = None if self._counted is None else self._counted[1].counts
+        return latest if known is None or _finished(latest) is not None else known
 
     def age(self, now: float) -> float:
         """How long the bulk has been going on, in seconds: by its own times, else since it is followed."""
@@ -167,8 +189,9 @@ class Track:
             return self._missing(terms, since)
         if self.failing_since is not None:
             good = since if self.seen_at is None else max(since, self.seen_at)
-            lost = (self.hopeless and self.status is None) or now - good >= terms.blind_after
-            return Verdict.BLIND if lost else None
+            # One question that failed after a long interval is not blindness yet.
+            lost = now - good >= terms.blind_after and now - self.failing_since >= terms.blind_after / 2
+            return Verdict.BLIND if lost or (self.hopeless and self.status is None) else None
         status = self.status
         if status is None:
             return None
@@ -195,7 +218,7 @@ def _times(status: BulkStatus) -> tuple[datetime | None, ...]:
     return status.created_at, status.started_at, status.updated_at, status.finished_at
 
 
-def _says_less(status: BulkStatus, before: BulkStatus) -> bool:
+def says_less(status: BulkStatus, before: BulkStatus) -> bool:
     """True for an end that a list tells again after the bulk's own record told it for certain."""
     settled = before.state.is_terminal and not before.provisional
     return settled and status.provisional and status.native_state == before.native_state

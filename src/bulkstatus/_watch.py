@@ -16,7 +16,7 @@ import msgspec
 from bulkstatus import _times
 from bulkstatus._budget import Allowance
 from bulkstatus._follow import Follower
-from bulkstatus._model import BulkStatus, Failure, Ref
+from bulkstatus._model import BulkStatus, Counts, Failure, Ref
 from bulkstatus._outcome import Change, Outcome, Verdict
 from bulkstatus._subscription import Subscription
 from bulkstatus._tasks import now
@@ -26,12 +26,13 @@ from bulkstatus.errors import Unavailable
 class BulkView(msgspec.Struct, frozen=True, kw_only=True):
     """One bulk of a watch, as of now.
 
-    `next_look` is when it will be asked about again, None while it is being asked for and when it will not be.
+    `counts` are the last that were told, possibly before `status`, whose row in a list may count nothing. `next_look` is when it will be asked about again, None while it is being asked for and when it will not be.
     `expected_end` is when it will have ended if it goes on as it did, None where its counts do not tell. Times in UTC.
     """
 
     ref: str
     status: BulkStatus | None
+    counts: Counts | None
     verdict: Verdict | None
     stale_since: datetime | None
     failure: Failure | None
@@ -43,7 +44,8 @@ class SourceView(msgspec.Struct, frozen=True, kw_only=True):
     """One source of a watch, as of now.
 
     `down_since` is set while it cannot be asked, and `failure` is why. `resumes_at` is set while nothing may be sent,
-    since the provider wants a pause or the budget is used up. `budget` is what is left of each limit.
+    since the provider wants a pause or the budget is used up. `next_question` is when it will be asked next while one of
+    these is so, None while a question is under way. `budget` is what is left of each limit.
     """
 
     source: str
@@ -51,6 +53,7 @@ class SourceView(msgspec.Struct, frozen=True, kw_only=True):
     down_since: datetime | None
     failure: Failure | None
     resumes_at: datetime | None
+    next_question: datetime | None
     budget: tuple[Allowance, ...]
 
 
@@ -60,6 +63,9 @@ class WatchView(msgspec.Struct, frozen=True, kw_only=True):
     bulks: tuple[BulkView, ...]
     sources: tuple[SourceView, ...]
     observed_at: datetime
+
+
+_TEN_YEARS = 3653 * 86_400.0
 
 
 class _Bell:
@@ -159,11 +165,14 @@ class AsyncWatch:
         for ref, track in self._subscription.tracks.items():
             result = self._subscription.result(ref)
             rest = None if result is not None else track.rest(moment)
+            if rest is not None and rest > _TEN_YEARS:
+                rest = None
             due = self._follower.desk(ref.source).plan.due_at(ref.id)
             bulks.append(
                 BulkView(
                     ref=str(ref),
                     status=track.status,
+                    counts=track.counts,
                     verdict=None if result is None else result.verdict,
                     stale_since=track.stale_since,
                     failure=track.failure,
@@ -177,14 +186,18 @@ class AsyncWatch:
 
     def _source_view(self, source: str) -> SourceView:
         desk = self._follower.desk(source)
-        budget, moment = desk.budget(), now()
+        budget, moment, at = desk.budget(), now(), _times.utc_now()
         hold = budget.wait(moment)
+        due = desk.next_at(moment)
+        troubled = hold > 0 or desk.down_at is not None
+        wait = None if due is None or not troubled else max(due - moment, hold, 0.0)
         return SourceView(
             source=source,
             provider=desk.adapter.provider,
             down_since=desk.down_at,
             failure=desk.failure,
-            resumes_at=_times.utc_now() + timedelta(seconds=hold) if hold > 0 else None,
+            resumes_at=at + timedelta(seconds=hold) if hold > 0 else None,
+            next_question=None if wait is None else at + timedelta(seconds=wait),
             budget=budget.left(moment),
         )
 

@@ -194,11 +194,11 @@ def test_a_list_that_turned_out_to_hold_none_of_them_is_left_alone_for_a_while()
 
 
 def test_a_list_that_cannot_be_read_is_left_alone_for_a_while():
-    """For five minutes where the fault is the list's own, not at all where it is the source's."""
-    for rest, kinds in ((True, [Look, Look, Sweep]), (False, [Sweep, Sweep, Sweep])):
+    """For five minutes where the fault is the list's own; where it may be the source's, until that is known."""
+    for for_now, kinds in ((False, [Look, Look, Sweep]), (True, [Look, Sweep, Sweep])):
         plan = plan_of(*IDS, listings=1)
         question = plan.take(0.0)
-        plan.broke_off(0.0, rest=rest)
+        plan.broke_off(0.0, for_now=for_now)
         for id in question.ids:
             plan.retry(id, 0.0)
         seen = []
@@ -207,6 +207,7 @@ def test_a_list_that_cannot_be_read_is_left_alone_for_a_while():
             seen.append(type(questions[0]))
             for found in questions:
                 settle(plan, found, now, cost=1)
+            plan.list_again(now)
         assert seen == kinds
 
 
@@ -252,7 +253,7 @@ def test_a_round_takes_as_many_requests_as_its_cheapest_way():
     assert plan.round(0.0) == 1
     settle(plan, plan.take(0.0), 0.0, cost=5)
     assert plan.round(0.0) == 5
-    plan.broke_off(0.0, rest=True)
+    plan.broke_off(0.0, for_now=False)
     assert plan.round(0.0) == len(IDS)
 
 
@@ -444,7 +445,7 @@ class Following(RuleBasedStateMachine):
             else:
                 self.plan.again(id, self.now, after=after)
         if isinstance(question, Sweep):
-            self.plan.broke_off(self.now, rest=not down)
+            self.plan.broke_off(self.now, for_now=down)
         if down:
             self.plan.down(self.now)
 

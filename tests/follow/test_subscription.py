@@ -284,9 +284,10 @@ def test_a_verdict_without_anything_new_is_a_change_of_its_own():
     """The bulk was paused all along, and this wait stops there."""
     wait = Wait(1, blind_after=10)
     wait.see(0, State.RUNNING)
+    wait.fail(0, Unavailable("down"), 5)
     wait.fail(0, Unavailable("down"), 10)
     _, change = wait.subscription.read()
-    assert (change.kind, change.verdict, change.stale_since) == ("verdict", Verdict.BLIND, at(10))
+    assert (change.kind, change.verdict, change.stale_since) == ("verdict", Verdict.BLIND, at(5))
     assert change.before is change.status is wait.tracks[0].status
     assert change.failure.kind == "unavailable"
 

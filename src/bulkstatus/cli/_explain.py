@@ -79,7 +79,7 @@ def counted(counts: Counts | None) -> str:
 def advice(status: BulkStatus) -> Iterator[str]:
     """What to do next about a bulk."""
     ref = printable(str(status.ref))
-    if status.state in (State.PARTIAL, State.FAILED) and _shows_operations(status.provider):
+    if status.state in (State.PARTIAL, State.FAILED) and shows_operations(status.provider):
         yield f"bulkstatus operations {ref} --state failed    # what failed, and why"
     elif status.state is State.SUCCEEDED:
         yield "Nothing."
@@ -91,7 +91,7 @@ def advice(status: BulkStatus) -> Iterator[str]:
         yield "Somebody has to resume or cancel it at the provider."
     elif not status.state.is_terminal:
         yield f"bulkstatus get {ref}    # look again"
-    elif status.state is State.CANCELLED and _shows_operations(status.provider):
+    elif status.state is State.CANCELLED and shows_operations(status.provider):
         yield f"bulkstatus operations {ref} --state succeeded    # what was done all the same"
     else:
         yield "What it has done is not known here: check at the provider before anything is repeated."
@@ -114,7 +114,8 @@ def _about_unknown(status: BulkStatus) -> Iterator[str]:
         yield "Do not pin the word: every bulk that bears it would then be believed without a look."
 
 
-def _shows_operations(provider: str) -> bool:
+def shows_operations(provider: str) -> bool:
+    """True when the adapter of this provider can list the operations inside a bulk."""
     try:
         return hasattr(load(provider), "operations")
     except BulkStatusError:

@@ -13,9 +13,22 @@ from rich.live import Live
 from rich.segment import Segment
 from rich.text import Text
 
-from bulkstatus import BulkView, Change, SourceView, State, Verdict, WatchView, is_blocked, printable
+from bulkstatus import BulkView, Change, Ref, SourceView, State, Verdict, WatchView, is_blocked, printable
 from bulkstatus.cli._live import COLOURS, grid, is_wide, progress_cell, word_cell
-from bulkstatus.cli._text import age, detail, length, span, state, tightest, word, words
+from bulkstatus.cli._text import (
+    PATIENCE,
+    age,
+    detail,
+    is_sought,
+    length,
+    look_at,
+    reason,
+    span,
+    standing,
+    tightest,
+    word,
+    words,
+)
 
 _HEADER, _BELOW = 1, 3  # the headline, what is not shown, and the line where the cursor stays
 _FEWEST = 3
@@ -30,6 +43,8 @@ class Picture:
     def __init__(self, console: Console) -> None:
         self._console = console
         self._changed: dict[str, datetime] = {}
+        self.shown: frozenset[str] = frozenset()
+        """The references in the last picture."""
         self._live = Live(console=console, auto_refresh=False, redirect_stdout=False, redirect_stderr=False)
 
     def __enter__(self) -> Self:
@@ -66,10 +81,11 @@ class Picture:
         below.append(Text(headline, style="bold"))
         rows = max(1, room - len(sources))
         chosen = self._chosen(view.bulks, rows)
-        table = self._table(chosen, view.observed_at)
+        table = self._table(chosen, view)
         while len(table) > rows + _HEADER and len(chosen) > 1:  # a reference was folded
             chosen = chosen[: max(1, len(chosen) - (len(table) - rows - _HEADER))]
-            table = self._table(chosen, view.observed_at)
+            table = self._table(chosen, view)
+        self.shown = frozenset(bulk.ref for bulk in chosen)
         hidden = len(view.bulks) - len(chosen)
         if hidden:
             below.insert(0, Text(f"and {hidden:,} more that are not shown", style="dim"))
@@ -86,12 +102,22 @@ class Picture:
 
         return sorted(bulks, key=rank)[:rows]
 
-    def _table(self, bulks: Sequence[BulkView], now: datetime) -> list[list[Segment]]:
+    def _table(self, bulks: Sequence[BulkView], view: WatchView) -> list[list[Segment]]:
         wide = is_wide(self._console)
         blocks = self._console.encoding.startswith("utf")
         headers = ("ref", "state", "progress", "word", "next", "eta", *(("age", "detail") if wide else ()))
-        rows = [_cells(bulk, now, wide=wide, blocks=blocks) for bulk in bulks]
-        spare = ("age", "next", "eta") if wide else ("next", "eta")
+        sources = {source.source: source for source in view.sources}
+        rows = [
+            _cells(
+                bulk,
+                sources.get(Ref.parse(bulk.ref).source),
+                view.observed_at,
+                wide=wide,
+                blocks=blocks,
+            )
+            for bulk in bulks
+        ]
+        spare = ("age", "word", "next", "eta") if wide else ("word", "next", "eta")
         return self._console.render_lines(grid(headers, rows, self._console, spare=spare), pad=False)
 
     def _one_line(self, text: Text) -> list[list[Segment]]:
@@ -133,31 +159,36 @@ def undisturbed() -> Generator[None]:
 
 
 def urgency(bulk: BulkView) -> int:
-    """What matters to whoever looks: 0 for what went wrong or needs somebody, then what runs, what waits, what is well."""
+    """What matters to whoever looks, 0 the most: what went wrong, what needs somebody, what runs, what waits, what is well."""
     status = bulk.status
     bad = bulk.verdict is Verdict.BLIND or (bulk.verdict is not None and bulk.verdict.is_failure)
-    if bad or bulk.stale_since is not None or (status is None and bulk.failure is not None):
+    if bad or (status is not None and status.state in _BAD):
         return 0
+    if bulk.stale_since is not None or (status is None and bulk.failure is not None):
+        return 1
     if status is None:
-        return 2
-    if status.state in _BAD or status.state is State.UNKNOWN or is_blocked(status):
-        return 0
-    return {State.RUNNING: 1, State.QUEUED: 2}.get(status.state, 3)
+        return 3
+    if status.state is State.UNKNOWN or is_blocked(status):
+        return 1
+    return {State.RUNNING: 2, State.QUEUED: 3}.get(status.state, 4)
 
 
-def _cells(bulk: BulkView, now: datetime, *, wide: bool, blocks: bool) -> list[Text]:
+def _cells(
+    bulk: BulkView, source: SourceView | None, now: datetime, *, wide: bool, blocks: bool
+) -> list[Text]:
     status = bulk.status
+    sought = PATIENCE if is_sought(bulk) else ""
     cells = [
         Text(printable(bulk.ref)),
         _state(bulk, now),
-        progress_cell(None if status is None else status.counts, wide=wide, blocks=blocks),
-        Text("" if status is None else word(status) if wide else word_cell(status)),
-        Text(next_look(bulk, now), style="dim"),
+        progress_cell(bulk.counts, wide=wide, blocks=blocks),
+        Text((sought if not wide else "") if status is None else word(status) if wide else word_cell(status)),
+        Text(next_look(bulk, source, now), style="dim"),
         Text(eta(bulk, now)),
     ]
     if not wide:
         return cells
-    why = "" if bulk.failure is None else printable(bulk.failure.message)
+    why = sought or reason(bulk.verdict, bulk.failure)
     return [
         *cells,
         Text("" if status is None else age(status, now), style="dim"),
@@ -168,7 +199,9 @@ def _cells(bulk: BulkView, now: datetime, *, wide: bool, blocks: bool) -> list[T
 def _state(bulk: BulkView, now: datetime) -> Text:
     """The last known state, marked where it may not be the present one."""
     status, verdict = bulk.status, bulk.verdict
-    last = Text("not seen") if status is None else Text(state(status), style=COLOURS[status.state])
+    last = Text("not seen") if status is None else Text(standing(status), style=COLOURS[status.state])
+    if is_sought(bulk):
+        return Text("not found yet", style="yellow")
     if verdict is Verdict.NOT_FOUND:
         return Text("not found", style="red")
     if verdict is not None and not verdict.is_end and verdict is not Verdict.PENDING:
@@ -180,17 +213,18 @@ def _state(bulk: BulkView, now: datetime) -> Text:
     return last
 
 
-def next_look(bulk: BulkView, now: datetime) -> str:
+def next_look(bulk: BulkView, source: SourceView | None, now: datetime) -> str:
     """In how long the bulk will be asked about; empty when it will not be."""
     if bulk.verdict is not None:
         return ""
-    rest = 0.0 if bulk.next_look is None else (bulk.next_look - now).total_seconds()
+    moment = look_at(bulk, source)
+    rest = 0.0 if moment is None else (moment - now).total_seconds()
     return "now" if rest < 1 else span(rest)
 
 
 def eta(bulk: BulkView, now: datetime) -> str:
     """In about how long the bulk will have ended; empty where too little is done to tell."""
-    done = None if bulk.status is None or bulk.status.counts is None else bulk.status.counts.progress
+    done = None if bulk.counts is None else bulk.counts.progress
     if bulk.expected_end is None or done is None or done < _ETA_FROM:
         return ""
     return f"~{span((bulk.expected_end - now).total_seconds())}"

@@ -11,10 +11,23 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from bulkstatus import BulkStatus, Change, Counts, Failure, Outcome, Ref, Skipped, Verdict, printable
+from bulkstatus import (
+    BulkStatus,
+    Change,
+    Counts,
+    Failure,
+    Outcome,
+    Ref,
+    Result,
+    Skipped,
+    State,
+    Verdict,
+    is_blocked,
+    printable,
+)
 
 if TYPE_CHECKING:
-    from bulkstatus import Allowance
+    from bulkstatus import Allowance, BulkView, SourceView
 
 STDIN = "\0-"
 """Stands for the argument `-`. No argument of a process can hold a NUL, so it cannot be typed."""
@@ -22,6 +35,12 @@ STDIN = "\0-"
 _MINUTE, _HOUR, _DAY = 60, 3_600, 86_400
 _SENTENCE = 2_000
 _LONG_PAUSE = 10 * _MINUTE
+_LONGEST_ERROR = 500
+
+GONE = "it was there before; find out how it ended before anything is run again"
+"""What to do about a bulk that its provider has forgotten."""
+PATIENCE = "asking for 20 s, in case it is new"
+"""What becomes of an id that its provider does not know, at first. As long as the `grace` of `Client.watch`."""
 
 _ADVICE = {
     "auth": "check its credentials, then try 'bulkstatus sources'",
@@ -33,6 +52,7 @@ _ADVICE = {
 _ADVICE_BY_REASON: dict[str, str] = {
     "bad_token_reply": "check auth_base_url",
     "no_token_endpoint": "check auth_base_url",
+    "gone": GONE,
 }
 
 
@@ -66,12 +86,12 @@ def settle_stderr() -> None:
             os.close(nowhere)
 
 
-def failure_line(failure: Failure) -> str:
-    """What could not be asked, why, and what to try."""
+def failure_line(failure: Failure, advice: str | None = None) -> str:
+    """What could not be asked, why, and what to try: `advice`, or what fits the failure."""
     error = failure.error()
     error.source = error.provider = ""
     what = f"{who} cannot ask: {error}" if (who := _who(failure)) else str(error)
-    advice = _advice(failure)
+    advice = advice or _advice(failure)
     return f"{what}; {advice}" if advice else what
 
 
@@ -166,6 +186,17 @@ def state(status: BulkStatus) -> str:
     return f"{status.state}?" if status.provisional else str(status.state)
 
 
+def standing(status: BulkStatus) -> str:
+    """The state, and that it awaits somebody where it does: else it would look as if it went on by itself."""
+    waits = status.phase == "awaiting_action" and not status.state.is_terminal
+    return f"{state(status)}, awaits somebody" if waits else state(status)
+
+
+def waiting(number: int) -> str:
+    """`1 waits for somebody`, `2 wait for somebody`."""
+    return f"{number:,} {'waits' if number == 1 else 'wait'} for somebody"
+
+
 def detail(status: BulkStatus) -> str:
     """What went wrong, else what the bulk does."""
     return printable(status.error or status.action or "")
@@ -177,15 +208,24 @@ def word(status: BulkStatus) -> str:
 
 
 def moved(before: BulkStatus | None, status: BulkStatus) -> str:
-    """One line for one step of a bulk: when it was seen, which bulk, from where to where, the word, the counts."""
-    was = "new" if before is None else state(before)
+    """One line for one step of a bulk: when, which, from where to where, the word, the counts, what went wrong."""
+    was = "new" if before is None else standing(before)
     facts = (
         clock(status.observed_at),
         printable(str(status.ref)),
-        f"{was} -> {state(status)}",
+        f"{was} -> {standing(status)}",
         word(status),
     )
-    return "  ".join(filter(None, (*facts, progress(status.counts))))
+    return "  ".join(filter(None, (*facts, progress(status.counts), wrong(status))))
+
+
+def wrong(status: BulkStatus) -> str:
+    """How many operations failed and the error text of a bulk that did not end well; empty for any other."""
+    if not status.state.is_terminal or status.state is State.SUCCEEDED:
+        return ""
+    number = None if status.counts is None else status.counts.failed
+    failed = f"{number:,} {'operation' if number == 1 else 'operations'} failed" if number else ""
+    return ": ".join(filter(None, (failed, printable(status.error or "", _LONGEST_ERROR))))
 
 
 def change_line(change: Change) -> str | None:
@@ -198,8 +238,19 @@ def change_line(change: Change) -> str | None:
         )
     if change.verdict is None or change.ref is None:
         return None
-    why = "" if change.failure is None or change.verdict.is_end else f": {change.failure.message}"
-    return printable(f"{clock(change.observed_at)}  {change.ref}  {words(change.verdict)}{why}", _SENTENCE)
+    facts = (clock(change.observed_at), change.ref, words(change.verdict))
+    why = reason(change.verdict, change.failure)
+    if change.verdict.is_end:
+        wrongs = "" if change.status is None else wrong(change.status)
+        return printable("  ".join(filter(None, (*facts, wrongs))), _SENTENCE)
+    return printable("  ".join(facts) + (f": {why}" if why else ""), _SENTENCE)
+
+
+def reason(verdict: Verdict | None, failure: Failure | None) -> str:
+    """Why a bulk could not be looked at, unless the verdict says just that; empty when it could."""
+    if failure is None or (verdict is not None and failure.message == words(verdict)):
+        return ""
+    return printable(failure.message, _LONGEST_ERROR)
 
 
 def words(verdict: Verdict) -> str:
@@ -222,16 +273,45 @@ def about(failure: Failure, ref: str | None) -> Failure:
 
 
 def summary(outcome: Outcome) -> str:
-    """`10 bulks: 7 succeeded, 1 partial, 2 pending`."""
+    """`10 bulks: 7 succeeded, 1 partial, 2 pending (1 waits for somebody, 1 not seen for 28s)`."""
     number = f"{len(outcome):,} {'bulk' if len(outcome) == 1 else 'bulks'}"
-    told = ", ".join(f"{count:,} {words(verdict)}" for verdict, count in by_verdict(outcome).items())
-    return f"{number}: {told}" if told else number
+    told = [f"{count:,} {words(verdict)}" for verdict, count in by_verdict(outcome).items()]
+    if pending := [result for result in outcome if result.verdict is Verdict.PENDING]:
+        at = list(by_verdict(outcome)).index(Verdict.PENDING)
+        told[at] += _about_pending(pending, outcome.observed_at)
+    return f"{number}: {', '.join(told)}" if told else number
+
+
+def _about_pending(pending: Sequence[Result], now: datetime) -> str:
+    """What keeps bulks from going on, or from being seen to: else `pending` reads as if all were well."""
+    blocked = sum(result.status is not None and is_blocked(result.status) for result in pending)
+    stale = [result.stale_since for result in pending if result.stale_since is not None]
+    facts = [waiting(blocked)] if blocked else []
+    if stale:
+        number = "" if len(stale) == len(pending) else f"{len(stale):,} "
+        facts.append(f"{number}not seen for {span((now - min(stale)).total_seconds())}")
+    return f" ({', '.join(facts)})" if facts else ""
 
 
 def by_verdict(outcome: Outcome) -> dict[Verdict, int]:
     """How many bulks have which verdict, without those that none has."""
     counts = Counter(result.verdict for result in outcome)
     return {verdict: counts[verdict] for verdict in Verdict if counts[verdict]}
+
+
+def look_at(bulk: "BulkView", source: "SourceView | None") -> datetime | None:
+    """When the bulk will be asked about: not before its source will be. None while it is being asked for."""
+    question = None if source is None else source.next_question
+    if source is not None and source.down_since is not None and question is None:
+        return None
+    moments = [moment for moment in (bulk.next_look, question) if moment is not None]
+    return max(moments, default=None)
+
+
+def is_sought(bulk: "BulkView") -> bool:
+    """True for an id that its provider does not know and that is asked for all the same, as it may be new."""
+    unknown = bulk.failure is not None and bulk.failure.kind == "not_found"
+    return bulk.verdict is None and bulk.status is None and unknown
 
 
 def tightest(budget: "Sequence[Allowance]") -> "Allowance | None":
