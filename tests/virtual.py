@@ -20,6 +20,7 @@ import msgspec
 import pytest
 
 from bulkstatus import AsyncClient, Policy
+from bulkstatus._tasks import on_daemon_thread
 from bulkstatus.testing import FakeRequest, FakeResponse, FakeTransport
 from bulkstatus_cloudflare.fake import CloudflareFake
 from bulkstatus_druid.fake import DruidFake
@@ -156,19 +157,20 @@ class VirtualClock:
         return BIRTH + timedelta(seconds=self.moment())
 
 
-_run_on_thread = anyio.to_thread.run_sync
+def _counted(runner: Callable[..., Any]) -> Callable[..., Any]:
+    """As `runner`, which runs a function on a thread, known to the loop meanwhile."""
 
+    async def run(function: Callable[..., Any], *arguments: Any, **options: Any) -> Any:
+        jobs, job = loop_now().jobs, _Job()
+        jobs.add(job)
+        token = _job.set(job)
+        try:
+            return await runner(function, *arguments, **options)
+        finally:
+            _job.reset(token)
+            jobs.discard(job)
 
-async def _counted(function: Callable[..., Any], *arguments: Any, **options: Any) -> Any:
-    """As `anyio.to_thread.run_sync`, known to the loop meanwhile."""
-    jobs, job = loop_now().jobs, _Job()
-    jobs.add(job)
-    token = _job.set(job)
-    try:
-        return await _run_on_thread(function, *arguments, **options)
-    finally:
-        _job.reset(token)
-        jobs.discard(job)
+    return run
 
 
 def run_virtually(
@@ -190,7 +192,8 @@ def run_virtually(
             random.seed(seed)
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr("bulkstatus._times.utc_now", VirtualClock().wall)
-            patch.setattr("anyio.to_thread.run_sync", _counted)
+            patch.setattr("anyio.to_thread.run_sync", _counted(anyio.to_thread.run_sync))
+            patch.setattr("bulkstatus._watch.on_daemon_thread", _counted(on_daemon_thread))
             # The machine that runs the tests may have slept; this clock has not.
             patch.setattr("bulkstatus._follow._slept", lambda: 0.0)
             return anyio.run(bounded, backend_options={"loop_factory": VirtualLoop})

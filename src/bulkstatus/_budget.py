@@ -7,7 +7,7 @@ from collections.abc import Iterable
 import msgspec
 
 from bulkstatus._adapter import Limit, Remaining
-from bulkstatus.errors import BulkStatusError
+from bulkstatus.errors import BulkStatusError, RateLimited
 
 _LONGEST_PAUSE = 3_600.0
 _LONGEST_GUESS, _MOST_DOUBLINGS = 60.0, 6
@@ -15,6 +15,7 @@ _LONGEST_GUESS, _MOST_DOUBLINGS = 60.0, 6
 _SLACK, _LONGEST_SLACK = 0.02, 1.0
 _AT_EASE, _STEEP = 0.5, 0.9
 _MOST_PRESSURE = 5.0
+_SOON = 0.25
 
 
 class Allowance(msgspec.Struct, frozen=True, kw_only=True):
@@ -42,9 +43,12 @@ class _Window:
         return len(self.times)
 
     def wait(self, now: float, reserve: float, ahead: int) -> float:
-        most = max(1, int(self.limit.requests * (1.0 - reserve)) - ahead)
-        over = self.used(now) - most
-        return max(0.0, self.times[over] + self.length - now) if over >= 0 else 0.0
+        over = self.used(now) + ahead - max(1, int(self.limit.requests * (1.0 - reserve)))
+        if over < 0:
+            return 0.0
+        if over >= len(self.times):
+            return _SOON  # those ahead will be in the window in a moment
+        return max(0.0, self.times[over] + self.length - now)
 
     def spacing(self, now: float, most: float) -> float:
         pressure = _pressure(self.used(now) / self.limit.requests)
@@ -100,15 +104,23 @@ class Budget:
         """Seconds until the provider wants requests again."""
         return max(0.0, self._opens_at - now)
 
-    def why(self, now: float) -> str:
-        """Why `wait` is not 0, as the beginning of a sentence."""
-        if self.pause(now) > 0:
-            return "the provider asked for a pause"
+    def refusal(self, now: float, *, reserve: float = 0.0, ahead: int = 0) -> RateLimited:
+        """Why `wait` is not 0; its `reason` is `budget` where that is our own doing."""
+        wait = self.wait(now, reserve=reserve, ahead=ahead)
         told = self._remaining(now)
-        if told is not None and told.left <= 0:
-            return "the provider says that these credentials have no request left"
-        limits = ", ".join(str(window.limit) for window in self._windows)
-        return f"the request budget of these credentials ({limits}) is used up"
+        reason: str | None = "budget"
+        if self.pause(now) > 0:
+            why, reason = "the provider asked for a pause", None
+        elif told is not None and told.left <= reserve * told.of:
+            why = f"the provider says that these credentials have {max(0, told.left):,} of {told.of:,} requests left"
+        else:
+            limits = ", ".join(str(window.limit) for window in self._windows)
+            why = f"the request budget of these credentials ({limits}) is used up"
+        return RateLimited(
+            f"{why}; nothing was sent, the next request may go in {wait:.0f} s",
+            retry_after=wait,
+            reason=reason,
+        )
 
     def take(self, now: float) -> None:
         """A request is sent now."""

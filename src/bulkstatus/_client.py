@@ -504,6 +504,8 @@ class Client:
         with self._guard:  # held to the end: whoever reopens meanwhile would meet an engine half closed
             thread, opened = self._thread, self._opened
             self._thread = self._opened = None
+            if self._pid != os.getpid():
+                return  # connections and thread are the parent's
             if thread is not None and opened is not None:
                 try:
                     opened.__exit__(None, None, None)

@@ -30,6 +30,8 @@ _ABOUT_THE_SOURCE = frozenset({"unavailable", "rate_limited", "auth", "deadline"
 _SECOND_LOOK = 5.0
 _LOOKS_IN_GRACE = 4
 _SCAN_EVERY = 30.0
+# So much of each limit is left for those who ask one question and wait for the answer.
+_RESERVE = 0.1
 _DETAIL = 8
 _AFTER_ITS_END = 600.0
 LONG_HOLD = 60.0
@@ -69,11 +71,11 @@ class Desk:
         self._told: dict[Subscription, None] = {}
         self._ended: deque[str] = deque()
         self._list_lost = False
-        self._answered_at = -1.0
-        self._suspects: dict[str, float] = {}
+        self._answers = 0
+        self._suspects: dict[str, int] = {}
         self._turned: set[str] = set()
         self._list_doubted = False
-        self._list_failed_at = 0.0
+        self._answers_before = 0
         self._numbers: dict[Key, int] = {}
         self._troubled: set[str] = set()
         self._round_trip = 0.0
@@ -93,7 +95,7 @@ class Desk:
             self._follow(subscription, id, now)
             self.plan.add(id, now, within=within)
         if subscription.deadline is not None:
-            bisect.insort(self._deadlines, subscription, key=_deadline)
+            bisect.insort(self._deadlines, subscription, key=_ends_at)
         if subscription.scan and isinstance(self.adapter, Listing):
             self._scanning.append(subscription)
             self.plan.scan(now)
@@ -171,7 +173,7 @@ class Desk:
 
     @staticmethod
     def _edge(subscription: Subscription, lead: float) -> float:
-        deadline = _deadline(subscription)
+        deadline = subscription.ends_at
         return deadline - min(lead, _MOST_OF_WAIT * (deadline - subscription.began))
 
     def _next_edge(self, now: float) -> float | None:
@@ -181,11 +183,32 @@ class Desk:
         lead = self._lead(now)
         first: float | None = None
         for subscription in self._deadlines:
-            if first is not None and _deadline(subscription) - lead >= first:
+            if first is not None and subscription.ends_at - lead >= first:
                 break
             edge = self._edge(subscription, lead)
             first = edge if first is None else min(first, edge)
         return first
+
+    def hold(self, now: float, *, ahead: int = 0) -> float:
+        """Seconds until a request may be sent for those who wait; `ahead` are about to be already."""
+        return self.budget().wait(now, reserve=_RESERVE, ahead=ahead)
+
+    def refusal(self, now: float, *, ahead: int = 0) -> RateLimited:
+        """Why `hold` is not 0."""
+        error = self.budget().refusal(now, reserve=_RESERVE, ahead=ahead)
+        error.about(source=self.source, provider=self.adapter.provider)
+        return error
+
+    @staticmethod
+    def is_held(error: RateLimited, *, under_way: int, sent: int) -> bool:
+        """True when those who wait have to be told of a refusal.
+
+        Of the questions `under_way`, those that wait out a pause tell nothing meanwhile; the requests that were `sent`
+        before it may yet be answered.
+        """
+        if error.reason is None:
+            return not sent
+        return not under_way and (error.retry_after or 0.0) > LONG_HOLD
 
     def call(self, look: Look) -> Call[BulkStatus]:
         """The call that looks at a bulk: what its row in the list leaves open, or its own record."""
@@ -220,9 +243,8 @@ class Desk:
     def looked(self, look: Look, status: BulkStatus, now: float, at: datetime) -> None:
         """The bulk's own record was read."""
         asked_at = self._land(look.id, now)
-        self._is_up(now, at)
+        self._is_up(at)
         self.plan.list_again(now)
-        self._suspects.pop(look.id, None)
         self._take_in(look.id, status, now, at, asked_at=asked_at)
         self._settle_up()
 
@@ -232,23 +254,23 @@ class Desk:
         if error.reason == "budget":
             self.plan.retry(look.id, now)
             self._note_hold([look.id], Failure.of(error))
-        elif error.kind in _ABOUT_THE_SOURCE and not self._is_alone(look.id, now):
+        elif error.kind in _ABOUT_THE_SOURCE and not self._is_alone(look.id):
             self.plan.retry(look.id, now)
             self._is_down([look.id], error, now, at)
         else:
             self._look_failed(look.id, error, now, at)
         self._settle_up()
 
-    def _is_alone(self, id: str, now: float) -> bool:
+    def _is_alone(self, id: str) -> bool:
         """True for a bulk that failed before as if its source were down, while others were answered for since."""
-        failed_at = self._suspects.get(id)
-        self._suspects[id] = now
-        return failed_at is not None and self._answered_at > failed_at
+        answers = self._suspects.get(id)
+        self._suspects[id] = self._answers
+        return answers is not None and self._answers > answers
 
     def _look_failed(self, id: str, error: BulkStatusError, now: float, at: datetime) -> None:
         """The fault is of this bulk alone."""
         if error.kind not in _ABOUT_THE_SOURCE:
-            self._is_up(now, at)
+            self._is_up(at)
         track = self._tracks.get(id)
         if track is None:
             return
@@ -262,7 +284,7 @@ class Desk:
 
     def turned(self, sweep: Sweep, rows: Iterable[BulkStatus], now: float, at: datetime) -> None:
         """A page of a sweep was read, and the next one will be. What it says is taken in at once."""
-        self._is_up(now, at)
+        self._is_up(at)
         asked = set(sweep.ids)
         for row in rows:
             self._turned.add(row.id)
@@ -286,7 +308,7 @@ class Desk:
 
     def swept(self, sweep: Sweep, swept: Swept, now: float, at: datetime) -> None:
         """The list was read, as far as that was of use."""
-        self._is_up(now, at)
+        self._is_up(at)
         self._list_doubted = False
         if sweep.scan and self._list_lost:
             self._list_lost = False
@@ -337,8 +359,8 @@ class Desk:
             self.plan.list_again(now)
             self._retry(left, now)
             self._note_hold(left, Failure.of(error))
-        elif about_the_source and not (doubted and self._answered_at > self._list_failed_at):
-            self._list_failed_at = now
+        elif about_the_source and not (doubted and self._answers > self._answers_before):
+            self._answers_before = self._answers
             self.plan.broke_off(now, for_now=bool(left))
             self._retry(left, now)
             self._is_down(left, error, now, at, by_list=True)
@@ -358,17 +380,19 @@ class Desk:
         for id in ids:
             self.plan.retry(id, now)
 
-    def review(self, now: float, at: datetime, *, last: bool = False) -> None:
+    def review(self, now: float, at: datetime, *, last: Subscription | None = None) -> None:
         """Look at the clock: who has waited long enough for an answer is told, though no question has ended.
 
-        A question that has had no answer for some seconds is as good as one that failed. `last` is for the end of a
-        wait: then one is enough, or none where there was no answer at all.
+        A question that has had no answer for some seconds is as good as one that failed. For the wait that ends now,
+        `last`, one second is enough, or none where there was no answer at all.
         """
         for id, asked_at in self._asked.items():
             track = self._tracks.get(id)
             waited = now - asked_at
             if track is not None:
-                patience = _SILENT if not last else _SILENT_AT_LAST if track.status is not None else 0.0
+                patience = _SILENT
+                if last is not None and Ref(self.source, id) in last.tracks:
+                    patience = _SILENT_AT_LAST if track.status is not None else 0.0
                 if waited > patience:
                     error = self._silence(waited, now)
                     track.silent(error, asked_at, now, at)
@@ -382,15 +406,12 @@ class Desk:
 
     def _silence(self, waited: float, now: float) -> BulkStatusError:
         """Why a question has had no answer for so long."""
-        pause = self.budget().pause(now)
-        error: BulkStatusError = (
-            RateLimited(f"{self.budget().why(now)}, of which {pause:.0f} s are left", retry_after=pause)
-            if pause > 0
-            else DeadlineExceeded(
-                f"no answer for {waited:.0f} s; the question is still under way", reason="unanswered"
-            )
+        if self.hold(now) > 0:
+            return self.refusal(now)
+        why = f"no answer for {waited:.0f} s; the question is still under way"
+        return DeadlineExceeded(why, reason="unanswered").about(
+            source=self.source, provider=self.adapter.provider
         )
-        return error.about(source=self.source, provider=self.adapter.provider)
 
     def _begin_outage(self, error: BulkStatusError, at: datetime) -> None:
         """Say once that the source cannot be asked."""
@@ -451,6 +472,7 @@ class Desk:
         if track is None:
             return
         sight = track.saw(status, now, asked_at=asked_at)
+        self._suspects.pop(id, None)
         if id in self._troubled:
             self._troubled.discard(id)
             self._tell(id, "observable", at)
@@ -561,10 +583,11 @@ class Desk:
             grace = max(sub.terms.grace for sub in waits)
             after = max(self.adapter.poll_floor, grace / _LOOKS_IN_GRACE)
             left = max(max(track.since, sub.began) + sub.terms.grace for sub in waits) - now
-            self.plan.again(track.id, now, after=min(after, left) if left > 0 else after)
+            after = min(after, left) if left > 0 else after
+            self.plan.again(track.id, now, after=max(self.adapter.poll_floor, after))
 
-    def _is_up(self, now: float, at: datetime) -> None:
-        self._answered_at = now
+    def _is_up(self, at: datetime) -> None:
+        self._answers += 1
         self.plan.up()
         if self.down_at is not None:
             self.failure = self.down_at = None
@@ -579,7 +602,7 @@ class Desk:
         refused = error.kind in _HOPELESS_KINDS and error.reason not in _NO_REFUSAL
         final = refused or error.reason in _HOPELESS_REASONS
         due = dict.fromkeys((*ids, *self.plan.overdue(now)))
-        hopeless = final and self._answered_at < 0 and not by_list
+        hopeless = final and not self._answers and not by_list
         self._lose(due, error, now, at, hopeless=hopeless)
 
     def _lose(
@@ -637,5 +660,5 @@ def _ids(question: Look | Sweep) -> tuple[str, ...]:
     return (question.id,) if isinstance(question, Look) else question.ids
 
 
-def _deadline(subscription: Subscription) -> float:
-    return float("inf") if subscription.deadline is None else subscription.deadline
+def _ends_at(subscription: Subscription) -> float:
+    return subscription.ends_at

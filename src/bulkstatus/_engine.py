@@ -143,6 +143,10 @@ class Engine:
         """The budget that questions to `source` are counted against. Times in it are those of `_tasks.now`."""
         return self._lines[source].budget
 
+    def sent(self, source: str) -> int:
+        """How many requests to `source` have been sent and not been answered yet."""
+        return self._lines[source].sent
+
     def start(self, source: str, call: Call[T]) -> Pending[T]:
         """Begin to ask `source`, in a task of the engine's, and return at once."""
         tasks = self.tasks()
@@ -186,6 +190,8 @@ class _Line:
         self._budget = Budget(adapter.allowed())
         self._is_shared = False
         self._turn = anyio.Lock()
+        self.sent = 0
+        """How many requests have been sent and not been answered yet."""
 
     async def aclose(self) -> None:
         await self._pools.aclose()
@@ -320,6 +326,7 @@ class _Line:
         self._stop_with_others(question)
         await self._await_turn(question, asked_for=request.form is not None)
         try:
+            self.sent += 1
             async with self._pools.borrow() as client:
                 with anyio.fail_after(self._policy.request_timeout):
                     return await exchange(
@@ -328,6 +335,8 @@ class _Line:
         except TimeoutError:
             limit = self._policy.request_timeout
             raise Unavailable(f"no complete answer within {limit:g} s", reason="timeout") from None
+        finally:
+            self.sent -= 1
 
     async def _await_turn(self, question: Pending[Any], *, asked_for: bool) -> None:
         """Wait until the budget has a request to spare, first come, first served, and take it.
@@ -339,20 +348,10 @@ class _Line:
             while (pause := self.budget.wait(now())) > 0:
                 waited = now() - question.began
                 if pause > LONGEST_PAUSE or waited + pause > self._policy.patience:
-                    raise _Standstill(self._not_now(pause))
+                    raise _Standstill(self.budget.refusal(now()))
                 if pause > _WORTH_SAYING:
-                    _LOG.warning(
-                        "%s: %s; going on in %.0f s", self._name, self._not_now(pause).message, pause
-                    )
+                    _LOG.warning("%s: %s", self._name, self.budget.refusal(now()).message)
                 await anyio.sleep(pause)
             if question.unwanted and not asked_for:
                 raise Unavailable("nobody waits for the answer any more", reason="abandoned", retryable=False)
             self.budget.take(now())
-
-    def _not_now(self, pause: float) -> RateLimited:
-        asked = self.budget.pause(now()) > 0
-        return RateLimited(
-            f"{self.budget.why(now())}; nothing was sent, the next request may go in {pause:.0f} s",
-            retry_after=pause,
-            reason=None if asked else "budget",
-        )

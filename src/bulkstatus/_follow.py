@@ -15,11 +15,9 @@ from bulkstatus._model import BulkStatus, Ref
 from bulkstatus._plan import Look, Sweep
 from bulkstatus._subscription import Subscription
 from bulkstatus._tasks import now
-from bulkstatus.errors import BulkStatusError, ProtocolError, RateLimited
+from bulkstatus.errors import BulkStatusError, ProtocolError
 
 _SIDE_BY_SIDE = 4
-# So much of each limit is left for those who ask one question and wait for the answer.
-_RESERVE = 0.1
 _TICK = 0.5
 _REVIEW = 2.0
 _AWAKE = 1.0
@@ -113,7 +111,7 @@ class Follower:
         """The deadline has come. What was asked and not answered is told with the outcome."""
         if not subscription.over:
             for loop in self._loops.values():
-                loop.desk.review(now(), _times.utc_now(), last=True)
+                loop.desk.review(now(), _times.utc_now(), last=subscription)
             subscription.end(at_deadline=True)
 
 
@@ -157,9 +155,9 @@ class _Loop:
         due = self.desk.next_at(moment)
         if due is None or self._under_way >= _SIDE_BY_SIDE:
             return float("inf")
-        hold = self.desk.budget().wait(moment, reserve=_RESERVE, ahead=self._under_way)
+        hold = self.desk.hold(moment, ahead=self._under_way)
         if hold > 0:
-            self._hold(moment, hold)
+            self._hold(moment)
         if max(due, moment + hold) > moment:
             return max(due, moment + min(hold, LONG_HOLD))
         question = self.desk.take(moment)
@@ -173,21 +171,14 @@ class _Loop:
         """Look at the clock for those who wait, also while nothing is due: questions may be waiting out a pause."""
         moment = now()
         self.desk.review(moment, _times.utc_now())
-        pause = self.desk.budget().pause(moment)
-        if pause > 0:
-            self._hold(moment, pause)
+        if self.desk.budget().pause(moment) > 0:
+            self._hold(moment)
 
-    def _hold(self, moment: float, hold: float) -> None:
+    def _hold(self, moment: float) -> None:
         """Nothing may be sent for now; whoever cannot wait so long is told."""
-        budget = self.desk.budget()
-        asked = budget.pause(moment) > 0
-        if asked or (not self._under_way and hold > LONG_HOLD):
-            error = RateLimited(
-                f"{budget.why(moment)}; the next request may go in {hold:.0f} s",
-                retry_after=hold,
-                reason=None if asked else "budget",
-            ).about(source=self._source, provider=self._adapter.provider)
-            self.desk.held(moment + hold, error, moment, _times.utc_now())
+        error = self.desk.refusal(moment, ahead=self._under_way)
+        if self.desk.is_held(error, under_way=self._under_way, sent=self._engine.sent(self._source)):
+            self.desk.held(moment + (error.retry_after or 0.0), error, moment, _times.utc_now())
 
     async def _ask(self, question: Look | Sweep) -> None:
         began = now()
@@ -231,10 +222,12 @@ class _Loop:
                 self.desk.sweep_failed(question, told, now(), _times.utc_now())
 
     async def _room(self) -> None:
-        """Wait until the budget has a request to spare beyond what is left alone; a long time is left to the engine."""
+        """Wait until the budget has a request to spare. Raises RateLimited where that takes long."""
         while True:
-            hold = self.desk.budget().wait(now(), reserve=_RESERVE)
-            if not 0 < hold <= LONG_HOLD:
+            hold = self.desk.hold(now())
+            if hold > LONG_HOLD:
+                raise self.desk.refusal(now())
+            if hold <= 0:
                 return
             await anyio.sleep(hold)
 

@@ -1,6 +1,7 @@
 """A private event loop on a thread of its own, for callers that block."""
 
 import asyncio
+import os
 import threading
 from collections.abc import Awaitable, Callable
 from concurrent.futures import Future
@@ -23,6 +24,7 @@ class LoopThread:
     """Runs coroutines on a private loop. The thread is a daemon: a script that forgets to close still ends."""
 
     def __init__(self) -> None:
+        self._pid = os.getpid()
         self._ready: Future[BlockingPortal] = Future()
         previous = threading.stack_size(_STACK)
         try:
@@ -42,6 +44,8 @@ class LoopThread:
 
     def call(self, function: Callable[[], Awaitable[T]]) -> T:
         """Run `function` on the loop and wait for it. An interrupt of the waiting cancels it."""
+        if os.getpid() != self._pid:
+            raise RuntimeError("this client was made before a fork: make a new one in the child process")
         try:
             future: Future[T] = self._portal.start_task_soon(function)
         except RuntimeError:
@@ -62,6 +66,8 @@ class LoopThread:
 
     def post(self, function: Callable[[], object]) -> None:
         """Call a plain function on the loop, some time soon; not at all when the loop has ended."""
+        if os.getpid() != self._pid:
+            return
         with suppress(RuntimeError):
             self._loop.call_soon_threadsafe(function)
 
@@ -71,5 +77,7 @@ class LoopThread:
 
     def close(self) -> None:
         """Stop the loop and wait for the thread; not for a name lookup in it that hangs, which nothing can end."""
+        if os.getpid() != self._pid:
+            return  # the thread is the parent's
         self._portal.start_task_soon(self._portal.stop, True)
         self._thread.join(_GRACE)

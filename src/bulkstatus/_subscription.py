@@ -77,6 +77,11 @@ class Subscription:
         return self.over or ref in self.results
 
     @property
+    def ends_at(self) -> float:
+        """The deadline; infinity without one."""
+        return float("inf") if self.deadline is None else self.deadline
+
+    @property
     def goes_on(self) -> bool:
         """True for a watch that follows bulks also after they ended, if they move again."""
         return self.until is None and not self.over
@@ -102,22 +107,7 @@ class Subscription:
             self.results[ref] = _result(ref, track, verdict)
         if sight is None and verdict is None:
             return
-        kind: ChangeKind = "verdict" if sight is None else "state" if sight.moved else "progress"
-        self.tell(
-            Change(
-                kind=kind,
-                source=ref.source,
-                provider=provider,
-                ref=str(ref),
-                before=sight.before if sight else track.status,
-                status=track.status,
-                verdict=verdict,
-                stale_since=track.stale_since,
-                failure=track.failure,
-                warnings=sight.warnings if sight else (),
-                observed_at=sight.status.observed_at if sight else at,
-            )
-        )
+        self._tell_of(ref, provider, sight, verdict, at)
         if verdict is not None:
             self._is_done = self._is_done or self._is_enough(verdict)
 
@@ -134,28 +124,37 @@ class Subscription:
         self._notify()
 
     def give_up(self, refs: Iterable[Ref], failure: Failure, at: datetime) -> None:
-        """Nothing will be learned of these bulks before the deadline: they are pending, and it is known why."""
+        """Nothing will be learned of these bulks before the deadline: what is said then is said now, and why."""
         for ref in refs:
             if not self.is_settled(ref):
                 track = self.tracks[ref]
                 track.failure = track.failure or failure
-                self.results[ref] = _result(ref, track, Verdict.PENDING)
-                self.tell(
-                    Change(
-                        kind="verdict",
-                        source=ref.source,
-                        provider=failure.provider,
-                        ref=str(ref),
-                        before=track.status,
-                        status=track.status,
-                        verdict=Verdict.PENDING,
-                        stale_since=track.stale_since,
-                        failure=track.failure,
-                        observed_at=at,
-                    )
-                )
+                verdict = _unsettled(track, at_deadline=True)
+                self.results[ref] = _result(ref, track, verdict)
+                self._tell_of(ref, failure.provider, None, verdict, at)
         self._is_done = self.until is not None and len(self.results) == len(self.tracks)
         self.settle_up()
+
+    def _tell_of(
+        self, ref: Ref, provider: str, sight: Sight | None, verdict: Verdict | None, at: datetime
+    ) -> None:
+        track = self.tracks[ref]
+        kind: ChangeKind = "verdict" if sight is None else "state" if sight.moved else "progress"
+        self.tell(
+            Change(
+                kind=kind,
+                source=ref.source,
+                provider=provider,
+                ref=str(ref),
+                before=sight.before if sight else track.status,
+                status=track.status,
+                verdict=verdict,
+                stale_since=track.stale_since,
+                failure=track.failure,
+                warnings=sight.warnings if sight else (),
+                observed_at=sight.status.observed_at if sight else at,
+            )
+        )
 
     def end(self, *, at_deadline: bool = False) -> None:
         """The deadline has come, or what was waited for, or the owner has had enough. What is said then stays said."""

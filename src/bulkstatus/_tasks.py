@@ -1,13 +1,18 @@
 """Waiting for several things at once, and not for ever."""
 
+import asyncio
+import threading
 from collections.abc import Callable, Coroutine, Iterable
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, suppress
+from contextvars import copy_context
 from types import TracebackType
+from typing import TypeVar
 
 import anyio
 
 from bulkstatus.errors import ConfigError, DeadlineExceeded
 
+T = TypeVar("T")
 _EONS = 1e12
 
 
@@ -42,6 +47,26 @@ class deadline(AbstractContextManager[None]):  # noqa: N801 - reads as a stateme
         if self._scope.cancelled_caught:
             raise DeadlineExceeded(f"no answer within {self._timeout:g} s; the bulk may be in any state")
         return handled
+
+
+async def on_daemon_thread(function: Callable[[], T]) -> T:
+    """Call `function` on a thread of its own, which keeps neither the loop nor the end of the process waiting."""
+    loop = asyncio.get_running_loop()
+    done: asyncio.Future[T] = loop.create_future()
+
+    def finish(set_: Callable[[T], None], value: T) -> None:
+        if not done.done():
+            set_(value)
+
+    context = copy_context()
+
+    def run() -> None:
+        value = context.run(function)
+        with suppress(RuntimeError):  # the loop has been closed meanwhile
+            loop.call_soon_threadsafe(finish, done.set_result, value)
+
+    threading.Thread(target=run, name="bulkstatus-call", daemon=True).start()
+    return await done
 
 
 async def together(jobs: Iterable[Callable[[], Coroutine[object, object, None]]]) -> None:

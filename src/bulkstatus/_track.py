@@ -85,10 +85,10 @@ class Track:
         self._asked_at = asked_at
         self.failing_since = self.stale_since = self.failure = None
         self.misses = 0
-        self.forgotten = self.hopeless = False
+        self.forgotten = False
         self.status, self.seen_at = status, now
         counts = None if self._counted is None else self._counted[1].counts
-        self._pace(before, status, now)
+        self._pace(status, now)
         if before is None:
             return Sight(None, status, moved=True, warnings=_skew(status))
         moved = _position(before) != _position(status)
@@ -132,15 +132,14 @@ class Track:
     def _is_silence(failure: Failure | None) -> bool:
         return failure is None or failure.reason == "unanswered" or failure.kind == "rate_limited"
 
-    def _pace(self, before: BulkStatus | None, status: BulkStatus, now: float) -> None:
+    def _pace(self, status: BulkStatus, now: float) -> None:
         """Keep where counting began, for the speed: the first count since the bulk was last seen to start."""
         done = _done(status)
         if done is not None:  # a list that counts nothing takes no count back
             self._counted = (now, status)
-        started = before is None or before.state is not State.RUNNING
         if status.state is not State.RUNNING:
             self._base = None
-        elif done is not None and (self._base is None or started or done < self._base[1]):
+        elif done is not None and (self._base is None or done < self._base[1]):
             self._base = (now, done)
 
     # --- what that means ---

@@ -10,7 +10,6 @@ from types import TracebackType
 from typing import NamedTuple, Self
 
 import anyio
-import anyio.to_thread
 import msgspec
 
 from bulkstatus import _times
@@ -19,7 +18,7 @@ from bulkstatus._follow import Follower
 from bulkstatus._model import BulkStatus, Counts, Failure, Ref
 from bulkstatus._outcome import Change, Outcome, Verdict
 from bulkstatus._subscription import Subscription
-from bulkstatus._tasks import now
+from bulkstatus._tasks import now, on_daemon_thread
 from bulkstatus.errors import Unavailable
 
 
@@ -126,19 +125,15 @@ class AsyncWatch:
                 break
             if now() >= until:
                 break
-            with anyio.move_on_at(min(until, self._deadline())):
+            with anyio.move_on_at(min(until, self._subscription.ends_at)):
                 await self._bell.event.wait()
-            if now() >= self._deadline():
+            if now() >= self._subscription.ends_at:
                 self._follower.end(self._subscription)
         if self._subscription.over:
             self._follower.unsubscribe(self._subscription)
         if self._subscription.broken:
             raise Unavailable("the client was closed before the wait was over", reason="closed")
         return tuple(found)
-
-    def _deadline(self) -> float:
-        deadline = self._subscription.deadline
-        return float("inf") if deadline is None else deadline
 
     def __aiter__(self) -> Self:
         return self
@@ -187,7 +182,7 @@ class AsyncWatch:
     def _source_view(self, source: str) -> SourceView:
         desk = self._follower.desk(source)
         budget, moment, at = desk.budget(), now(), _times.utc_now()
-        hold = budget.wait(moment)
+        hold = desk.hold(moment)
         due = desk.next_at(moment)
         troubled = hold > 0 or desk.down_at is not None
         wait = None if due is None or not troubled else max(due - moment, hold, 0.0)
@@ -285,7 +280,7 @@ class _Caller:
                 await self._function(change)
                 return
             # On a thread of its own: it may block, and then nothing else waits for it.
-            result = await anyio.to_thread.run_sync(partial(self._kept, change), abandon_on_cancel=True)
+            result = await on_daemon_thread(partial(self._kept, change))
             if isinstance(result, _Raised):
                 _warn(result.error)
             elif inspect.isawaitable(result):

@@ -216,6 +216,14 @@ class Watched(Loop):
         self.waits: list[Subscription] = []
         self.ends: dict[Subscription, tuple[Given, Outcome]] = {}
         self.given: dict[tuple[Subscription, str], Given] = {}
+        self.held_until: dict[float, float] = {}
+        held = self.desk.held
+
+        def noted(until: float, error: Any, now: float, at: Any) -> None:
+            self.held_until[now] = max(self.held_until.get(now, 0.0), until)
+            held(until, error, now, at)
+
+        self.desk.held = noted  # type: ignore[method-assign]
 
     def wait(self, *arguments: Any, **options: Any) -> Subscription:
         subscription = super().wait(*arguments, **options)
@@ -359,7 +367,11 @@ def _unfounded(
 ) -> str | None:
     """Why the answers up to then do not bear out `verdict`; None when they do."""
     heard = [answer for answer in scenario.provider.heard[id] if answer.order <= given.order]
-    over = (subscription, id) not in scenario.loop.given
+    # Told at once that nothing will be asked before the deadline: as good as the deadline.
+    given_up = any(
+        at <= given.at and subscription.deadline < until for at, until in scenario.loop.held_until.items()
+    )
+    over = given_up or (subscription, id) not in scenario.loop.given
     if verdict.is_end:
         job = scenario.provider.jobs[int(id)]
         said = any(answer.state == verdict.value and not answer.provisional for answer in heard)

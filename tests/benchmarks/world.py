@@ -21,7 +21,7 @@ from bulkstatus._adapter import Limit
 from bulkstatus._budget import Budget
 from bulkstatus._call import Call, ListQuery, Page
 from bulkstatus._desk import LONG_HOLD, Desk
-from bulkstatus._follow import _RESERVE, _SIDE_BY_SIDE, _TICK
+from bulkstatus._follow import _SIDE_BY_SIDE, _TICK
 from bulkstatus._model import BulkStatus, Counts, Ref, State
 from bulkstatus._outcome import Verdict
 from bulkstatus._plan import OPEN, Look, Sweep
@@ -265,6 +265,7 @@ class Loop:
         self.answered: Counter[str] = Counter()
         self.told: dict[str, Told] = {}
         self.held = 0.0
+        self.unanswered = 0
         """The longest time for which nothing could be sent while something was due."""
         self._latency = latency
         self._events: list[tuple[float, int, Callable[[], None]]] = []
@@ -350,7 +351,7 @@ class Loop:
         due = self.desk.next_at(self.now)
         if due is None or self._under_way >= _SIDE_BY_SIDE:
             return _NEVER
-        hold = self.budget.wait(self.now, reserve=_RESERVE, ahead=self._under_way)
+        hold = self.desk.hold(self.now, ahead=self._under_way)
         if hold > 0:
             self._hold(hold, due)
         if max(due, self.now + hold) > self.now:
@@ -365,10 +366,8 @@ class Loop:
 
     def _hold(self, hold: float, due: float) -> None:
         self.held = max(self.held, self.now + hold - max(due, self.now))
-        pause = self.budget.pause(self.now)
-        if not self._under_way and (pause > 0 or hold > LONG_HOLD):
-            error = RateLimited("not now", retry_after=hold, reason=None if pause > 0 else "budget")
-            error.about(source=SOURCE, provider="scripted")
+        error = self.desk.refusal(self.now, ahead=self._under_way)
+        if self.desk.is_held(error, under_way=self._under_way, sent=self.unanswered):
             self.desk.held(self.now + hold, error, self.now, moment(self.now))
 
     def _look(self, look: Look) -> None:
@@ -383,14 +382,34 @@ class Loop:
 
         self._send(self.desk.call(look).request, done)
 
-    def _sweep(self, question: Sweep) -> None:
+    def _sweep(self, question: Sweep) -> None:  # noqa: C901 - the steps of one sweep, each of which calls the next
         began = self.now
         self.sweeps += 1
+        rows: dict[str, BulkStatus] = {}
         walk = sweep(
             self.desk.listings(question.states),
             None if question.scan else question.ids,
+            rows,
             others=self.desk.others(question),
         )
+
+        def over(swept: Swept) -> None:
+            self.desk.swept(question, swept, self.now, moment(self.now))
+            self._done(began)
+
+        def room(call: Any) -> None:
+            """The next page is asked for when the budget has a request to spare."""
+            hold = self.desk.hold(self.now)
+            if hold > LONG_HOLD:
+                step(self.desk.refusal(self.now))
+            elif hold > 0:
+                self.at(self.now + hold + 1e-9, partial(room, call))
+            else:
+                self.desk.asks(question, self.now)
+                if self.desk.goes_on(question):
+                    self._send(call.request, step)
+                else:
+                    over(Swept(rows, len(rows)))
 
         def step(answer: Any) -> None:
             if isinstance(answer, BulkStatusError):
@@ -400,11 +419,13 @@ class Loop:
             try:
                 call = next(walk) if answer is None else walk.send(answer)
             except StopIteration as end:
-                swept = end.value if answer is not None else Swept({}, 1)
-                self.desk.swept(question, swept, self.now, moment(self.now))
-                self._done(began)
+                over(end.value if answer is not None else Swept({}, 1))
             else:
-                self._send(call.request, step)
+                if answer is None:
+                    self._send(call.request, step)
+                else:
+                    self.desk.turned(question, answer.items, self.now, moment(self.now))
+                    room(call)
 
         step(None)
 
@@ -430,6 +451,7 @@ class Loop:
             request, then = self._turns.popleft()
             self.budget.take(self.now)
             self.sent.append(self.now)
+            self.unanswered += 1
             latency = self._latency()
             self.at(self.now + latency / 2, partial(self._reach, request, then, self.now + latency))
 
@@ -443,6 +465,7 @@ class Loop:
         self.at(received, partial(self._receive, answer, then))
 
     def _receive(self, answer: Any, then: Callable[[Any], None]) -> None:
+        self.unanswered -= 1
         self.provider.delivered(answer, self.now)
         if isinstance(answer, BulkStatusError):
             self.answered[answer.kind] += 1

@@ -23,7 +23,7 @@ from hypothesis import strategies as st
 
 import bulkstatus
 from bulkstatus import BulkStatus, BulkView, Change, Counts, Failure, SourceView, State, Verdict, WatchView
-from bulkstatus.cli import _text, _wait
+from bulkstatus.cli import _ending, _text, _wait
 from bulkstatus.cli._app import app
 from bulkstatus.cli._text import STDIN
 from bulkstatus.testing import Fault, Life, load_fake, serve
@@ -92,7 +92,7 @@ def command_in(text):
         (["payments:2"], 6),
         (["payments:3"], 3),
         (["payments:1", "payments:2", "edge:bb22"], 3),
-        (["payments:404", "--timeout", "1s"], 5),
+        (["payments:404", "--timeout", "1s"], 7),  # it may be new
         (["payments:4", "--timeout", "1s"], 8),
         (["payments:5", "--stop-when-blocked"], 9),
         (["payments:8", "payments:1", "--stop-when-blocked"], 9),
@@ -163,7 +163,7 @@ def test_no_reference_on_stdin_is_not_every_bulk(here, monkeypatch):
         (["payments:2", "--exit-status"], 6),
         (["payments:4", "--timeout", "1s"], 0),
         (["payments:4", "--timeout", "1s", "--exit-status"], 8),
-        (["payments:404", "payments:1", "--timeout", "1s"], 5),
+        (["payments:404", "payments:1", "--timeout", "1s"], 7),
         (["payments:8", "--stop-when-blocked"], 0),
     ],
 )
@@ -179,7 +179,7 @@ def test_watch_without_references_follows_what_is_unfinished(here):
     told = {line.split()[1] for line in done.out.splitlines()[:-1]}
     assert {"payments:4", "payments:5", "payments:8"} <= told
     assert not told & {"payments:1", "payments:2", "payments:3", "payments:7"}
-    assert re.fullmatch(r"\d bulks: \d pending", done.out.splitlines()[-1])
+    assert re.fullmatch(r"\d bulks: \d pending \(\d wait for somebody\)", done.out.splitlines()[-1])
     assert done.err == ""
     assert here("watch", "--source", "edge", "--timeout", "2s").code == 2
 
@@ -264,7 +264,8 @@ def test_a_wait_as_json_lines_is_a_stream(here, stage):
         ("edge:ab", "succeeded", "succeeded"),
     ]
     assert ("edge:cd", "failed", "failed") in steps
-    assert (done.code, done.err) == (3, "")
+    why = f"bulkstatus: to see why: bulkstatus explain edge:cd --config {stage.config}\n"
+    assert (done.code, done.err) == (3, why)
 
 
 def test_a_wait_as_csv_is_a_table(here):
@@ -274,7 +275,7 @@ def test_a_wait_as_csv_is_a_table(here):
     assert list(rows[0])[:5] == ["ref", "verdict", "state", "provisional", "native_state"]
     assert [(row["ref"], row["verdict"], row["state"]) for row in rows] == [
         ("payments:2", "partial", "partial"),
-        ("payments:404", "not_found", ""),
+        ("payments:404", "blind", ""),
         ("edge:bb22", "failed", "failed"),
     ]
     assert rows[0]["total"] == "250"
@@ -369,8 +370,8 @@ def test_the_command_that_goes_on_does(here, stage):
     assert (again.code, again.err) == (0, "")
 
 
-def test_more_than_a_hundred_are_not_named_again(here, stage, monkeypatch):
-    """The command line is the one that was given."""
+def test_all_that_are_left_are_named_again(here, stage, monkeypatch):
+    """However many came from stdin, which cannot be read again."""
     refs = [f"payments:{number}" for number in range(1, 102)]
     for ref in refs:
         stage.weavr.add(ref.partition(":")[2], still("RUNNING"), operations=2)
@@ -378,16 +379,30 @@ def test_more_than_a_hundred_are_not_named_again(here, stage, monkeypatch):
     monkeypatch.setattr(sys, "stdin", SimpleNamespace(buffer=data, isatty=lambda: False))
     done = here("wait", "-", "--timeout", "2s", "--config", stage.config)
     assert done.code == 8
-    assert command_in(done.err) == [
+    again = command_in(done.err)
+    assert again[:2] + again[2 + len(refs) :] == [
         "bulkstatus",
         "wait",
-        "-",
         "--timeout",
         "2s",
         "--config",
         str(stage.config),
     ]
+    assert again[2 : 2 + len(refs)] == refs
     assert done.out.splitlines()[-1] == "101 bulks: 101 pending"
+
+
+@pytest.mark.parametrize("length", [100_000, 100_001])
+def test_a_command_too_long_to_type_is_not_printed(capsys, length):
+    """How to list what is left, and what to pipe it to, is said in one line."""
+    command = "bulkstatus wait ".ljust(length, "x")
+    _ending.tell_how_to_go_on(command, "bulkstatus wait - --until any")
+    said = capsys.readouterr().err
+    if length == 100_000:
+        assert said == f"  {command}\n"
+    else:
+        assert said.count("\n") == 1
+        assert "-o name', and pipe it to 'bulkstatus wait - --until any'" in said
 
 
 words = st.text(st.characters(codec="ascii", categories=("L", "N", "P", "S", "Z")), min_size=1, max_size=12)
@@ -444,7 +459,7 @@ def test_a_signal_leaves_the_last_known_states(process, number, code):
     child.send_signal(number)
     out, err = child.communicate(timeout=20)
     assert child.returncode == code
-    assert out.splitlines() == ["3 bulks: 1 succeeded, 2 pending"]
+    assert out.splitlines() == ["3 bulks: 1 succeeded, 2 pending (1 waits for somebody)"]
     assert err.splitlines()[:2] == ["payments:4  running  RUNNING  ?/100", "payments:5  paused  PAUSED  ?/7"]
     assert command_in(err) == ["bulkstatus", "wait", "payments:4", "payments:5"]
 
@@ -623,7 +638,9 @@ def bulk(**more):
         source="p", provider="weavr", id="1", state=State.RUNNING, native_state="RUNNING", observed_at=NOW
     )
     fields = dict.fromkeys(("verdict", "stale_since", "failure", "next_look", "expected_end"))
-    return BulkView(**{"ref": "p:1", "status": status, **fields, **more})
+    known = more.get("status", status)
+    counts = None if known is None else known.counts
+    return BulkView(**{"ref": "p:1", "status": status, "counts": counts, **fields, **more})
 
 
 def counted(done, total=100):
@@ -654,7 +671,7 @@ def drawn(*bulks, sources=(), width=160, height=30):
 
 def source(**more):
     """A source of a watch that answers and keeps no limit."""
-    fields = dict.fromkeys(("down_since", "failure", "resumes_at"))
+    fields = dict.fromkeys(("down_since", "failure", "resumes_at", "next_question"))
     return SourceView(**{"source": "p", "provider": "weavr", "budget": (), **fields, **more})
 
 
@@ -730,9 +747,9 @@ def test_the_next_look_is_told():
     """In seconds, until there is none."""
     from bulkstatus.cli._picture import next_look
 
-    assert next_look(bulk(next_look=NOW + timedelta(seconds=4.5)), NOW) == "4s"
-    assert next_look(bulk(), NOW) == "now"
-    assert next_look(bulk(verdict=Verdict.FAILED), NOW) == ""
+    assert next_look(bulk(next_look=NOW + timedelta(seconds=4.5)), None, NOW) == "4s"
+    assert next_look(bulk(), None, NOW) == "now"
+    assert next_look(bulk(verdict=Verdict.FAILED), None, NOW) == ""
 
 
 @given(
@@ -857,8 +874,321 @@ def test_of_many_reasons_twenty_are_told(capsys):
         bulkstatus.Result(ref=f"p:{number}", verdict=Verdict.NOT_FOUND, failure=failed("not_found"))
         for number in range(25)
     )
-    _wait._explain(bulkstatus.Outcome(results=results, observed_at=NOW), None)
+    _ending.explain_what_was_not_seen(bulkstatus.Outcome(results=results, observed_at=NOW), None)
     err = capsys.readouterr().err.splitlines()
     assert len(err) == 21
     assert err[0].startswith("p:0 (weavr): cannot ask: it broke")
     assert err[-1] == "bulkstatus: and 5 more of that kind"
+
+
+# --- what went wrong, and what holds it up ---
+
+
+def status(state=State.RUNNING, **more):
+    """How a bulk stands, with other fields as given."""
+    fields = {"source": "p", "provider": "weavr", "id": "1", "native_state": "W", "observed_at": NOW}
+    return BulkStatus(**{**fields, "state": state, **more})
+
+
+def result(verdict, ref="p:1", **more):
+    """How a wait ended for one bulk."""
+    return bulkstatus.Result(ref=ref, verdict=verdict, **more)
+
+
+def outcome(*results):
+    """How a wait ended."""
+    return bulkstatus.Outcome(results=results, observed_at=NOW)
+
+
+SUBMITTED = status(State.QUEUED, phase="awaiting_action")
+
+
+@pytest.mark.parametrize(
+    ("after", "line"),
+    [
+        (status(State.PARTIAL, counts=Counts(total=9, succeeded=6, failed=3)), "W  9/9  3 operations failed"),
+        (
+            status(State.FAILED, counts=Counts(failed=1), error="no\x1b[2J"),
+            "W  1/?  1 operation failed: no\\x1b[2J",
+        ),
+        (status(State.EXPIRED, error="too late"), "W  too late"),
+        (status(State.CANCELLED, counts=Counts(total=9, failed=0)), "W  0/9"),
+        (status(State.SUCCEEDED, error="odd"), "W"),
+        (status(State.RUNNING, counts=Counts(total=9, failed=3)), "W  3/9"),
+    ],
+)
+def test_a_bad_end_says_what_went_wrong(after, line):
+    """How many operations failed, and the provider's text; what has not ended badly says neither."""
+    shown = _text.change_line(changed(kind="state", status=after))
+    assert shown == f"2026-01-31T12:00:00Z  p:1  new -> {after.state}  {line}"
+
+
+def test_a_bad_end_that_was_seen_before_says_so_too():
+    """When only the verdict is new."""
+    after = status(State.FAILED, error="no room")
+    shown = _text.change_line(changed(status=after, verdict=Verdict.FAILED))
+    assert shown == "2026-01-31T12:00:00Z  p:1  failed  no room"
+
+
+def test_where_to_look_is_named_last(here, world):
+    """The first bad end, the operations of a partial one, and the configuration that was given."""
+    done = here("wait", "edge:bb22", "payments:2", "--config", world.config)
+    assert done.err == (
+        f"bulkstatus: to see why: bulkstatus explain edge:bb22 --config {world.config}; what failed in it: "
+        f"bulkstatus operations payments:2 --state failed --config {world.config}\n"
+    )
+    assert here("wait", "payments:1").err == ""
+    assert here("wait", "payments:3").err == "bulkstatus: to see why: bulkstatus explain payments:3\n"
+
+
+@pytest.mark.parametrize("provider", ["cloudflare", "nobody"])
+def test_operations_are_named_only_where_there_are_some(capsys, provider):
+    """A provider without operations, or one that is not installed, has none to show."""
+    partial = result(Verdict.PARTIAL, status=status(State.PARTIAL, provider=provider))
+    _ending.say_where_to_look(outcome(partial), None)
+    assert capsys.readouterr().err == "bulkstatus: to see why: bulkstatus explain p:1\n"
+
+
+def test_a_bulk_that_waits_for_somebody_is_shown_so():
+    """In lines and tables; an end, and one that was started, is not."""
+    line = _text.change_line(changed(kind="state", status=SUBMITTED))
+    assert line.endswith("new -> queued, awaits somebody  W")
+    line = _text.change_line(changed(kind="state", before=SUBMITTED, status=status()))
+    assert line.endswith("queued, awaits somebody -> running  W")
+    for width in (60, 80, 160):
+        assert "queued, awaits somebody" in drawn(bulk(status=SUBMITTED), width=width)[1]
+        assert "paused" in drawn(bulk(status=status(State.PAUSED)), width=width)[1]
+    assert _text.standing(status(State.FAILED, phase="awaiting_action")) == "failed"
+
+
+@pytest.mark.parametrize(
+    ("results", "text"),
+    [
+        (
+            [{"status": SUBMITTED}, {"status": status()}, {"status": status(State.PAUSED)}],
+            "3 pending (2 wait for somebody)",
+        ),
+        ([{"status": status(), "stale_since": NOW - timedelta(seconds=28)}], "1 pending (not seen for 28s)"),
+        (
+            [{"status": SUBMITTED}, {"stale_since": NOW - timedelta(minutes=5)}],
+            "2 pending (1 waits for somebody, 1 not seen for 5m)",
+        ),
+        ([{"status": status()}], "1 pending"),
+    ],
+)
+def test_pending_says_what_holds_it_up(results, text):
+    """Else it reads as if it went on."""
+    results = [result(Verdict.PENDING, f"p:{number}", **more) for number, more in enumerate(results)]
+    well = result(Verdict.SUCCEEDED, "p:well", status=status(State.SUCCEEDED))
+    blind = result(Verdict.BLIND, "p:blind")
+    shown = _text.summary(outcome(well, blind, *results))
+    assert shown == f"{len(results) + 2} bulks: 1 succeeded, {text}, 1 blind"
+
+
+@pytest.mark.parametrize("heartbeat", [0.3, 60.0])
+def test_stopping_for_what_waits_is_mentioned_once(here, monkeypatch, heartbeat):
+    """In the first silence, or at the end when there was none."""
+    monkeypatch.setattr(_wait, "HEARTBEAT", heartbeat)
+    done = here("wait", "payments:5", "payments:4", "--timeout", "1.5s")
+    assert done.err.count("--stop-when-blocked ends the wait") == 1
+    assert ("0 of 2 ended, 1 waits for somebody" in done.err) == (heartbeat < 1)
+    assert done.out.splitlines()[-1] == "2 bulks: 2 pending (1 waits for somebody)"
+
+
+@pytest.mark.parametrize("words", [["payments:5", "--stop-when-blocked"], ["payments:4"]])
+def test_stopping_is_not_mentioned_in_vain(here, words):
+    """Not to those who asked for it, nor where nothing waits."""
+    assert "--stop-when-blocked ends" not in here("wait", *words, "--timeout", "1s").err
+
+
+def view(*bulks, sources=()):
+    """A watch as of now."""
+    return WatchView(bulks=bulks, sources=sources, observed_at=NOW)
+
+
+def test_a_silence_names_what_cannot_be_asked(capsys):
+    """Since when, and when it will be asked next: no bulk of it is looked at before."""
+    down = {"down_since": NOW - timedelta(minutes=5), "failure": failed("unavailable")}
+    asked = source(**down, next_question=NOW + timedelta(seconds=11.5))
+    overdue = bulk(next_look=NOW - timedelta(seconds=30))
+    _wait._Lines().beat(view(overdue, bulk(ref="p:2", verdict=Verdict.FAILED), sources=(asked,)))
+    assert capsys.readouterr().err == (
+        "bulkstatus: still waiting: 1 of 2 ended; p cannot be asked since 2026-01-31T11:55:00Z (5m); "
+        "next look in 12 s\n"
+    )
+    _wait._Lines().beat(view(sources=(asked,)))
+    assert capsys.readouterr().err.endswith("next look in 12 s\n")
+    _wait._Lines().beat(view(overdue, sources=(source(**down),)))
+    assert "next look" not in capsys.readouterr().err
+    many = [source(**{**down, "source": f"s{number}"}) for number in range(8)]
+    _wait._Lines().beat(view(bulk(), sources=tuple(many)))
+    assert "; nor can 3 more sources" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("look", "more", "shown"),
+    [
+        (-30, {"down_since": NOW, "next_question": NOW + timedelta(seconds=12)}, "12s"),
+        (90, {"down_since": NOW, "next_question": NOW + timedelta(seconds=12)}, "1m"),
+        (-30, {"down_since": NOW}, "now"),
+        (1.5, {"resumes_at": NOW, "next_question": NOW + timedelta(seconds=40)}, "40s"),
+        (5, {}, "5s"),
+    ],
+)
+def test_no_bulk_is_looked_at_before_its_source(look, more, shown):
+    """While that is down or held, the table tells when it will be asked."""
+    shaken = source(**more, failure=failed("unavailable") if "down_since" in more else None)
+    row = drawn(bulk(next_look=NOW + timedelta(seconds=look)), sources=(shaken,), width=80)[1]
+    assert row.split()[-1] == shown
+
+
+def test_counts_outlive_a_list_that_has_none():
+    """The last ones are shown, by a bar and in numbers, in pictures and in what an interrupt leaves."""
+    known = bulk(counts=Counts(total=250, succeeded=91), expected_end=NOW + timedelta(minutes=3))
+    for width in (80, 160):
+        row = drawn(known, width=width)[1]
+        assert "91/250" in row
+        assert "\u2501" in row
+        assert "~3m" in row
+
+
+def test_an_interrupt_tells_the_last_counts(capsys):
+    """Those that a later row of a list did not repeat."""
+    known = bulk(counts=Counts(total=250, succeeded=91))
+    left = outcome(result(Verdict.PENDING, status=known.status))
+    _wait._Lines().last_known(left, view(known))
+    assert capsys.readouterr().err == "p:1  running  RUNNING  91/250\n"
+
+
+def test_what_was_forgotten_has_its_own_advice(capsys):
+    """Not that of a wrong id: it was there."""
+    gone = result(Verdict.GONE, status=status(), failure=failed("not_found", "not found"))
+    lost = result(Verdict.NOT_FOUND, "p:2", failure=failed("not_found", "not found"))
+    new = result(Verdict.BLIND, "p:3", failure=failed("not_found", "not found"))
+    _ending.explain_what_was_not_seen(outcome(gone, lost, new), None)
+    first, second, third = capsys.readouterr().err.splitlines()
+    assert first.endswith("; it was there before; find out how it ended before anything is run again")
+    assert second.endswith("; check the id, and that it is this source's")
+    assert third.endswith("; check the id, or wait 20 s and more, in case it is new")
+
+
+def test_not_found_is_said_once():
+    """In the line, and in the table."""
+    missing = failed("not_found", "not found")
+    line = _text.change_line(changed(verdict=Verdict.NOT_FOUND, failure=missing))
+    assert line.endswith("  p:1  not found")
+    row = drawn(bulk(status=None, verdict=Verdict.NOT_FOUND, failure=missing))[1]
+    assert row.count("not found") == 1
+    assert _text.change_line(changed(verdict=Verdict.GONE, failure=missing)).endswith("gone: not found")
+
+
+def test_why_a_pending_bulk_was_not_seen_is_said_at_the_end(capsys):
+    """Again, as it may have ended meanwhile; why one is blind was said before."""
+    failure = failed("unavailable")
+    told = {("p", "unavailable")}
+    pending = result(Verdict.PENDING, status=status(), stale_since=NOW, failure=failure)
+    _ending.explain_what_was_not_seen(outcome(pending), None, told=told)
+    assert capsys.readouterr().err.startswith("p (weavr): cannot ask: it broke")
+    _ending.explain_what_was_not_seen(outcome(result(Verdict.BLIND, failure=failure)), None, told=told)
+    assert capsys.readouterr().err == ""
+
+
+def test_an_id_that_may_be_new_is_waited_for():
+    """A line and a row say so, and for how long; one that was there before is another matter."""
+    missing = failed("not_found", "not found")
+    change = changed(kind="unobservable", failure=missing)
+    assert _text.trouble_line(change) == "p:1 (weavr): not found; asking for 20 s, in case it is new"
+    known = changed(kind="unobservable", failure=missing, status=status())
+    assert _text.trouble_line(known).endswith("not found, although it was there before; asking once more")
+    for width in (80, 160):
+        row = drawn(bulk(status=None, failure=missing), width=width)[1]
+        assert "not found yet" in row
+        assert "asking for 20 s, in case it is new" in row
+
+
+def test_a_wait_for_an_unknown_id_says_that_it_goes_on_asking(here):
+    """And at the end why it is not known."""
+    done = here("wait", "payments:404", "--timeout", "1s")
+    first, second, *_ = done.err.splitlines()
+    assert first == "payments:404 (weavr): not found; asking for 20 s, in case it is new"
+    assert second.endswith("; check the id, or wait 20 s and more, in case it is new")
+
+
+def test_the_word_goes_before_the_times():
+    """On a narrow screen with long references."""
+    long = bulk(
+        ref="p:" + "x" * 40, next_look=NOW + timedelta(seconds=5), expected_end=NOW + timedelta(seconds=200)
+    )
+    running = status(native_state="PROCESSING_NOW", counts=Counts(total=100, succeeded=60))
+    long = BulkView(
+        **{name: getattr(long, name) for name in long.__struct_fields__}
+        | {
+            "status": running,
+            "counts": running.counts,
+        }
+    )
+    header, row, *_ = drawn(long, width=80)
+    assert header.split() == ["ref", "state", "progress", "next", "eta"]
+    assert row.split()[-2:] == ["5s", "~3m"]
+
+
+def test_bad_ends_come_before_what_needs_somebody():
+    """Where not all have room, whatever changed last."""
+    from bulkstatus.cli._picture import urgency
+
+    stale = bulk(stale_since=NOW)
+    ended = [bulk(status=status(state)) for state in (State.FAILED, State.PARTIAL, State.EXPIRED)]
+    ended += [bulk(verdict=verdict) for verdict in (Verdict.GONE, Verdict.NOT_FOUND, Verdict.BLIND)]
+    needy = [
+        bulk(status=status(State.PAUSED)),
+        bulk(status=SUBMITTED),
+        bulk(status=status(State.UNKNOWN)),
+        stale,
+    ]
+    assert {urgency(one) for one in ended} == {0}
+    assert {urgency(one) for one in needy} == {1}
+    paused = [bulk(ref=f"p:{number}", status=status(State.PAUSED)) for number in range(50)]
+    failing = bulk(ref="p:bad", status=status(State.FAILED), verdict=Verdict.FAILED)
+    assert drawn(*paused, failing, width=80, height=20)[1].startswith("p:bad  failed")
+
+
+def test_bad_ends_beyond_the_screen_are_told():
+    """A line each, with the reason; those in the picture, those that are well, and pending ones are not."""
+    bad = status(State.FAILED, counts=Counts(failed=2), error="no\x1b[2J")
+    results = (
+        result(Verdict.FAILED, "p:shown", status=bad),
+        result(Verdict.FAILED, "p:1", status=bad),
+        result(Verdict.SUCCEEDED, "p:2", status=status(State.SUCCEEDED)),
+        result(Verdict.PENDING, "p:3", status=status()),
+        result(Verdict.BLIND, "p:4", status=status(), failure=failed("unavailable")),
+        result(Verdict.NOT_FOUND, "p:5", failure=failed("not_found", "not found")),
+    )
+    assert list(_ending.beyond(outcome(*results), {"p:shown"})) == [
+        "p:1  failed  W  2 operations failed: no\\x1b[2J",
+        "p:4  blind  W  it broke",
+        "p:5  not found",
+    ]
+    many = [result(Verdict.FAILED, f"p:{number}") for number in range(1_005)]
+    told = list(_ending.beyond(outcome(*many), ()))
+    assert len(told) == 1_001
+    assert told[-1] == "and 5 more that did not succeed"
+
+
+@forking
+def test_a_small_screen_is_followed_by_what_it_had_no_room_for(program, environment, stage):
+    """Every bulk that failed can be read in the end, each once."""
+    for number in range(1, 31):
+        stage.weavr.add(str(number), still("FAILED"), operations=2, failing=2)
+    refs = [f"payments:{number}" for number in range(1, 31)]
+    words = ["wait", *refs, "--config", str(stage.config)]
+    _, raw, code = look(program, words, environment, columns=80, rows=14)
+    assert code == 3
+    screen = pyte.HistoryScreen(80, 100)
+    pyte.Stream(screen).feed(raw.rpartition("\x1b[?25h")[2])
+    below = [line.split()[0] for line in screen.display if line.startswith("payments:")]
+    picture = pyte.Screen(80, 14)
+    pyte.Stream(picture).feed(raw.rpartition("\x1b[?25h")[0])
+    above = [line.split()[0] for line in picture.display if line.startswith("payments:")]
+    assert len(above) > 5
+    assert sorted(above + below) == sorted(refs)
+    assert "failed  FAILED  2 operations failed" in raw

@@ -128,6 +128,12 @@ def test_no_interval_is_above_a_ceiling_by_more_than_the_jitter(policy, age, flo
     assert interval <= lowest * (1 + policy.jitter) * (1 + 1e-9)
 
 
+def test_at_the_ceiling_intervals_vary_below_it():
+    """Bulks that are old together do not fall due together either."""
+    shortest, longest = (PollPolicy().interval(1e6, chance=chance) for chance in (0.0, 1.0))
+    assert shortest < longest == pytest.approx(60)
+
+
 @given(policy=policies, age=ages, chance=shares)
 def test_jitter_stays_within_its_share(policy, age, chance):
     """Both ways alike, and in proportion."""

@@ -221,7 +221,9 @@ def test_allowances_say_what_is_kept():
     assert budget.left(100.0)[0].left == 2
 
 
-@pytest.mark.parametrize(("used", "share"), [(0, 0), (49, 0), (50, 0), (60, 1 / 3), (70, 1), (80, 3), (100, 5)])
+@pytest.mark.parametrize(
+    ("used", "share"), [(0, 0), (49, 0), (50, 0), (60, 1 / 3), (70, 1), (80, 3), (100, 5)]
+)
 def test_spacing_begins_at_half_a_limit_and_sustains_it_at_seventy_percent(used, share):
     """0 while half is free; what makes the limit last when 70 % is used, and more than that beyond."""
     budget = Budget((Limit(100, 10),))
@@ -486,6 +488,20 @@ def test_lists_that_a_watch_reads_leave_the_last_of_a_budget_too():
     assert len(fake.requests) <= 18
 
 
+def test_a_limit_that_comes_later_counts_what_was_sent_before():
+    """Also what a shorter limit has forgotten."""
+    budget = Budget([Limit(10, 1), Limit(100, 1_000)])
+    for number in range(5):
+        budget.take(float(number))
+    budget.left(50.0)
+    budget.keep([Limit(20, 60), Limit(10, 1)])
+    assert [str(allowance) for allowance in budget.left(50.0)] == [
+        "10 of 10 in 1 s",
+        "95 of 100 in 1000 s",
+        "15 of 20 in 60 s",
+    ]
+
+
 # --- what the provider says is left ---
 
 
@@ -543,12 +559,16 @@ def test_it_makes_no_limit_of_ours_wider(limits, left, gaps):
             assert last - first >= limit.seconds
 
 
-def test_why_names_what_holds_requests_back(clock):
-    """The pause, the provider's own count, or our limits."""
-    budget = Budget((Limit(1, 60),))
+def test_a_refusal_names_what_holds_requests_back(clock):
+    """The pause, the provider's own count, or our limits; the last two are our own doing."""
+    budget = Budget((Limit(2, 60),))
     budget.take(clock())
-    assert "1 in 60 s" in budget.why(clock())
-    budget.told(Remaining(left=0, of=9, seconds=90), clock())
-    assert "the provider says" in budget.why(clock())
+    assert "(2 in 60 s) is used up" in budget.refusal(clock(), reserve=0.5).message
+    budget.told(Remaining(left=1, of=10, seconds=90), clock())
+    refusal = budget.refusal(clock(), reserve=0.1)
+    assert "1 of 10 requests left" in refusal.message
+    assert (refusal.reason, refusal.retry_after) == ("budget", 90)
     budget.throttled(slow_down(5), clock())
-    assert "pause" in budget.why(clock())
+    refusal = budget.refusal(clock())
+    assert "asked for a pause" in refusal.message
+    assert (refusal.reason, refusal.retry_after) == (None, 5)

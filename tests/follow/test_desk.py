@@ -52,6 +52,23 @@ class Listed(Plain, frozen=True, kw_only=True):
         return (Call(Request.to(self.base_url, "bulks"), lambda response: None),)
 
 
+class Sorted(Listed, frozen=True, kw_only=True):
+    """A plain provider with a list for each state, which is asked for the states that are wanted."""
+
+    def listing(self, query):
+        states = State if query.states is None else query.states
+        return tuple(
+            Call(Request.to(self.base_url, "bulks", state), lambda response: None) for state in states
+        )
+
+
+class Confirming(Listed, frozen=True, kw_only=True):
+    """A plain provider whose list leaves something open, which is asked for by itself."""
+
+    def confirm(self, row):
+        return Call(Request.to(self.base_url, "bulks", row.id, "rest"), lambda response: row)
+
+
 class Unlistable(Listed, frozen=True, kw_only=True):
     """A plain provider whose adapter cannot make its list."""
 
@@ -298,7 +315,7 @@ def test_a_row_of_a_bulk_that_is_being_asked_for_waits_for_its_own_record():
     list_ = office.next()
     assert isinstance(list_, Sweep)
     office.list(list_, status("a", State.PAUSED, 100.0), *(status(id, seen=100.0) for id in "bcd"))
-    wait.read()
+    assert told(wait) == [("state", "s:b", None)]
     office.answer(look, State.SUCCEEDED)
     assert told(wait) == [("state", "s:a", Verdict.SUCCEEDED)]
 
@@ -312,6 +329,61 @@ def test_a_list_that_cannot_be_read_leaves_each_to_its_id(error):
     assert office.take_all() == [Look("a"), Look("b")]
     assert office.desk.plan.down_since is None
     assert told(wait) == []
+
+
+def test_a_list_that_told_why_the_source_is_down_is_read_again_when_it_is_up():
+    """A bulk that answers by its id tells; where the list alone fails again, it was the list's fault, and each is asked for."""
+    office = Office(Listed)
+    wait = office.wait(*"abcd")
+    office.fail(office.next(), DOWN)
+    look = office.next()
+    assert isinstance(look, Look)
+    office.answer(look)
+    again = office.next()
+    assert isinstance(again, Sweep)
+    wait.read()
+    office.fail(again, DOWN)
+    assert {type(question) for question in office.take_all()} == {Look}
+    assert wait.read() == []
+
+
+def test_who_left_a_list_is_known_only_where_it_was_read_to_its_end():
+    """Also of those that were not looked for in it: they are asked for at once, before they are due."""
+    for whole in (False, True):
+        office = Office(Sorted)
+        office.wait("old")
+        office.see(created_at=at(-3_000))
+        office.wait(*"abc")
+        office.see()
+        question = office.next()
+        assert (set(question.ids), question.states) == (set("abc"), frozenset({State.RUNNING}))
+        assert office.desk.others(question) == ["old"]
+        rows = {id: status(id, seen=office.now) for id in "abc"}
+        office.desk.swept(question, Swept(rows, 1, whole), office.now, at(office.now))
+        assert office.take_all() == ([Look("old")] if whole else [])
+
+
+def test_nobody_is_missed_in_a_list_of_all_or_of_what_is_unfinished():
+    """One of all tells of each what it looks for; a scan's takes in every row there is."""
+    office = Office(Listed)
+    office.wait("a")
+    office.see()
+    assert office.desk.others(Sweep(("b",), None)) == []
+    assert office.desk.others(Sweep((), OPEN, scan=True)) == []
+
+
+def test_a_row_that_leaves_something_open_is_used_once():
+    """Whoever asks after that, or comes when all have left, has the bulk's own record read."""
+    for leave in (False, True):
+        office = Office(Confirming)
+        wait = office.wait("a", "b")
+        office.list(office.next(), status("a", State.SUCCEEDED, provisional=True), status("b"))
+        (look,) = office.take_all()
+        if leave:
+            office.desk.unsubscribe(wait)
+        else:
+            assert office.desk.call(look).request.path.endswith("/rest")
+        assert not office.desk.call(look).request.path.endswith("/rest")
 
 
 def test_what_was_settled_for_one_while_the_list_was_read_can_still_be_followed_by_another():
@@ -374,6 +446,61 @@ def test_while_the_source_is_down_all_that_was_due_is_stale():
     assert [result.verdict for result in wait.outcome(at(3))] == [Verdict.PENDING] * 3
 
 
+def test_what_is_due_and_was_not_asked_is_stale_with_what_was():
+    """One question speaks for all of its source, and names no bulk."""
+    office = Office()
+    wait = office.wait("a", "b", "c")
+    office.fail(office.desk.take(0.0), Unavailable("down", id="a"))
+    assert [result.stale_since for result in wait.outcome(at(0))] == [at(0)] * 3
+    assert {result.failure.id for result in wait.outcome(at(0))} == {None}
+
+
+def test_what_became_blind_is_not_asked_for_any_more():
+    """Whether a question failed, or had no answer yet."""
+    for answered in (True, False):
+        office = Office()
+        office.wait("a", "b", until="all", blind_after=10)
+        office.see()
+        office.now = 20.0
+        look = office.desk.take(office.now)
+        if answered:
+            office.fail(look, DOWN)
+        office.now = 30.0
+        office.desk.review(office.now, at(office.now))
+        assert look.id not in office.desk.plan
+
+
+@pytest.mark.parametrize(
+    ("seen", "last", "patience"), [(True, False, 5), (False, False, 5), (True, True, 1), (False, True, 0)]
+)
+def test_a_question_that_has_no_answer_for_long_is_as_good_as_one_that_failed(seen, last, patience):
+    """At the end of a wait sooner, and at once where there was no answer at all."""
+    office = Office()
+    wait = office.wait("a")
+    if seen:
+        office.see()
+    office.next()
+    asked_at = office.now
+    for waited, silent in ((patience, False), (patience + 0.5, True)):
+        office.now = asked_at + waited
+        office.desk.review(office.now, at(office.now), last=wait if last else None)
+        (result,) = wait.outcome(at(0))
+        assert result.stale_since == (at(asked_at) if silent else None)
+
+
+@pytest.mark.parametrize(("seconds", "kinds"), [(60, []), (61, ["unobservable"])])
+def test_a_pause_is_told_where_it_is_long(seconds, kinds):
+    """What can be asked again within a minute is not stale for that."""
+    office = Office()
+    wait = office.wait("a")
+    office.see()
+    wait.read()
+    office.now = 50.0
+    office.desk.held(office.now + seconds, RateLimited("slow down"), office.now, at(office.now))
+    assert [change.kind for change in wait.read()] == kinds
+    assert (wait.outcome(at(0))["s:a"].stale_since is not None) is bool(kinds)
+
+
 def test_an_outage_makes_bulks_blind_in_the_end():
     """Each so long after its own last good answer, and not before."""
     office = Office()
@@ -407,6 +534,8 @@ def test_who_comes_during_an_outage_waits_as_long_as_anybody():
         (ConfigError("no such secret"), True),
         (Unavailable("no", reason="tls_untrusted"), True),
         (Unavailable("no", reason="redirect_refused"), True),
+        (AuthError("no token came", reason="bad_token_reply"), False),
+        (AuthError("no token came", reason="no_token_endpoint"), False),
         (DOWN, False),
         (RateLimited("slow down"), False),
     ],
@@ -425,7 +554,7 @@ def test_what_every_question_will_meet_ends_waits_for_a_source_that_never_answer
     first, second = answered.take_all()
     answered.fail(first, NotFound("no"))
     answered.fail(second, error)
-    assert not wait.over
+    assert not any(change.verdict for change in wait.read())
 
 
 def test_an_answer_that_nothing_is_there_shows_that_the_source_is_up():
@@ -475,6 +604,26 @@ def test_a_question_that_is_refused_for_ever_is_not_waited_for():
     office.fail(office.next(), RequestRejected("no"))
     assert told(wait) == [("unobservable", "s:a", None), ("verdict", "s:a", Verdict.BLIND)]
     assert office.desk.next_at(office.now) is None
+
+
+def test_a_question_that_is_refused_for_now_is_asked_again():
+    """Also where the bulk was never seen."""
+    office = Office()
+    wait = office.wait("a")
+    office.fail(office.next(), RequestRejected("busy", retryable=True))
+    assert told(wait) == [("unobservable", "s:a", None)]
+    assert office.next() == Look("a")
+
+
+def test_the_most_patient_of_several_waits_says_how_often_an_unknown_bulk_is_looked_for():
+    """The others have their verdict at the next of those looks."""
+    office = Office()
+    short, long = office.wait("a", grace=4), office.wait("a", grace=40)
+    ends = {}
+    while not long.over:
+        office.fail(office.next(), NotFound("no"))
+        ends.setdefault(short.over, []).append(office.now)
+    assert ends == {False: [0], True: [10, 20, 30, 40]}
 
 
 @pytest.mark.parametrize(("grace", "looks"), [(20, [0, 5, 10, 15, 20]), (0, [0]), (2, [0, 1, 2])])

@@ -75,6 +75,18 @@ def test_looks_come_in_the_order_they_fall_due(waits, late):
     assert len(plan.overdue(200.0)) == len(waits) - len(taken)
 
 
+def test_what_is_asked_for_by_its_id_has_no_precedence_over_what_is_due_longer():
+    """Nor the other way round."""
+    for alone, waits in (("a", (10.0, 5.0)), ("b", (5.0, 10.0))):
+        plan = plan_of("a", "b")
+        for look, wait in zip(take_all(plan, 0.0), waits, strict=True):
+            if look.id == alone:
+                plan.again(look.id, 0.0, after=wait)
+            else:
+                plan.settle(look.id, 0.0, wait, known=State.RUNNING)
+        assert plan.take(20.0) == Look("a" if waits[0] < waits[1] else "b")
+
+
 def test_adding_again_makes_it_due_at_once():
     """Somebody else wants to know it too."""
     plan = followed(1, 0)
@@ -345,6 +357,27 @@ def test_a_deadline_lets_one_question_through():
     assert plan.next_at() == 0.0
     assert plan.take(1.0) is not None
     assert plan.take(1.0) is None
+
+
+def test_a_deadline_lets_no_second_question_through():
+    """What could not be asked before it waits until the next probe."""
+    plan = plan_of("a", "b")
+    first, second = take_all(plan, 0.0)
+    for look in (first, second):
+        plan.retry(look.id, 1.0)
+    plan.down(1.0)
+    plan.press()
+    look = plan.take(1.1)
+    plan.retry(look.id, 1.2)
+    plan.down(1.2)
+    assert plan.take(1.3) is None
+
+
+def test_what_is_being_asked_for_is_not_expected_in_a_list():
+    """Its own record, which is on its way, says more."""
+    plan = followed(3, 1)
+    look = plan._begin_look(plan._due)
+    assert sorted([*plan.seen_in(RUNNING), look.id]) == ["b0", "b1", "b2"]
 
 
 def test_who_leaves_while_it_is_down_does_not_open_it_for_others():

@@ -210,14 +210,14 @@ def test_a_deadline_settles_nothing_that_went_on():
 
 
 def test_who_gives_up_is_told_why_for_each_bulk_that_goes_on():
-    """Those that ended keep their verdict; a reason of their own is kept as well."""
+    """Those that ended keep their verdict; a reason of their own is kept, and what was never seen is blind for it."""
     wait = Wait(3)
     wait.see(0, State.SUCCEEDED)
     wait.fail(1, Unavailable("down"))
     wait.subscription.read()
     wait.subscription.give_up(list(wait.subscription.tracks), PAUSE, at(3))
     assert wait.subscription.over
-    assert wait.kinds() == [("verdict", "s:1", Verdict.PENDING), ("verdict", "s:2", Verdict.PENDING)]
+    assert wait.kinds() == [("verdict", "s:1", Verdict.BLIND), ("verdict", "s:2", Verdict.PENDING)]
     outcome = wait.subscription.outcome(at(3))
     assert [result.failure and result.failure.kind for result in outcome] == [
         None,
@@ -280,6 +280,21 @@ def test_a_second_subscriber_sees_the_first_status():
     assert (change.kind, change.before, change.status.observed_at) == ("state", None, at(5))
 
 
+def test_a_bulk_that_was_left_out_and_is_found_again_is_new():
+    """Nothing that was said of it before stands: neither its verdict, nor that it was told."""
+    wait = Wait(1, None)
+    wait.see(0, State.SUCCEEDED, 0)
+    wait.subscription.read()
+    wait.subscription.forget(Ref("s", "0"))
+    assert wait.verdicts() == []
+    wait.tracks[0].saw(status("0", State.RUNNING, 5), 5.0)
+    wait.subscription.follow(Ref("s", "0"), wait.tracks[0])
+    wait.see(0, State.RUNNING, 6)
+    (change,) = wait.subscription.read()
+    assert (change.kind, change.before, change.verdict) == ("state", None, None)
+    assert wait.verdicts() == [Verdict.PENDING]
+
+
 def test_a_verdict_without_anything_new_is_a_change_of_its_own():
     """The bulk was paused all along, and this wait stops there."""
     wait = Wait(1, blind_after=10)
@@ -324,6 +339,14 @@ def test_of_a_bulk_whose_changes_nobody_reads_the_oldest_are_joined(monkeypatch)
     assert changes[-1].status.state is State.PAUSED
     assert [change.verdict for change in changes if change.verdict] == [Verdict.SUCCEEDED]
     assert sum("regressed" in warning for change in changes for warning in change.warnings) == 2
+
+
+def test_a_verdict_is_kept_whatever_comes_after_it(monkeypatch):
+    """A watch that goes on may be told of more than it reads after the end."""
+    wait = unread(1, monkeypatch)
+    for now, state in enumerate([State.SUCCEEDED, *[State.RUNNING, State.PAUSED] * 5]):
+        wait.see(0, state, now)
+    assert [change.verdict for change in wait.subscription.read() if change.verdict] == [Verdict.SUCCEEDED]
 
 
 def test_no_bulk_is_passed_over_however_many_there_are(monkeypatch):

@@ -61,14 +61,14 @@ class CursorList(OffsetList):
         return Page(items=page.items, next=call(following), cursor=str(following))
 
 
-def walk(lists, wanted, *, most=1_000):
+def walk(lists, wanted, *, others=(), most=1_000):
     """Carry out a sweep over `lists`; what it gave."""
     owners = {}
     firsts = []
     for one in lists:
         firsts.append(one.first())
         owners[id(firsts[-1])] = one
-    going = sweep(firsts, wanted)
+    going = sweep(firsts, wanted, others=others)
     owner = None
     answer = None
     for _ in range(most):
@@ -133,9 +133,46 @@ def test_where_the_length_is_not_known_it_ends_after_two_barren_pages(pages):
 def test_barren_pages_are_counted_for_each_list():
     """The next list may hold what the first did not."""
     first, second = CursorList(range(50), 10), CursorList(range(50, 100), 10)
-    swept = walk([first, second], {"57", "99"})
-    assert "57" in swept.rows
+    swept = walk([first, second], {"65", "99"})
+    assert "65" in swept.rows
     assert first.asked == [0, 10]
+
+
+@pytest.mark.parametrize(
+    ("others", "asked", "whole"),
+    [
+        pytest.param((), [0], False, id="nobody else"),
+        pytest.param(("11", "12", "13", "25"), [0, 10], False, id="one is left, and one page"),
+        pytest.param(("15", "25"), [0], False, id="as many as pages"),
+        pytest.param(("x", "y", "z"), [0, 10, 20], True, id="three that left the list"),
+    ],
+)
+def test_the_list_is_read_on_for_others_while_that_takes_fewer_pages_than_they_are(others, asked, whole):
+    """Read to its end, it tells who left it. What the wanted cost is counted alone."""
+    pages = OffsetList(range(30), 10)
+    swept = walk([pages], {"1"}, others=others)
+    assert (pages.asked, swept.whole) == (asked, whole)
+    assert swept.cost == len(asked)
+
+
+@pytest.mark.parametrize("pages", [CursorList(range(30), 10), OffsetList(range(30), 10, total=False)])
+def test_for_others_alone_no_list_of_unknown_length_is_read(pages):
+    """It ends when all that were wanted are found."""
+    swept = walk([pages], {"1"}, others=[f"x{number}" for number in range(50)])
+    assert (pages.asked, swept.whole) == ([0], False)
+
+
+def test_a_page_without_rows_ends_a_list():
+    """Whatever number of rows the provider says there is."""
+
+    class Shrunk(OffsetList):
+        def answer(self, asked):
+            page = super().answer(asked)
+            return page if page.offset == 0 else Page(items=(), at=call, offset=10, received=0, total=30)
+
+    pages = Shrunk(range(30), 10)
+    assert len(walk([pages], None).rows) == 10
+    assert pages.asked == [0, 10]
 
 
 def test_a_cursor_that_comes_again_ends_it():

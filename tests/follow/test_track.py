@@ -10,6 +10,7 @@ from bulkstatus import (
     AuthError,
     BulkStatus,
     Counts,
+    DeadlineExceeded,
     NotFound,
     ProtocolError,
     RequestRejected,
@@ -24,6 +25,7 @@ TERMS = Terms()
 ENDS = [state for state in State if state.is_terminal]
 OPEN = [state for state in State if not state.is_terminal]
 GONE = NotFound("gone", reason="gone")
+SILENCE = DeadlineExceeded("no answer for 7 s", reason="unanswered")
 
 
 def at(seconds):
@@ -249,6 +251,28 @@ def test_misses_have_to_follow_one_another(between):
     assert track.verdict(TERMS, 3.0) is None
 
 
+def test_a_bulk_that_came_back_has_to_be_missing_twice_again():
+    """What was said of it before it was seen counts no more."""
+    track = Track("1", 0.0)
+    fail(track, GONE, 1.0)
+    track.saw(status(seen=2), 2.0)
+    fail(track, NotFound("no"), 3.0)
+    assert track.verdict(TERMS, 3.0) is None
+
+
+def test_a_wait_has_a_grace_and_a_patience_of_its_own():
+    """Counted from its own beginning, however long others have followed the bulk in vain."""
+    missing = Track("1", 0.0)
+    for now in (0.0, 100.0, 110.0):
+        fail(missing, NotFound("no"), now)
+    assert missing.verdict(TERMS, 110.0) is Verdict.NOT_FOUND
+    assert missing.verdict(TERMS, 110.0, since=100.0) is None
+    unseen = Track("1", 0.0)
+    fail(unseen, Unavailable("down"), 0.0)
+    assert unseen.verdict(TERMS, 700.0) is Verdict.BLIND
+    assert unseen.verdict(TERMS, 700.0, since=650.0) is None
+
+
 def test_a_provider_that_says_a_bulk_is_gone_for_good_is_believed_at_once():
     """Whether it was seen or not; an answer after that is believed as well."""
     seen, unseen = track_of(status()), Track("1", 0.0)
@@ -312,6 +336,17 @@ def test_a_miss_is_an_answer():
     assert (track.stale_since, track.failing_since) == (None, None)
 
 
+def test_a_question_without_an_answer_makes_it_stale_from_when_it_was_asked():
+    """With the reason; a miss is an answer, and stays the reason."""
+    track = track_of(status())
+    track.silent(SILENCE, 5.0, 12.0, at(12))
+    assert (track.stale_since, track.failure.reason) == (at(5), "unanswered")
+    missing = Track("1", 0.0)
+    fail(missing, NotFound("no"), 1.0)
+    missing.silent(SILENCE, 5.0, 12.0, at(12))
+    assert (missing.stale_since, missing.failure.kind) == (None, "not_found")
+
+
 # --- age and rest ---
 
 
@@ -345,6 +380,23 @@ def test_before_that_the_rest_follows_the_speed_since_the_start():
     """30 operations in 60 seconds, 70 to go."""
     track = track_of(status(seen=60, done=30, total=100, started_at=at(0)))
     assert track.rest(60.0) == pytest.approx(140)
+
+
+def test_a_few_seconds_tell_no_speed():
+    """10 operations that ended between two looks in quick succession may be a batch."""
+    begun = {"total": 100, "started_at": at(-99)}
+    track = track_of(status(done=0, **begun), status(seen=1, done=10, **begun))
+    assert track.rest(1.0) == pytest.approx(900)
+
+
+def test_counts_that_went_down_begin_the_speed_anew():
+    """It is being done over: 10 operations in 10 seconds, 90 to go."""
+    track = track_of(
+        status(done=50, total=100),
+        status(seen=10, done=0, total=100),
+        status(seen=20, done=10, total=100),
+    )
+    assert track.rest(20.0) == pytest.approx(90)
 
 
 def test_a_pause_does_not_count_as_slowness():

@@ -158,6 +158,8 @@ def wait(
     0 all succeeded, 3 one failed, was cancelled or expired, 6 partial, 5 not found or gone, 4 credentials refused,
     7 could not be looked at, 9 blocked, 8 not ended in time.
 
+    An id that its provider does not know is asked for 20 s, in case it is new; it is not given up as not found before.
+
     For example:
 
         bulkstatus wait payments:112233445566778899 --timeout 30m

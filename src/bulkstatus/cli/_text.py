@@ -264,6 +264,9 @@ def trouble_line(change: Change) -> str | None:
         return f"{change.ref or change.source} ({change.provider}): can be asked again"
     if change.kind != "unobservable" or change.failure is None:
         return None
+    if change.failure.kind == "not_found" and change.ref is not None:
+        was = f"; {PATIENCE}" if change.status is None else ", although it was there before; asking once more"
+        return f"{change.ref} ({change.provider}): not found{was}"
     return failure_line(about(change.failure, change.ref))
 
 

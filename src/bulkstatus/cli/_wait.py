@@ -4,7 +4,7 @@ import shlex
 import sys
 import threading
 import time
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from datetime import datetime
 from pathlib import Path
 from types import TracebackType
@@ -17,16 +17,25 @@ from bulkstatus import (
     Client,
     Config,
     ConfigError,
-    Failure,
+    Counts,
     Outcome,
+    Ref,
     Result,
     Verdict,
     Watch,
     WatchView,
+    is_blocked,
     printable,
     read_config,
 )
 from bulkstatus.cli import _exit
+from bulkstatus.cli._ending import (
+    MOST_TOLD,
+    beyond,
+    explain_what_was_not_seen,
+    say_where_to_look,
+    tell_how_to_go_on,
+)
 from bulkstatus.cli._options import Format, PaceWord, UntilWord, left_by_signals, opened, seconds
 from bulkstatus.cli._output import (
     STATUS_COLUMNS,
@@ -41,20 +50,20 @@ from bulkstatus.cli._output import (
 )
 from bulkstatus.cli._refs import of_sources, references, sources_of
 from bulkstatus.cli._text import (
-    STDIN,
-    about,
     by_verdict,
     change_line,
-    failure_line,
+    clock,
     length,
+    look_at,
     pause,
     progress,
     say,
     span,
-    state,
+    standing,
     summary,
     tell,
     trouble_line,
+    waiting,
     word,
 )
 
@@ -62,9 +71,7 @@ HEARTBEAT = 60.0
 _REDRAW = 0.25
 _PATIENCE = 0.15
 _DRAWING = 10.0  # so many times as long as a picture took, the next one waits
-_MOST_TOLD = 20
-_MOST_REFS = 100
-_LONGEST_COMMAND = 100_000
+_MOST_SOURCES = 5
 _BLIND_AFTER = "10m"
 _UNTIL: dict[UntilWord, Literal["all", "any", "first_failure"]] = {
     "all": "all",
@@ -72,7 +79,6 @@ _UNTIL: dict[UntilWord, Literal["all", "any", "first_failure"]] = {
     "first-failure": "first_failure",
 }
 _OPEN = (Verdict.PENDING, Verdict.BLIND)
-_OF_ONE_BULK = frozenset({"not_found", "protocol", "rejected"})
 # A bulk is called by its reference here, which tells source and id.
 _COLUMNS = ("ref", "verdict", *STATUS_COLUMNS[2:], "stale_since", "failure")
 
@@ -93,15 +99,11 @@ class Asked(msgspec.Struct, frozen=True, kw_only=True):
     by_verdict: bool = True
     verbose: bool
 
-    def again(self, refs: Sequence[str] | None) -> str:
-        """The command line that asks the same of `refs`; of what was asked for at first when None."""
-        first = tuple("-" if ref == STDIN else ref for ref in self.refs or ())
-        named = first if refs is None else tuple(refs)
-        sources = self.source if refs is None else ()  # those of other sources are not among the refs
+    def again(self, refs: Sequence[str]) -> str:
+        """The command line that asks the same of `refs`, which are of the right sources."""
         pairs = (
             ("--timeout", self.timeout),
             ("--config", None if self.config is None else str(self.config)),
-            *(("--source", name) for name in sources),
             ("--until", None if self.until == "all" else self.until),
             ("--blind-after", None if self.blind_after == _BLIND_AFTER else self.blind_after),
             ("--pace", None if self.pace == "default" else self.pace),
@@ -114,7 +116,7 @@ class Asked(msgspec.Struct, frozen=True, kw_only=True):
         )
         given = [text for name, value in pairs if value is not None for text in (name, value)]
         given += [name for name, on in flags if on]
-        return shlex.join(["bulkstatus", self.command, *named, *given])
+        return shlex.join(["bulkstatus", self.command, *refs, *given])
 
 
 def follow(asked: Asked) -> int:
@@ -190,7 +192,10 @@ class _Follower:
         outcome, view = self._watch.outcome(), self._watch.view()
         code = self._code(outcome, view)
         self._teller.end(_End(outcome, view, code))
-        _explain(outcome, view if self._asked.refs is None else None, told=self._teller.told)
+        self._teller.remind(outcome)
+        unnamed = view if self._asked.refs is None else None
+        explain_what_was_not_seen(outcome, unnamed, told=self._teller.told)
+        say_where_to_look(outcome, self._asked.config)
         if self._asked.refs is not None and self._deadline_came(outcome):
             within = length(self._timeout or 0.0)
             number = sum(result.verdict in _OPEN for result in outcome)
@@ -214,7 +219,7 @@ class _Follower:
             return
         changes, outcome, view = known
         self._teller.take(changes)
-        self._teller.last_known(outcome)
+        self._teller.last_known(outcome, view)
         code = _exit.INTERRUPTED if by_keyboard else _exit.TERMINATED
         self._teller.end(_End(outcome, view, code))
         if self._asked.refs is not None and any(result.verdict in _OPEN for result in outcome):
@@ -243,40 +248,16 @@ class _Follower:
 
     def _tell_how_to_go_on(self, outcome: Outcome) -> None:
         left = [result.ref for result in outcome if result.verdict in _OPEN]
-        few = left if len(left) <= _MOST_REFS else None
-        tell(f"  {self._asked.again(few)}", limit=_LONGEST_COMMAND)
-
-
-def _explain(outcome: Outcome, view: WatchView | None, *, told: Collection[tuple[str, str]] = ()) -> None:
-    """Say why what could not be learned could not, where it was not `told`: once for each source, or bulk that is meant alone."""
-    found: dict[tuple[str, str], Failure] = {}
-    for result in outcome:
-        if result.failure is not None and not result.verdict.is_end:
-            alone = result.failure.kind in _OF_ONE_BULK
-            failure = about(result.failure, result.ref if alone else None)
-            found.setdefault((result.ref if alone else failure.source, failure.kind), failure)
-    for source in () if view is None else view.sources:
-        if source.failure is not None:
-            found.setdefault((source.source, source.failure.kind), about(source.failure, None))
-    failures = [failure for key, failure in found.items() if key not in told]
-    for failure in failures[:_MOST_TOLD]:
-        tell(failure_line(failure))
-    if len(failures) > _MOST_TOLD:
-        say(f"and {len(failures) - _MOST_TOLD:,} more of that kind")
+        tell_how_to_go_on(self._asked.again(left), self._asked.again(["-"]))
 
 
 def _teller(asked: Asked, timeout: float | None) -> "_Teller":
-    if asked.output == "jsonl":
-        return _JsonLines()
-    if asked.output == "json":
-        return _Document()
-    if asked.output == "csv":
-        return _Csv()
-    if asked.output == "name":
-        return _Names()
+    # A watch of everything does not end by itself, blocked or not.
+    hint = not asked.stop_when_blocked and asked.refs is not None
     if _draws(asked):
-        return _OnTerminal("waiting" if asked.command == "wait" else "watching", timeout)
-    return _Lines()
+        return _OnTerminal("waiting" if asked.command == "wait" else "watching", timeout, hint=hint)
+    forms = {"table": _Lines, "jsonl": _JsonLines, "json": _Document, "csv": _Csv, "name": _Names}
+    return forms[asked.output](hint=hint)
 
 
 def _draws(asked: Asked) -> bool:
@@ -293,10 +274,14 @@ class _End(NamedTuple):
 
 
 class _Teller:
-    """Tells what happens, as it happens: here on stderr, so that stdout is free for what comes at the end."""
+    """Tells what happens, as it happens: here on stderr, so that stdout is free for what comes at the end.
 
-    def __init__(self) -> None:
-        self._wrote_at: float = time.monotonic()
+    With `hint` it mentions, once, that a wait need not go on for bulks that wait for somebody.
+    """
+
+    def __init__(self, *, hint: bool = False) -> None:
+        self._hint = hint
+        self._wrote_at = time.monotonic()
         self.told: set[tuple[str, str]] = set()
         """What cannot be asked, as far as it was said, and the kind of the reason."""
 
@@ -320,19 +305,31 @@ class _Teller:
 
     def beat(self, view: WatchView) -> None:
         """Say that it still goes on."""
-        ended = sum(bulk.verdict is not None for bulk in view.bulks)
-        due = min((bulk.next_look for bulk in view.bulks if bulk.next_look is not None), default=None)
-        when = "" if due is None else f"; next look in {pause(max(0.0, _until(due, view.observed_at)))}"
-        say(f"still waiting: {ended:,} of {len(view.bulks):,} ended{when}")
+        blocked = _blocked(view)
+        say("; ".join(_heartbeat(view, blocked)))
+        if blocked:
+            self._mention()
         self._wrote()
 
-    def last_known(self, outcome: Outcome) -> None:
+    def remind(self, outcome: Outcome) -> None:
+        """Mention what would have ended a wait for bulks that wait for somebody."""
+        pending = (result.status for result in outcome if result.verdict is Verdict.PENDING)
+        if any(status is not None and is_blocked(status) for status in pending):
+            self._mention()
+
+    def _mention(self) -> None:
+        if self._hint:
+            self._hint = False
+            say("--stop-when-blocked ends the wait for bulks that wait for somebody")
+
+    def last_known(self, outcome: Outcome, view: WatchView) -> None:
         """Say how the bulks that have not ended stood when they were last seen."""
+        counts = {bulk.ref: bulk.counts for bulk in view.bulks}
         left = [result for result in outcome if result.verdict in _OPEN]
-        for result in left[:_MOST_TOLD]:
-            tell(_last_line(result, outcome.observed_at))
-        if len(left) > _MOST_TOLD:
-            say(f"and {len(left) - _MOST_TOLD:,} more")
+        for result in left[:MOST_TOLD]:
+            tell(_last_line(result, counts.get(result.ref), outcome.observed_at))
+        if len(left) > MOST_TOLD:
+            say(f"and {len(left) - MOST_TOLD:,} more")
 
     def end(self, end: _End) -> None:
         """Tell how it ended."""
@@ -346,7 +343,8 @@ class _Teller:
         if trouble is not None:
             name = change.ref or change.source
             self.told = {(other, kind) for other, kind in self.told if other != name}
-            if change.failure is not None:
+            # That an id is looked for is not yet why it was not found.
+            if change.failure is not None and change.failure.kind != "not_found":
                 self.told.add((name, change.failure.kind))
             tell(trouble)
         for warning in change.warnings:
@@ -362,9 +360,40 @@ def _until(moment: datetime, now: datetime) -> float:
     return (moment - now).total_seconds()
 
 
-def _last_line(result: Result, now: datetime) -> str:
+def _blocked(view: WatchView) -> int:
+    going = (bulk.status for bulk in view.bulks if bulk.verdict is None)
+    return sum(status is not None and is_blocked(status) for status in going)
+
+
+def _heartbeat(view: WatchView, blocked: int) -> list[str]:
+    """How far it is, what cannot be asked, and when something will be asked next."""
+    ended = sum(bulk.verdict is not None for bulk in view.bulks)
+    number = f"still waiting: {ended:,} of {len(view.bulks):,} ended"
+    facts = [f"{number}, {waiting(blocked)}" if blocked else number]
+    down = [(source.source, source.down_since) for source in view.sources if source.down_since is not None]
+    for name, since in down[:_MOST_SOURCES]:
+        passed = span(_until(view.observed_at, since))
+        facts.append(f"{name} cannot be asked since {clock(since)} ({passed})")
+    if len(down) > _MOST_SOURCES:
+        facts.append(f"nor can {len(down) - _MOST_SOURCES:,} more sources")
+    due = _next_look(view)
+    if due is not None:
+        facts.append(f"next look in {pause(max(0.0, _until(due, view.observed_at)))}")
+    return facts
+
+
+def _next_look(view: WatchView) -> datetime | None:
+    sources = {source.source: source for source in view.sources}
+    going = (bulk for bulk in view.bulks if bulk.verdict is None)
+    moments = [look_at(bulk, sources.get(Ref.parse(bulk.ref).source)) for bulk in going]
+    if not view.bulks:
+        moments = [source.next_question for source in view.sources]
+    return min((moment for moment in moments if moment is not None), default=None)
+
+
+def _last_line(result: Result, counts: Counts | None, now: datetime) -> str:
     status = result.status
-    facts = ["not seen"] if status is None else [state(status), word(status), progress(status.counts)]
+    facts = ["not seen"] if status is None else [standing(status), word(status), progress(counts)]
     if result.stale_since is not None:
         facts.append(f"stale {span(_until(now, result.stale_since))}")
     return "  ".join(filter(None, (result.ref, *facts)))
@@ -424,7 +453,7 @@ class _JsonLines(_Teller):
     def _change(self, change: Change) -> None:
         lines([to_json(change)])
 
-    def last_known(self, outcome: Outcome) -> None:
+    def last_known(self, outcome: Outcome, view: WatchView) -> None:
         """Say nothing: the changes have told it."""
 
     def end(self, end: _End) -> None:
@@ -434,8 +463,8 @@ class _JsonLines(_Teller):
 class _OnTerminal(_Teller):
     """A picture that is redrawn."""
 
-    def __init__(self, doing: str, timeout: float | None) -> None:
-        super().__init__()
+    def __init__(self, doing: str, timeout: float | None, *, hint: bool = False) -> None:
+        super().__init__(hint=hint)
         from bulkstatus.cli._picture import Picture
 
         self._picture = Picture(console())
@@ -470,19 +499,22 @@ class _OnTerminal(_Teller):
         self._wrote()
         self._took = self._wrote_at - began
 
-    def last_known(self, outcome: Outcome) -> None:
+    def last_known(self, outcome: Outcome, view: WatchView) -> None:
         """Say nothing: the picture shows it."""
 
     def end(self, end: _End) -> None:
-        """Draw the last picture, and leave it."""
+        """Draw the last picture, leave it, and tell below it what went wrong and has no room in it."""
         took = length(time.monotonic() - self._began)
         self._picture.draw(end.view, f"{summary(end.outcome)}; took {took}")
         self._picture.__exit__(None, None, None)
+        lines(beyond(end.outcome, self._picture.shown))
 
     def _headline(self, view: WatchView) -> str:
         ended = [bulk.verdict for bulk in view.bulks if bulk.verdict is not None]
         bad = sum(verdict.is_failure for verdict in ended)
         told = f", {bad:,} of them did not succeed" if bad else ""
+        if blocked := _blocked(view):
+            told += f", {waiting(blocked)}"
         passed = time.monotonic() - self._began
         left = "" if self._timeout is None else f", {length(max(0.0, self._timeout - passed))} left"
         number = (
