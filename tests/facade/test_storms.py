@@ -48,7 +48,7 @@ async def test_after_a_deadline_nothing_more_is_sent_and_every_bulk_is_accounted
     """What was under way goes on; the rest of 200 is not asked, and each of them is a failure with its id."""
     transport = Gated()
     async with AsyncClient({"plain": Plain(base_url=_URL)}, transport=transport) as client:
-        report = await client.get_many(refs(200), timeout=0.1)
+        report = await client.get_many(refs(200), timeout=0.5)
         sent = transport.requests
         transport.open.set()
         await anyio.wait_all_tasks_blocked()
