@@ -3,7 +3,6 @@
 The desk says what to ask next and is told what came of it. Times are monotonic seconds; `at` is the same moment in UTC.
 """
 
-import bisect
 from collections import deque
 from collections.abc import Callable, Iterable
 from datetime import datetime
@@ -11,8 +10,10 @@ from datetime import datetime
 from bulkstatus._adapter import Adapter, Confirms, Listing
 from bulkstatus._budget import Budget
 from bulkstatus._call import Call, ListQuery, Page
+from bulkstatus._deadlines import Deadlines
 from bulkstatus._model import BulkStatus, Failure, Ref
 from bulkstatus._outcome import Change, ChangeKind
+from bulkstatus._pacing import AFTER_ITS_END, Pacing
 from bulkstatus._plan import Key, Look, Plan, Sweep
 from bulkstatus._subscription import Subscription
 from bulkstatus._sweep import Swept
@@ -20,23 +21,17 @@ from bulkstatus._track import Sight, Track, says_less
 from bulkstatus.errors import (
     BulkStatusError,
     DeadlineExceeded,
-    NotFound,
     RateLimited,
     RequestRejected,
 )
 
 # What is wrong with the whole source when one question meets it.
 _ABOUT_THE_SOURCE = frozenset({"unavailable", "rate_limited", "auth", "deadline", "config"})
-_SECOND_LOOK = 5.0
-_LOOKS_IN_GRACE = 4
-_SCAN_EVERY = 30.0
 # So much of each limit is left for those who ask one question and wait for the answer.
 _RESERVE = 0.1
 _DETAIL = 8
-_AFTER_ITS_END = 600.0
 LONG_HOLD = 60.0
 _MOST_ENDED = 50
-_SHORTEST_LEAD, _LONGEST_LEAD, _MOST_OF_WAIT, _MARGIN = 1.0, 10.0, 0.2, 1.25
 _SILENT, _SILENT_AT_LAST, _LONG_SILENCE = 5.0, 1.0, 10.0
 # What will be met again by every question: nobody waits for that whom the source never answered.
 _HOPELESS_KINDS = frozenset({"auth", "config"})
@@ -60,12 +55,13 @@ class Desk:
         self.failure: Failure | None = None
         self.down_at: datetime | None = None
         self.plan = Plan(self._number_of_listings)
-        self._chance = chance
+        self._pacing = Pacing(adapter, budget, self.plan.round, chance)
         self._tracks: dict[str, Track] = {}
         self._followers: dict[str, list[Subscription]] = {}
         self._scanning: list[Subscription] = []
         self._subscriptions: dict[Subscription, None] = {}
-        self._deadlines: list[Subscription] = []
+        self._deadlines = Deadlines()
+        self.took = self._deadlines.took
         self._left_open: dict[str, BulkStatus] = {}
         self._asked: dict[str, float] = {}
         self._told: dict[Subscription, None] = {}
@@ -78,7 +74,6 @@ class Desk:
         self._answers_before = 0
         self._numbers: dict[Key, int] = {}
         self._troubled: set[str] = set()
-        self._round_trip = 0.0
 
     @property
     def is_idle(self) -> bool:
@@ -89,13 +84,11 @@ class Desk:
 
     def subscribe(self, subscription: Subscription, ids: Iterable[str], now: float) -> None:
         """Follow the bulks `ids` for `subscription`; all that are unfinished if it scans."""
-        # Where the budget is short, who comes waits until it is worth a look at the list.
-        within = min(self._spacing(now), self.adapter.poll_ceiling)
+        within = self._pacing.first(now)
         for id in ids:
             self._follow(subscription, id, now)
             self.plan.add(id, now, within=within)
-        if subscription.deadline is not None:
-            bisect.insort(self._deadlines, subscription, key=_ends_at)
+        self._deadlines.add(subscription)
         if subscription.scan and isinstance(self.adapter, Listing):
             self._scanning.append(subscription)
             self.plan.scan(now)
@@ -108,8 +101,7 @@ class Desk:
         for id in self._ids_of(subscription):
             self._leave(id, subscription)
         self._subscriptions.pop(subscription, None)
-        if subscription in self._deadlines:
-            self._deadlines.remove(subscription)
+        self._deadlines.discard(subscription)
         if subscription in self._scanning:
             self._scanning.remove(subscription)
             if not self._scanning:
@@ -136,20 +128,21 @@ class Desk:
 
     def next_at(self, now: float) -> float | None:
         """When `take` will next have something to do, as far as is known."""
-        times = (self.plan.next_at(), self._next_edge(now))
+        edge = self._deadlines.next_edge(self.plan.round(now)) if len(self.plan) else None
+        times = (self.plan.next_at(), edge)
         return min((time for time in times if time is not None), default=None)
 
     def take(self, now: float) -> Look | Sweep | None:
         """What to ask now, or None. Before a deadline, all that still goes on is looked at once more."""
-        while (edge := self._next_edge(now)) is not None and edge <= now:
-            self._press(min(self._deadlines, key=lambda sub: self._edge(sub, self._lead(now))), now)
+        if len(self.plan):
+            for subscription in self._deadlines.take(now, self.plan.round(now)):
+                self._press(subscription, now)
         question = self.plan.take(now)
         if question is not None:
             self._asked.update(dict.fromkeys(_ids(question), now))
         return question
 
     def _press(self, subscription: Subscription, now: float) -> None:
-        self._deadlines.remove(subscription)
         subscription.pressed[self.source] = now
         self.plan.press()
         open_ones = [
@@ -162,32 +155,6 @@ class Desk:
                 self.plan.again(id, now)  # the list may take longer
             else:
                 self.plan.add(id, now)
-
-    def _lead(self, now: float) -> float:
-        """How long before a deadline the last look is made: early enough for the answers, as long as they took lately.
-
-        They are a page, or as many as the list has, and then each end by its id.
-        """
-        length = self._round_trip * (self.plan.round(now) + 1)
-        return min(max(_SHORTEST_LEAD, _MARGIN * length), _LONGEST_LEAD)
-
-    @staticmethod
-    def _edge(subscription: Subscription, lead: float) -> float:
-        deadline = subscription.ends_at
-        return deadline - min(lead, _MOST_OF_WAIT * (deadline - subscription.began))
-
-    def _next_edge(self, now: float) -> float | None:
-        """When the first of the last looks is made."""
-        if not self._deadlines or not len(self.plan):
-            return None
-        lead = self._lead(now)
-        first: float | None = None
-        for subscription in self._deadlines:
-            if first is not None and subscription.ends_at - lead >= first:
-                break
-            edge = self._edge(subscription, lead)
-            first = edge if first is None else min(first, edge)
-        return first
 
     def hold(self, now: float, *, ahead: int = 0) -> float:
         """Seconds until a request may be sent for those who wait; `ahead` are about to be already."""
@@ -434,10 +401,6 @@ class Desk:
             if not subscription.over
         )
 
-    def took(self, seconds: float) -> None:
-        """So long an answer took."""
-        self._round_trip = max(seconds, 0.9 * self._round_trip)
-
     def woke(self, now: float) -> None:
         """The machine was asleep: everything is due."""
         for id in self._tracks:
@@ -455,8 +418,10 @@ class Desk:
             self._settle_up()
         for subscription in tuple(self._subscriptions):
             if subscription.deadline is not None and subscription.deadline < until:
-                refs = [Ref(self.source, id) for id in self._ids_of(subscription)]
-                subscription.give_up(refs, failure, at)
+                ids = self._ids_of(subscription)
+                subscription.give_up([Ref(self.source, id) for id in ids], failure, at)
+                for id in ids:
+                    self._let_go(id)
 
     # --- inside ---
 
@@ -543,48 +508,17 @@ class Desk:
 
     def _interval(self, track: Track, now: float) -> float:
         if not self._is_open(track.id) and track.status is not None and track.status.state.is_terminal:
-            return _AFTER_ITS_END
-        policy = min((sub.polling for sub in self._followers[track.id]), key=lambda polling: polling.base)
-        return policy.interval(
-            track.age(now),
-            rest=track.rest(now),
-            spacing=self._spacing(now),
-            floor=self.adapter.poll_floor,
-            ceiling=self.adapter.poll_ceiling,
-            chance=self._chance(),
-        )
-
-    def _spacing(self, now: float) -> float:
-        """How far apart the budget wants the looks at one bulk, all others having theirs between.
-
-        Beyond the ceiling no farther than it sustains: longer intervals for some would only be shorter ones for others.
-        """
-        spacing = self.budget().spacing(now)
-        if not spacing:
-            return 0.0
-        round_ = self.plan.round(now)
-        if spacing * round_ > self.adapter.poll_ceiling:
-            return max(self.adapter.poll_ceiling, self.budget().spacing(now, most=1.0) * round_)
-        return spacing * round_
+            return AFTER_ITS_END
+        return self._pacing.interval(track, self._followers[track.id], now)
 
     def _after_failure(self, track: Track, error: BulkStatusError, now: float) -> None:
         """Say when to look again at a bulk that alone could not be looked at."""
-        if not self._is_open(track.id):
-            self.plan.again(track.id, now, after=_AFTER_ITS_END)
-            self._let_go(track.id)
-        elif not isinstance(error, NotFound):
-            patience = min(sub.terms.blind_after for sub in self._followers[track.id]) / _LOOKS_IN_GRACE
-            after = max(self.adapter.poll_floor, min(patience, self._interval(track, now)))
+        if self._is_open(track.id):
+            after = self._pacing.after_failure(track, error, self._followers[track.id], now)
             self.plan.again(track.id, now, after=after)
-        elif track.status is not None:
-            self.plan.again(track.id, now, after=max(_SECOND_LOOK, self.adapter.poll_floor))
         else:
-            waits = [sub for sub in self._followers[track.id] if not sub.over]
-            grace = max(sub.terms.grace for sub in waits)
-            after = max(self.adapter.poll_floor, grace / _LOOKS_IN_GRACE)
-            left = max(max(track.since, sub.began) + sub.terms.grace for sub in waits) - now
-            after = min(after, left) if left > 0 else after
-            self.plan.again(track.id, now, after=max(self.adapter.poll_floor, after))
+            self.plan.again(track.id, now, after=AFTER_ITS_END)
+            self._let_go(track.id)
 
     def _is_up(self, at: datetime) -> None:
         self._answers += 1
@@ -652,13 +586,8 @@ class Desk:
 
     def _next_scan(self, sweep: Sweep, now: float) -> None:
         if self._scanning and sweep.scan:
-            every = max(_SCAN_EVERY, self._spacing(now))
-            self.plan.scan(now + every * (0.9 + 0.2 * self._chance()))
+            self.plan.scan(now + self._pacing.scan(now))
 
 
 def _ids(question: Look | Sweep) -> tuple[str, ...]:
     return (question.id,) if isinstance(question, Look) else question.ids
-
-
-def _ends_at(subscription: Subscription) -> float:
-    return subscription.ends_at

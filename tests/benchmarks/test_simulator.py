@@ -46,7 +46,8 @@ class StubEngine:
     """What a follower wants of an engine, for a scripted provider."""
 
     def __init__(self, provider, limits, group):
-        self.sent = []
+        self.moments = []
+        self._unanswered = 0
         self._provider = provider
         self._latency = uneven()
         self._budget = Budget(limits)
@@ -58,15 +59,20 @@ class StubEngine:
     def budget(self, source):
         return self._budget
 
+    def sent(self, source):
+        return self._unanswered
+
     async def perform(self, source, call):
         if (pause := self._budget.wait(now())) > 0:
             await anyio.sleep(pause + 1e-9)
         self._budget.take(now())
-        self.sent.append(now())
+        self.moments.append(now())
+        self._unanswered += 1
         half = self._latency() / 2
         await anyio.sleep(half)
         answer = self._provider.answer(call.request, now(), now() + half)
         await anyio.sleep(half)
+        self._unanswered -= 1
         self._budget.answered()
         return answer
 
@@ -92,7 +98,7 @@ def followed(provider, limits, timeout):
             wait.end()
             follower.unsubscribe(wait)
             group.cancel_scope.cancel()
-            return engine.sent, {ref.id: result.verdict for ref, result in wait.results.items()}
+            return engine.moments, {ref.id: result.verdict for ref, result in wait.results.items()}
 
     return run_virtually(main)
 

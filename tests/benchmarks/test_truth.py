@@ -50,7 +50,7 @@ def test_a_scenario_is_reproduced_by_its_number():
     assert play(17).loop.sent == play(17).loop.sent
 
 
-def gullible(self, status, now, saw=Track.saw):
+def gullible(self, status, now, saw=Track.saw, **when):
     """A track that takes a paused bulk for one that succeeded."""
     if status.state is State.PAUSED:
         status = BulkStatus(
@@ -60,7 +60,7 @@ def gullible(self, status, now, saw=Track.saw):
             state=State.SUCCEEDED,
             observed_at=status.observed_at,
         )
-    return saw(self, status, now)
+    return saw(self, status, now, **when)
 
 
 def impatient(self, *_, **__):

@@ -890,7 +890,7 @@ def test_the_last_look_comes_in_the_last_fifth_and_ten_seconds(timeout, took, bu
     office.wait(*(f"b{number}" for number in range(bulks)), timeout=timeout)
     office.see(created_at=at(-1e9))
     office.desk.took(took)
-    edge = office.desk._edge(office.desk._deadlines[0], office.desk._lead(0.0))
+    edge = office.desk._deadlines.next_edge(office.desk.plan.round(0.0))
     assert timeout - edge <= min(10.0, timeout / 5) + 1e-6
     assert edge < timeout
 
