@@ -307,7 +307,7 @@ class Desk:
             self._take_in(id, row, now, at, asked_at=asked_at)
         elif not self._is_wanted(id):
             self.plan.drop(id)
-        elif track.status is not None and says_less(row, track.status):
+        elif not self._is_open(id) and track.status is not None and says_less(row, track.status):
             self.plan.settle(id, now, self._interval(track, now), known=track.status.state)
         else:
             self._left_open[id] = row

@@ -428,11 +428,13 @@ def _blind(
     good = [answer.at for answer in heard if answer.state is not None and not answer.provisional]
     seen_meanwhile = any(at > wait.began for at in good)
     hopeless = any(answer.error == "rejected" for answer in heard) or case.provider.refused <= given.order
-    if over or (hopeless and not seen_meanwhile):
-        return "it was seen meanwhile" if seen_meanwhile else None
     patience = wait.terms.blind_after - 1e-6  # times are sums of floats
     recently = any(at > given.at - patience for at in good)
-    return "too soon" if recently or given.at - wait.began < patience else None
+    if not recently and given.at - wait.began >= patience:
+        return None
+    if over or (hopeless and not seen_meanwhile):
+        return "it was seen meanwhile" if seen_meanwhile else None
+    return "too soon"
 
 
 _CHECKS = {

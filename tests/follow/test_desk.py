@@ -952,6 +952,22 @@ def test_when_the_machine_wakes_everything_is_due():
     assert {question.id for question in office.take_all()} == {question.id for question in questions[1:]}
 
 
+def test_who_comes_after_an_end_is_told_it_too():
+    """A list's word for it is not enough: the bulk is asked for anew, also while others watch on who know."""
+    office = Office(Listed)
+    office.wait("a", "b", until=None)
+    office.list(office.next(), status("a"), status("b"))
+    office.now = 10.0
+    office.list(office.next(), status("a", State.SUCCEEDED, 10, provisional=True), status("b", seen=10))
+    office.answer(office.next(), State.SUCCEEDED)
+    late = office.wait("a", "b")
+    office.list(office.next(), status("a", State.SUCCEEDED, 10, provisional=True), status("b", seen=10))
+    look = office.next()
+    assert look == Look("a")
+    office.answer(look, State.SUCCEEDED)
+    assert late.is_settled(Ref("s", "a"))
+
+
 # --- all of it ---
 
 
