@@ -16,6 +16,7 @@ _SLACK, _LONGEST_SLACK = 0.02, 1.0
 _AT_EASE, _STEEP = 0.5, 0.9
 _MOST_PRESSURE = 5.0
 _SOON = 0.25
+_TOO_MANY = 10**12
 
 
 class Allowance(msgspec.Struct, frozen=True, kw_only=True):
@@ -155,8 +156,9 @@ class Budget:
 
     def told(self, remaining: Remaining, now: float) -> None:
         """The provider says what is left, others' requests counted: the last of it is not ours to use up."""
-        if remaining.of > 0 and remaining.seconds > 0 and remaining.left < math.inf:
-            self._told = remaining
+        if 0 < remaining.of < _TOO_MANY and 0 < remaining.seconds < math.inf:
+            left = max(0, min(remaining.left, remaining.of))
+            self._told = Remaining(left, remaining.of, remaining.seconds)
             self._told_until = now + min(_LONGEST_PAUSE, remaining.seconds)
 
     def _remaining(self, now: float) -> Remaining | None:

@@ -231,7 +231,8 @@ class Desk:
     def _is_alone(self, id: str) -> bool:
         """True for a bulk that failed before as if its source were down, while others were answered for since."""
         answers = self._suspects.get(id)
-        self._suspects[id] = self._answers
+        if id in self._tracks:
+            self._suspects[id] = self._answers
         return answers is not None and self._answers > answers
 
     def _look_failed(self, id: str, error: BulkStatusError, now: float, at: datetime) -> None:

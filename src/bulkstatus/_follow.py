@@ -22,6 +22,7 @@ _TICK = 0.5
 _REVIEW = 2.0
 _AWAKE = 1.0
 _ASLEEP = 5.0
+_LONGEST_NAP = 30.0
 _CLOSED = "closed"
 
 
@@ -204,9 +205,9 @@ class _Loop:
     async def _sweep(self, question: Sweep) -> None:
         async def between(rows: tuple[BulkStatus, ...]) -> bool:
             self.desk.turned(question, rows, now(), _times.utc_now())
-            await self._room()
+            wanted = await self._room(question)
             self.desk.asks(question, now())
-            return self.desk.goes_on(question)
+            return wanted
 
         try:
             listings = self.desk.listings(question.states)
@@ -221,15 +222,14 @@ class _Loop:
             if told.reason != _CLOSED:
                 self.desk.sweep_failed(question, told, now(), _times.utc_now())
 
-    async def _room(self) -> None:
-        """Wait until the budget has a request to spare. Raises RateLimited where that takes long."""
-        while True:
+    async def _room(self, question: Sweep) -> bool:
+        """Wait until the budget has a request to spare for the next page; False when nobody wants it any more."""
+        while self.desk.goes_on(question):
             hold = self.desk.hold(now())
-            if hold > LONG_HOLD:
-                raise self.desk.refusal(now())
             if hold <= 0:
-                return
-            await anyio.sleep(hold)
+                return True
+            await anyio.sleep(min(hold, _LONGEST_NAP))
+        return False
 
     def _told(self, error: BaseException, id: str | None) -> BulkStatusError:
         if not isinstance(error, BulkStatusError):

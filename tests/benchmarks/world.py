@@ -382,7 +382,7 @@ class Loop:
 
         self._send(self.desk.call(look).request, done)
 
-    def _sweep(self, question: Sweep) -> None:  # noqa: C901 - the steps of one sweep, each of which calls the next
+    def _sweep(self, question: Sweep) -> None:
         began = self.now
         self.sweeps += 1
         rows: dict[str, BulkStatus] = {}
@@ -400,16 +400,15 @@ class Loop:
         def room(call: Any) -> None:
             """The next page is asked for when the budget has a request to spare."""
             hold = self.desk.hold(self.now)
-            if hold > LONG_HOLD:
-                step(self.desk.refusal(self.now))
-            elif hold > 0:
-                self.at(self.now + hold + 1e-9, partial(room, call))
+            wanted = self.desk.goes_on(question)
+            if wanted and hold > 0:
+                self.at(self.now + min(hold, 30.0) + 1e-9, partial(room, call))
+                return
+            self.desk.asks(question, self.now)
+            if wanted:
+                self._send(call.request, step)
             else:
-                self.desk.asks(question, self.now)
-                if self.desk.goes_on(question):
-                    self._send(call.request, step)
-                else:
-                    over(Swept(rows, len(rows)))
+                over(Swept(rows, len(rows)))
 
         def step(answer: Any) -> None:
             if isinstance(answer, BulkStatusError):
