@@ -39,38 +39,72 @@ def sweep(
     list; and, where that is not known, after two pages in a row that held none of them, or nothing new. Rows are put into `rows` as
     they come, if it is given, so that those of a walk that breaks off are there.
     """
-    rows = {} if rows is None else rows
-    left = None if wanted is None else set(wanted)
-    aside = set(others)
-    cost = 0
+    walk = _Walk({} if rows is None else rows, wanted, others)
     whole = True
     for first in listings:
-        call: Call[Page[BulkStatus]] | None = first
-        barren = 0
-        cursors: set[str] = set()
-        while call is not None:
-            page = yield call
-            cost += 1
-            before = len(rows) if left is None else -len(left)
-            rows.update((row.id, row) for row in page.items)
-            if left is not None:
-                left.difference_update(row.id for row in page.items)
-            aside.difference_update(row.id for row in page.items)
-            after = len(rows) if left is None else -len(left)
-            barren = 0 if after > before else barren + 1
-            call, more = _following(page, cursors)
-            if call is None:
-                break
-            worth = None if left is None else len(left or aside)
-            too_many = worth == 0 or (worth is not None and more is not None and more >= worth)
-            blindly = more is None and (barren >= _BARREN or (not left and left is not None))
-            if too_many or blindly or cost >= _MOST_PAGES:
-                cost += (more or 0) if left else 0
-                whole = False
-                break
-        if not whole and left is not None and not left:
+        whole = (yield from _read(first, walk)) and whole
+        if not whole and walk.left is not None and not walk.left:
             break
-    return Swept(rows, max(1, cost), whole)
+    return Swept(walk.rows, max(1, walk.cost), whole)
+
+
+class _Walk:
+    """What is still looked for, None being everything, and what it took so far."""
+
+    def __init__(
+        self, rows: dict[str, BulkStatus], wanted: Collection[str] | None, others: Collection[str]
+    ) -> None:
+        self.rows = rows
+        self.left = None if wanted is None else set(wanted)
+        self.cost = 0
+        self._aside = set(others)
+        self._barren = 0
+
+    def begin(self) -> None:
+        """Another listing."""
+        self._barren = 0
+
+    def take(self, page: Page[BulkStatus]) -> None:
+        """Take in a page."""
+        self.cost += 1
+        before = self._found()
+        ids = [row.id for row in page.items]
+        self.rows.update(zip(ids, page.items, strict=True))
+        self._aside.difference_update(ids)
+        if self.left is not None:
+            self.left.difference_update(ids)
+        self._barren = 0 if self._found() > before else self._barren + 1
+
+    def is_enough(self, more: int | None) -> bool:
+        """True when the `more` pages that follow, None if their number is not known, are not worth their requests."""
+        if self.cost >= _MOST_PAGES:
+            return True
+        worth = None if self.left is None else len(self.left or self._aside)
+        if more is None:
+            return self._barren >= _BARREN or (self.left is not None and not self.left)
+        return worth is not None and more >= worth
+
+    def _found(self) -> int:
+        return len(self.rows) if self.left is None else -len(self.left)
+
+
+def _read(
+    first: Call[Page[BulkStatus]], walk: _Walk
+) -> Generator[Call[Page[BulkStatus]], Page[BulkStatus], bool]:
+    """Walk over one listing; True when it was read to its end."""
+    walk.begin()
+    call = first
+    cursors: set[str] = set()
+    while True:
+        page = yield call
+        walk.take(page)
+        following, more = _following(page, cursors)
+        if following is None:
+            return True
+        if walk.is_enough(more):
+            walk.cost += (more or 0) if walk.left else 0
+            return False
+        call = following
 
 
 def _following(page: Page[BulkStatus], cursors: set[str]) -> tuple[Call[Page[BulkStatus]] | None, int | None]:
