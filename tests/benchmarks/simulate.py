@@ -88,7 +88,7 @@ def by_age(law: str, number: int = 2_000, seed: int = 1) -> Goal:
     base = solve(lambda base: ours(base)[1], 0.1, 1.0)
     every = solve(lambda every: fixed_alone(lasts, every, _SHORT_LATENCY)[2], 0.1, 1.0)
     fixed = fixed_alone(lasts, every, _SHORT_LATENCY)[0]
-    return Goal(f"10: requests by age / fixed, 10 % late, {law}", ours(base)[0] / fixed, 0.4)
+    return Goal(f"requests by age / fixed, 10 % late, {law}", ours(base)[0] / fixed, 0.4)
 
 
 def by_counts() -> list[Goal]:
@@ -98,8 +98,8 @@ def by_counts() -> list[Goal]:
         alone("lognormal", POLICIES["fixed 5 s"]),
     )
     return [
-        Goal("11: requests with counts / fixed 5 s", ours.requests / fixed.requests, 0.35),
-        Goal("11: mean delay with counts / fixed 5 s", ours.mean / fixed.mean, 1.0),
+        Goal("requests with counts / fixed 5 s", ours.requests / fixed.requests, 0.35),
+        Goal("mean delay with counts / fixed 5 s", ours.mean / fixed.mean, 1.0),
     ]
 
 
@@ -115,8 +115,8 @@ def by_list() -> list[Goal]:
         base *= 0.9
     ours = run(base)
     return [
-        Goal("12: requests for 100 in a list / by id every 5 s", ours.requests / fixed.requests, 0.15),
-        Goal("12: mean delay for 100 in a list / by id every 5 s", ours.mean / fixed.mean, 1.0),
+        Goal("requests for 100 in a list / by id every 5 s", ours.requests / fixed.requests, 0.15),
+        Goal("mean delay for 100 in a list / by id every 5 s", ours.mean / fixed.mean, 1.0),
     ]
 
 
@@ -124,7 +124,7 @@ def by_list_in_an_hour() -> Goal:
     """10,000 jobs within an hour in a list, under 1,200 requests in 5 minutes."""
     ours = within(10_000, HOUR, FIVE_MINUTES[0], PRESETS["default"], listing=True)
     late = ours.mean if not (ours.over_budget or ours.throttled or ours.missed) else float("inf")
-    return Goal("12: mean delay of 10,000 in an hour in a list, s", late, 10.0)
+    return Goal("mean delay of 10,000 in an hour in a list, s", late, 10.0)
 
 
 # --- tables ---
