@@ -145,7 +145,7 @@ class _Loop:
                 self._awake = anyio.Event()
                 until = self._act()
                 if until is not None:
-                    with anyio.move_on_at(until):
+                    with anyio.CancelScope(deadline=until):
                         await self._awake.wait()
         finally:
             self._running = False

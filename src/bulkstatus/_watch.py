@@ -125,7 +125,7 @@ class AsyncWatch:
                 break
             if now() >= until:
                 break
-            with anyio.move_on_at(min(until, self._subscription.ends_at)):
+            with anyio.CancelScope(deadline=min(until, self._subscription.ends_at)):
                 await self._bell.event.wait()
             if now() >= self._subscription.ends_at:
                 self._follower.end(self._subscription)
