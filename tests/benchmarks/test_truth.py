@@ -13,7 +13,7 @@ from bulkstatus._model import BulkStatus, State
 from bulkstatus._outcome import Verdict
 from bulkstatus._track import Track
 
-POLLS = 25_000
+POLLS = 10_000
 
 
 @cache

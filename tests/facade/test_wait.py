@@ -31,7 +31,7 @@ from bulkstatus import (
 from bulkstatus._subscription import Subscription
 from bulkstatus._track import Track
 from bulkstatus.testing import FakeTransport, Fault, Life
-from virtual import LoggedWeavr, World, loop_now, rest, run_virtually
+from virtual import LoggedWeavr, World, examples, loop_now, rest, run_virtually
 
 CF = ["0" * 31 + digit for digit in "0123456789"]
 STEADY = PollPolicy(jitter=0.0)
@@ -256,7 +256,7 @@ def waited_to_the_edge(end, *, number, counted, timeout, there=0.0, back=0.0):
     return run_virtually(main, longest=10_000, seed=None)
 
 
-@settings(max_examples=150)
+@settings(max_examples=examples(150))
 @given(
     share=st.floats(0.0, 1.0),
     number=st.sampled_from([1, 2, 6]),
@@ -274,7 +274,7 @@ def test_a_bulk_that_ends_just_before_the_deadline_is_seen(share, number, counte
 
 
 @example(share=1.0, number=6, counted=False, there=0.01, back=0.7)
-@settings(max_examples=150)
+@settings(max_examples=examples(150))
 @given(
     share=st.floats(0.0, 1.0),
     number=st.sampled_from([1, 6]),

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from bulkstatus import Verdict
 from bulkstatus.adapter import Limit
 from bulkstatus.testing import Fault, Life
-from virtual import World, run_virtually
+from virtual import World, examples, run_virtually
 
 MOST, WINDOW = 40, 20.0
 SETTLED = 45.0
@@ -217,7 +217,7 @@ def may_have_ended_otherwise(story, bulk):
     return bool(kinds & {"404", "401"})
 
 
-@settings(max_examples=150)
+@settings(max_examples=examples(150))
 @given(stories())
 def test_whatever_fails_no_wait_tells_an_end_that_the_provider_did_not(story):
     """Nor two ends, nor older news after newer ones, nor too many requests, nor goes on past its deadline."""
@@ -310,7 +310,7 @@ _LEFT_WHILE_A_LIST_IS_READ = (
 
 
 @example(_LEFT_WHILE_A_LIST_IS_READ)
-@settings(max_examples=80)
+@settings(max_examples=examples(80))
 @given(visits())
 def test_waits_that_come_and_go_do_not_disturb_each_other(given_visits):
     """Each ends by its own deadline with the right verdicts, and when the last has gone nothing goes on."""
@@ -337,7 +337,7 @@ def test_waits_that_come_and_go_do_not_disturb_each_other(given_visits):
 # --- a watch of everything ---
 
 
-@settings(max_examples=80)
+@settings(max_examples=examples(80))
 @given(stories(), st.lists(st.floats(0.0, 300.0).map(lambda at: round(at, 3)), min_size=6, max_size=6))
 def test_a_watch_of_everything_misses_no_bulk_that_ran_for_long_enough(story, births):
     """Two rounds of looking for new ones, in which its source was well; and it tells no end that is none."""
