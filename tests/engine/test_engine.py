@@ -6,6 +6,7 @@ import threading
 import time
 
 import anyio
+import anyio.lowlevel
 import httpx
 import pytest
 
@@ -232,24 +233,32 @@ def test_a_connection_that_the_server_closed_between_questions_is_replaced(kind)
 
 
 async def test_no_more_requests_than_connections_are_under_way():
-    """A burst of fifty meets a provider eight at a time."""
-    guard, under_way, most = threading.Lock(), 0, 0
-
-    def answer(request):
-        return FakeResponse.json({"id": "a1", "status": "running"})
+    """A burst of fifty meets a provider eight at a time: eight at once, and never a ninth."""
+    under_way, most, opened = 0, 0, anyio.Event()
 
     class Counting(httpx.AsyncBaseTransport):
         async def handle_async_request(self, request):
             nonlocal under_way, most
-            with guard:
-                under_way += 1
-                most = max(most, under_way)
-            await anyio.sleep(0.002)
+            under_way += 1
+            most = max(most, under_way)
+            await opened.wait()
+            await anyio.lowlevel.checkpoint()
             under_way -= 1
             return httpx.Response(200, content=b'{"id":"a1","status":"running"}')
 
-    async with AsyncClient({"plain": Plain(base_url="https://plain.test")}, transport=Counting()) as client:
-        found = await outcomes(50, lambda _: client.get("plain:a1"))
+    async with (
+        AsyncClient({"plain": Plain(base_url="https://plain.test")}, transport=Counting()) as client,
+        anyio.create_task_group() as group,
+    ):
+        found = []
+
+        async def ask_all():
+            found.extend(await outcomes(50, lambda _: client.get("plain:a1")))
+
+        group.start_soon(ask_all)
+        await anyio.wait_all_tasks_blocked()
+        assert under_way == 8
+        opened.set()
     assert ids(found) == {"a1"}
     assert most == 8
 
