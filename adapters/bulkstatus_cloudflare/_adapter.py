@@ -107,6 +107,7 @@ class Cloudflare(Adapter, frozen=True, kw_only=True):
     # A quarter: the user's dashboard and all their other tools draw on the same 1,200, and going over blocks them all
     # for 5 minutes (https://developers.cloudflare.com/fundamentals/api/reference/limits/). And never many at once.
     share: ClassVar[tuple[Limit, ...] | None] = (Limit(20, 5), Limit(300, 300))
+    account_by: ClassVar[tuple[str, ...]] = ("account_id",)
     poll_floor: ClassVar[float] = 1.0
     poll_ceiling: ClassVar[float] = 30.0
 

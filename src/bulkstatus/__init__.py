@@ -14,7 +14,18 @@ Callers import from here and from `bulkstatus.errors`; authors of adapters from 
 
 from typing import TYPE_CHECKING
 
-from bulkstatus._model import BulkOperation, BulkStatus, Counts, Failure, Ref, Report, Skipped, State
+from bulkstatus._model import (
+    BulkOperation,
+    BulkStatus,
+    Counts,
+    Failure,
+    Overdue,
+    Ref,
+    Report,
+    Skipped,
+    State,
+    Stuck,
+)
 from bulkstatus._outcome import Change, Outcome, Result, Verdict, is_blocked
 from bulkstatus._text import printable
 from bulkstatus.errors import (
@@ -22,6 +33,7 @@ from bulkstatus.errors import (
     BulkStatusError,
     ConfigError,
     DeadlineExceeded,
+    JournalError,
     NotFound,
     ProtocolError,
     RateLimited,
@@ -35,10 +47,14 @@ if TYPE_CHECKING:
     from bulkstatus._budget import Allowance
     from bulkstatus._client import AsyncClient, Client, SourceHealth, Watch
     from bulkstatus._config import Config, default_path, read_config
+    from bulkstatus._journal import Journal
     from bulkstatus._polling import PollPolicy
+    from bulkstatus._record import JournalStats, KnownBulk, Pruned, Transition, WaitRecord, WaitTerms
     from bulkstatus._registry import Provider, load, providers
     from bulkstatus._retry import Policy, log_retries
     from bulkstatus._schema import json_schema, with_payload
+    from bulkstatus._sqlite import default_journal_path
+    from bulkstatus._waits import HeldWait
     from bulkstatus._watch import AsyncWatch, BulkView, SourceView, WatchView
 
 __all__ = [
@@ -57,13 +73,20 @@ __all__ = [
     "Counts",
     "DeadlineExceeded",
     "Failure",
+    "HeldWait",
+    "Journal",
+    "JournalError",
+    "JournalStats",
+    "KnownBulk",
     "Limit",
     "NotFound",
     "Outcome",
+    "Overdue",
     "Policy",
     "PollPolicy",
     "ProtocolError",
     "Provider",
+    "Pruned",
     "RateLimited",
     "Ref",
     "Report",
@@ -73,11 +96,16 @@ __all__ = [
     "SourceHealth",
     "SourceView",
     "State",
+    "Stuck",
+    "Transition",
     "Unavailable",
     "Verdict",
     "VerdictError",
+    "WaitRecord",
+    "WaitTerms",
     "Watch",
     "WatchView",
+    "default_journal_path",
     "default_path",
     "is_blocked",
     "json_schema",
@@ -97,14 +125,23 @@ _LAZY = {
     "BulkView": "_watch",
     "Client": "_client",
     "Config": "_config",
-    "Policy": "_retry",
+    "HeldWait": "_waits",
+    "Journal": "_journal",
+    "JournalStats": "_record",
+    "KnownBulk": "_record",
     "Limit": "_adapter",
+    "Policy": "_retry",
     "PollPolicy": "_polling",
     "Provider": "_registry",
+    "Pruned": "_record",
     "SourceHealth": "_client",
     "SourceView": "_watch",
+    "Transition": "_record",
+    "WaitRecord": "_record",
+    "WaitTerms": "_record",
     "Watch": "_client",
     "WatchView": "_watch",
+    "default_journal_path": "_sqlite",
     "default_path": "_config",
     "json_schema": "_schema",
     "load": "_registry",

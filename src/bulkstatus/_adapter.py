@@ -79,6 +79,9 @@ class Adapter(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     counted_by: ClassVar[tuple[str, ...]] = ()
     """The settings, credentials among them, by which the provider counts requests: sources that have the same share
     one budget. Empty for all credentials."""
+    account_by: ClassVar[tuple[str, ...]] = ()
+    """The plain settings, beside the base URLs, that say whose bulks these are, so that the journal keeps those of one
+    account apart from another's."""
     poll_floor: ClassVar[float] = 1.0
     """The shortest sensible time between two looks at one bulk, in seconds."""
     poll_ceiling: ClassVar[float] = 60.0
@@ -117,6 +120,12 @@ class Adapter(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     def status(self, id: str) -> Call[BulkStatus]:
         """The call that tells how bulk `id` stands. `id` has passed `id_grammar`."""
         raise NotImplementedError
+
+
+def realm(adapter: Adapter) -> str:
+    """Whose bulks the ids of `adapter` name, in a form that may be shown and kept: no credential is in it."""
+    account = [f"{name}={getattr(adapter, name)}" for name in adapter.account_by]
+    return " ".join([adapter.provider, *sorted(set(adapter.base_urls())), *account])
 
 
 def counted_as(adapter: Adapter) -> str | None:

@@ -106,11 +106,42 @@ class _Hidden(msgspec.Struct, frozen=True, kw_only=True, dict=True):
         vars(self).update(values)
         return self
 
+    def changed(self, **fields: object) -> Self:
+        """A copy with other values for some fields, and with the same values beside them."""
+        copy = msgspec.structs.replace(self, **fields)
+        vars(copy).update(vars(self))
+        return copy
+
     @property
     def raw(self) -> bytes | None:
         """The provider's record as received (JSON), or None when it was not kept, as after a JSON round trip."""
         value: bytes | Callable[[], bytes] | None = self.__dict__.get("raw")
         return value() if callable(value) else value
+
+
+class Overdue(msgspec.Struct, frozen=True, kw_only=True):
+    """A bulk that takes longer than such bulks do, by the journal's own history of its source and action.
+
+    `age` is how long it had been going on when it was last looked at, `usual` what 95 of 100 stayed below, both in
+    seconds; `of` is how many ended bulks say so.
+    """
+
+    age: float
+    usual: float
+    of: int
+
+
+class Stuck(msgspec.Struct, frozen=True, kw_only=True):
+    """A bulk in which nothing has moved for long: no state, no count, no time of the provider's.
+
+    `since` is when it last moved, in UTC, `idle` how long ago that was at the last look, `limit` from when on that is
+    called long, both in seconds. `of` is how many ended bulks the limit is drawn from, None for a fixed one.
+    """
+
+    since: datetime
+    idle: float
+    limit: float
+    of: int | None = None
 
 
 class BulkStatus(_Hidden, frozen=True, kw_only=True):
@@ -123,6 +154,10 @@ class BulkStatus(_Hidden, frozen=True, kw_only=True):
     `evidence` says in short sentences how `state` was derived and what could not be read. `observed_at` is the
     moment of our reading; the other times are the provider's. `provisional` is true for an end that a list told and
     that the bulk's own record, which says more, could still correct: `get` asks for that.
+
+    With a journal: `gone_at` is set when the provider said that it does not know the bulk any more; all else is then
+    what was seen last, and how the bulk ended is not known unless `state` is an end. `overdue` and `stuck` are set for
+    an unfinished bulk that takes longer than usual, or does not move.
     """
 
     source: str
@@ -142,6 +177,9 @@ class BulkStatus(_Hidden, frozen=True, kw_only=True):
     error: str | None = None
     provisional: bool = False
     evidence: tuple[str, ...] = ()
+    gone_at: datetime | None = None
+    overdue: Overdue | None = None
+    stuck: Stuck | None = None
 
     @property
     def ref(self) -> Ref:

@@ -5,8 +5,11 @@ None of them raises: a time that cannot be read never fails the record that hold
 """
 
 import re
+import time
 from datetime import UTC, datetime, timedelta
-from typing import Literal
+from functools import cache
+from pathlib import Path
+from typing import Literal, NamedTuple
 
 from bulkstatus._text import printable
 
@@ -23,6 +26,38 @@ _MAX_DIGITS = 20
 def utc_now() -> datetime:
     """The moment, in UTC."""
     return datetime.now(UTC)
+
+
+class Stamp(NamedTuple):
+    """A moment that all processes of one machine put in the same order, whatever becomes of the clock on its wall.
+
+    `boot` names the start of the machine, `tick` is the seconds since then.
+    """
+
+    boot: str
+    tick: float
+
+    def is_before(self, other: "Stamp") -> bool:
+        """True when this moment is known to be earlier; what happened before the machine was started last is."""
+        return self.boot != other.boot or self.tick < other.tick
+
+    @classmethod
+    def take(cls) -> "Stamp":
+        """The moment."""
+        return cls(_boot(), time.clock_gettime(_CLOCK) if _CLOCK is not None else time.time())
+
+
+# Goes on while the machine is asleep, and is never set; on systems without it the clock on the wall has to do.
+_CLOCK: int | None = getattr(time, "CLOCK_BOOTTIME", None)
+_BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
+
+
+@cache
+def _boot() -> str:
+    try:
+        return _BOOT_ID.read_text("ascii").strip() if _CLOCK is not None else ""
+    except (OSError, ValueError):  # pragma: no cover - no Linux, or one without /proc
+        return ""
 
 
 # A full date and time; the parser behind it accepts far more (week dates, bare hours) than any provider documents.

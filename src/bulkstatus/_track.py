@@ -223,14 +223,19 @@ def says_less(status: BulkStatus, before: BulkStatus) -> bool:
     return settled and status.provisional and status.native_state == before.native_state
 
 
+def went_back(before: BulkStatus, status: BulkStatus) -> bool:
+    """True for a step that no bulk should take: away from an end, or to what lies before."""
+    ended = before.state.is_terminal and not before.provisional
+    known = State.UNKNOWN not in (before.state, status.state)
+    return (ended and status.state is not before.state) or (known and rank(status) < rank(before))
+
+
 _ORDER = {State.QUEUED: 0, State.RUNNING: 1, State.PAUSED: 1}
 
 
 def _warnings(before: BulkStatus, status: BulkStatus, finished: int | None) -> tuple[str, ...]:
     found = [*_skew(status)]
-    ended = before.state.is_terminal and not before.provisional
-    known = State.UNKNOWN not in (before.state, status.state)
-    if (ended and status.state is not before.state) or (known and _rank(status) < _rank(before)):
+    if went_back(before, status):
         found.append(f"regressed: {before.state} before, {status.state} now")
     if before.counts is not None and status.counts is not None:
         found += _fewer("total", before.counts.total, status.counts.total)
@@ -238,7 +243,8 @@ def _warnings(before: BulkStatus, status: BulkStatus, finished: int | None) -> t
     return tuple(found)
 
 
-def _rank(status: BulkStatus) -> int:
+def rank(status: BulkStatus) -> int:
+    """How far along its way a bulk is: 0 before it begins, 1 on the way, 2 at an end, or nobody knows where."""
     return _ORDER.get(status.state, 2)
 
 

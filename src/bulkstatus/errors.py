@@ -11,6 +11,7 @@
     ├── ProtocolError      the answer was not understood
     ├── RequestRejected    the provider understood the request and refuses it
     ├── DeadlineExceeded   our own deadline came first                                      (also TimeoutError)
+    ├── JournalError       the journal could not be read or written; says nothing about any bulk
     └── VerdictError       not every bulk of a wait succeeded; only `Outcome.raise_for_verdict` raises it
 
 Apart from the last, none of these ever means that a *bulk* failed: that is a state, and comes back as one. An error
@@ -32,6 +33,7 @@ __all__ = [
     "BulkStatusError",
     "ConfigError",
     "DeadlineExceeded",
+    "JournalError",
     "NotFound",
     "ProtocolError",
     "RateLimited",
@@ -182,6 +184,16 @@ class DeadlineExceeded(BulkStatusError, TimeoutError):
     default_retryable = True
 
 
+class JournalError(BulkStatusError):
+    """The journal could not be read or written. What is asked of providers goes on without it.
+
+    `reason` is `locked`, `full`, `readonly`, `corrupt`, `newer`, `foreign`, `unusable`, `busy` (a wait that another
+    process waits for) or `io`.
+    """
+
+    kind = "journal"
+
+
 class VerdictError(BulkStatusError):
     """A wait is over and not every bulk succeeded. `outcome` says which did not, and how each stands.
 
@@ -213,6 +225,7 @@ _BY_KIND: dict[str, type[BulkStatusError]] = {
         ProtocolError,
         RequestRejected,
         DeadlineExceeded,
+        JournalError,
         VerdictError,
     )
 }

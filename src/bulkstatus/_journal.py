@@ -1,0 +1,297 @@
+"""The journal: bulks that were asked for, what was seen of them, and every step once."""
+
+import os
+import socket
+import sqlite3
+from collections.abc import Generator, Iterable, Mapping, Sequence
+from contextlib import suppress
+from datetime import timedelta
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from bulkstatus import _ledger, _rows, _times, _waits
+from bulkstatus._file import JournalFile
+from bulkstatus._ledger import Facts
+from bulkstatus._model import Ref
+from bulkstatus._record import (
+    JournalStats,
+    KnownBulk,
+    Miss,
+    Place,
+    Pruned,
+    Sighting,
+    Transition,
+    WaitRecord,
+    WaitTerms,
+)
+from bulkstatus._rows import AT_ONCE, placeholders, to_moment, to_text
+from bulkstatus._sqlite import default_journal_path
+from bulkstatus._usual import LATEST, RAN_TO_AN_END, Usual, usual
+from bulkstatus._waits import HeldWait
+
+_PAGE = 2_000
+
+
+class Journal:
+    """A record of bulks on this machine: an SQLite file that any number of processes and threads may use at once.
+
+    `path` is the file; None for `$BULKSTATUS_JOURNAL`, else `journal.db` in the user's folder for state. Nothing is
+    opened before it is needed. The file is made with mode 0600, its folder with 0700. Hand it to a client
+    (`Client(..., journal=...)`) to have what that sees recorded, and read it from anywhere.
+
+    Every method may raise JournalError. A damaged file is moved aside, never deleted, and a new one begun; a file of a
+    newer version, or of another program, is left as it is.
+    """
+
+    def __init__(self, path: str | os.PathLike[str] | None = None) -> None:
+        self._file = JournalFile((default_journal_path() if path is None else Path(path)).absolute())
+
+    @property
+    def path(self) -> Path:
+        """The file."""
+        return self._file.path
+
+    @property
+    def moved_to(self) -> Path | None:
+        """Where a damaged file was moved by this object, or None."""
+        return self._file.moved_to
+
+    def __repr__(self) -> str:
+        return f"Journal({str(self.path)!r})"
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def __del__(self) -> None:
+        # No news to anybody: what a method said was written had been written when it returned.
+        with suppress(Exception):
+            self.close()
+
+    def close(self) -> None:
+        """Close the file. It is opened again when it is needed."""
+        self._file.close()
+
+    # --- what callers read ---
+
+    def cursor(self) -> str:
+        """Where the journal ends now: `changes(after=...)` gives what comes later."""
+        return self._file.read(lambda db: _rows.cursor(_rows.name_of(db), _rows.last_step(db)))
+
+    def changes(self, after: str | None = None, *, limit: int = 1_000) -> tuple[Transition, ...]:
+        """The steps behind the cursor `after`, or from the beginning, in the order they were recorded; at most `limit`.
+
+        Each step carries its own cursor. Whoever keeps that of the last step it has dealt with, and hands it in the
+        next time, sees each step once.
+
+        Raises ConfigError for what is no cursor of this journal, and for one behind which steps have been pruned.
+        """
+
+        def read(db: sqlite3.Connection) -> tuple[Transition, ...]:
+            journal = _rows.name_of(db)
+            number = 0 if after is None else _rows.place(db, journal, after)
+            where = "WHERE t.seq > ? ORDER BY t.seq LIMIT ?"
+            return tuple(_rows.steps(db, where, (number, limit), journal=journal))
+
+        return self._file.read(read)
+
+    def history(self, ref: str | Ref, *, limit: int = 1_000) -> tuple[Transition, ...]:
+        """The last `limit` steps of one bulk, the oldest first; empty for one that is not known."""
+        wanted = Ref.parse(ref)
+
+        def read(db: sqlite3.Connection) -> tuple[Transition, ...]:
+            journal = _rows.name_of(db)
+            found: list[Transition] = []
+            for number, _ in _rows.bulks(db, "WHERE s.source = ? AND b.id = ?", wanted):
+                where = "WHERE t.bulk_id = ? ORDER BY t.seq DESC LIMIT ?"
+                found += _rows.steps(db, where, (number, limit), journal=journal)
+            return tuple(sorted(found, key=lambda step: _rows.number(step.cursor))[-limit:])
+
+        return self._file.read(read)
+
+    def find(self, ref: str | Ref) -> tuple[KnownBulk, ...]:
+        """The bulk `ref` as the journal knows it; several where the source has stood for several accounts."""
+        wanted = Ref.parse(ref)
+        found = self._file.read(lambda db: _rows.bulks(db, "WHERE s.source = ? AND b.id = ?", wanted))
+        return tuple(bulk for _, bulk in found)
+
+    def all_changes(self) -> Generator[Transition]:
+        """Every step that is kept, a page at a time: nobody is held up, and little is held in memory."""
+        after: str | None = None
+        while batch := self.changes(after, limit=_PAGE):
+            yield from batch
+            after = batch[-1].cursor
+
+    def all_bulks(self) -> Generator[KnownBulk]:
+        """Every bulk that is known, a page at a time."""
+        last = 0
+        while True:
+
+            def read(db: sqlite3.Connection, after: int = last) -> list[tuple[int, KnownBulk]]:
+                return _rows.bulks(db, "WHERE b.bulk_id > ? ORDER BY b.bulk_id LIMIT ?", (after, _PAGE))
+
+            batch = self._file.read(read)
+            if not batch:
+                return
+            yield from (bulk for _, bulk in batch)
+            last = batch[-1][0]
+
+    def waits(self, *, open_only: bool = True) -> tuple[WaitRecord, ...]:
+        """The waits that were recorded, the latest first; only those that have not ended unless told otherwise."""
+        return self._file.read(lambda db: _rows.waits(db, "ended_at IS NULL" if open_only else "1"))
+
+    def stats(self) -> JournalStats:
+        """How much there is."""
+
+        def read(db: sqlite3.Connection) -> JournalStats:
+            number, tracked, over, ended, gone = db.execute(
+                "SELECT count(*), count(tracked_at), count(coalesce(ended_at, gone_at)), count(ended_at),"
+                " count(gone_at) FROM bulks"
+            ).fetchone()
+            steps, oldest, newest = db.execute(
+                "SELECT count(*), (SELECT observed_at FROM transitions ORDER BY seq LIMIT 1),"
+                " (SELECT observed_at FROM transitions ORDER BY seq DESC LIMIT 1) FROM transitions"
+            ).fetchone()
+            (waits,) = db.execute("SELECT count(*) FROM waits WHERE ended_at IS NULL").fetchone()
+            (version,) = db.execute("PRAGMA user_version").fetchone()
+            return JournalStats(
+                path=str(self.path),
+                schema=version,
+                size=self._file.size(),
+                bulks=number,
+                tracked=tracked,
+                unfinished=number - over,
+                ended=ended,
+                gone=gone,
+                transitions=steps,
+                open_waits=waits,
+                oldest=to_moment(oldest),
+                newest=to_moment(newest),
+                cursor=_rows.cursor(_rows.name_of(db), _rows.last_step(db)),
+            )
+
+        return self._file.read(read)
+
+    # --- what the facade reads and writes ---
+
+    def track(
+        self,
+        place: Place,
+        ids: Iterable[str],
+        *,
+        note: str | None = None,
+        labels: Mapping[str, str] | None = None,
+    ) -> None:
+        """Keep the bulks `ids` in mind. `note` replaces an earlier one, and `labels` those of the same names.
+
+        Raises ConfigError for a note or a label that is too long, or cannot be printed.
+        """
+        at = _times.utc_now()
+        self._file.write(lambda db: _ledger.track(db, place, ids, at=at, note=note, labels=labels or {}))
+
+    def untrack(self, place: Place, ids: Iterable[str]) -> tuple[str, ...]:
+        """Keep the bulks `ids` in mind no longer; what was seen of them stays. Those that were tracked are given."""
+        return self._file.write(lambda db: _ledger.untrack(db, place, ids))
+
+    def known(self, place: Place, ids: Sequence[str]) -> dict[str, KnownBulk]:
+        """What is known of the bulks `ids`."""
+
+        def read(db: sqlite3.Connection) -> dict[str, KnownBulk]:
+            found: dict[str, KnownBulk] = {}
+            for start in range(0, len(ids), AT_ONCE):
+                part = ids[start : start + AT_ONCE]
+                where = f"WHERE s.source = ? AND s.realm = ? AND b.id IN ({placeholders(len(part))})"
+                values = (place.source, place.realm, *part)
+                found.update((bulk.id, bulk) for _, bulk in _rows.bulks(db, where, values, pins=place.pins))
+            return found
+
+        return self._file.read(read)
+
+    def tracked(self, place: Place, labels: Mapping[str, str] | None = None) -> list[KnownBulk]:
+        """The bulks of `place` that are tracked and bear all `labels`, those that were asked for first before others."""
+        where = "WHERE s.source = ? AND s.realm = ? AND b.tracked_at IS NOT NULL"
+        values = [place.source, place.realm]
+        for label in (labels or {}).items():
+            where += " AND EXISTS (SELECT 1 FROM labels l WHERE l.bulk_id = b.bulk_id AND l.key = ? AND l.value = ?)"
+            values += label
+        found = self._file.read(lambda db: _rows.bulks(db, where, values, pins=place.pins))
+        return sorted((bulk for _, bulk in found), key=lambda bulk: str(bulk.tracked_at))
+
+    def usual(self, place: Place, action: str | None) -> Usual | None:
+        """How long bulks of this place and action usually take; None while too few of them have ended."""
+        query = (
+            "SELECT duration FROM bulks WHERE source_id ="
+            " (SELECT source_id FROM sources WHERE source = ? AND realm = ?) AND action IS ?"
+            f" AND duration IS NOT NULL AND state IN ({placeholders(len(RAN_TO_AN_END))})"
+            " ORDER BY ended_at DESC LIMIT ?"
+        )
+        values = (place.source, place.realm, action, *RAN_TO_AN_END, LATEST)
+        return self._file.read(lambda db: usual([row[0] for row in db.execute(query, values)]))
+
+    def record(self, answers: Iterable[Sighting | Miss], *, observer: str | None = None) -> dict[Ref, Facts]:
+        """Take in what was seen, all of it or nothing, and give what is known now of what was seen.
+
+        Steps that another process has recorded already are not recorded again. An unfinished bulk that was never met
+        is taken up; one that had ended before it was met is not, unless it was asked for by name.
+        """
+        who = observer or _whoami()
+
+        def write(db: sqlite3.Connection) -> dict[Ref, Facts]:
+            found: dict[Ref, Facts] = {}
+            for answer in answers:
+                if isinstance(answer, Miss):
+                    _ledger.missed(db, answer, who)
+                elif (facts := _ledger.saw(db, answer, who)) is not None:
+                    found[Ref(answer.place.source, answer.status.id)] = facts
+            return found
+
+        return self._file.write(write)
+
+    def begin_wait(self, refs: Sequence[str], terms: WaitTerms) -> HeldWait:
+        """Record that a wait begins. It stays open until it is ended, also when this process dies."""
+        return _waits.begin(self._file, refs, terms, _whoami())
+
+    def resume_wait(self, number: int | None = None) -> HeldWait:
+        """Take over a wait: `number`, or the last open one that no process waits for.
+
+        One whose deadline has passed is given as long again as it was at first.
+
+        Raises ConfigError when there is none, and JournalError with the reason `busy` when another process waits for
+        it.
+        """
+        return _waits.take_over(self._file, number, _whoami())
+
+    # --- keeping it small ---
+
+    def prune(self, older_than: float) -> Pruned:
+        """Take out what ended, or was forgotten by its provider, more than `older_than` seconds ago, and its steps.
+
+        So is what was only met, and has not been seen since; and waits that began so long ago, but for those that a
+        process waits for. What is tracked and has not ended stays. The file keeps its size until `vacuum`.
+        """
+        before = to_text(_times.utc_now() - timedelta(seconds=older_than))
+        bulks = transitions = 0
+        while (batch := self._file.write(lambda db: _ledger.prune_some(db, before))).bulks:
+            bulks += batch.bulks
+            transitions += batch.transitions
+        return Pruned(bulks=bulks, transitions=transitions, waits=_waits.prune(self._file, before))
+
+    def vacuum(self) -> int:
+        """Give back the room that pruning left; how many bytes that saved."""
+
+        def work(db: sqlite3.Connection) -> int:
+            before = self._file.size()
+            db.execute("VACUUM")
+            db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+            return before - self._file.size()
+
+        return self._file.use(work)
+
+
+def _whoami() -> str:
+    return f"{socket.gethostname()}:{os.getpid()}"

@@ -1,0 +1,238 @@
+"""What is written into the journal, and by which rules. Each function works inside a transaction of its caller's."""
+
+import sqlite3
+from collections.abc import Iterable, Mapping
+from datetime import datetime
+from typing import NamedTuple
+
+from bulkstatus._model import BulkStatus
+from bulkstatus._record import Last, Miss, Place, Pruned, Sighting, Weighed, took, weigh
+from bulkstatus._rows import AT_ONCE, STATUS, placeholders, to_json, to_moment, to_text
+from bulkstatus._times import Stamp
+from bulkstatus.errors import ConfigError
+
+# Two answers that do not know a bulk have to lie so far apart, in seconds, before it counts as gone.
+_APART = 4.0
+_LONGEST_NOTE = 500
+_LONGEST_LABEL = 100
+_MOST_LABELS = 32
+
+
+class Facts(NamedTuple):
+    """What the journal knows of a bulk beside its status: when it was first seen, and when it last moved."""
+
+    first_seen_at: datetime | None
+    moved_at: datetime | None
+
+
+class _Row(NamedTuple):
+    """A bulk as it is kept."""
+
+    bulk_id: int
+    status: str | None = None
+    boot: str | None = None
+    tick: float | None = None
+    first_seen_at: str | None = None
+    moved_at: str | None = None
+    tracked_at: str | None = None
+    missed_at: str | None = None
+    gone_at: str | None = None
+
+    def last(self) -> Last | None:
+        if self.status is None or self.boot is None or self.tick is None:
+            return None
+        return Last(STATUS.decode(self.status), Stamp(self.boot, self.tick), self.gone_at is not None)
+
+
+def source(db: sqlite3.Connection, place: Place) -> int:
+    """The number of a source, which is made where there is none."""
+    values = (place.source, place.realm)
+    query = "SELECT source_id FROM sources WHERE source = ? AND realm = ?"
+    row = db.execute(query, values).fetchone()
+    if row is None:
+        db.execute("INSERT INTO sources (source, provider, realm) VALUES (?, ?, ?)", place[:3])
+        row = db.execute(query, values).fetchone()
+    return int(row[0])
+
+
+def bulk(db: sqlite3.Connection, source_id: int, id: str) -> int:
+    """The number of a bulk, which is made where there is none."""
+    db.execute("INSERT INTO bulks (source_id, id) VALUES (?, ?) ON CONFLICT DO NOTHING", (source_id, id))
+    query = "SELECT bulk_id FROM bulks WHERE source_id = ? AND id = ?"
+    return int(db.execute(query, (source_id, id)).fetchone()[0])
+
+
+def _row(db: sqlite3.Connection, source_id: int, id: str) -> _Row | None:
+    row = db.execute(
+        f"SELECT {', '.join(_Row._fields)} FROM bulks WHERE source_id = ? AND id = ?", (source_id, id)
+    ).fetchone()
+    return None if row is None else _Row(*row)
+
+
+def saw(db: sqlite3.Connection, seen: Sighting, observer: str) -> Facts | None:
+    """Take in an answer; None for one that is not kept."""
+    status = seen.status
+    if status.provisional:
+        return None  # an end that only a list tells is kept once the bulk's own record says so
+    source_id = source(db, seen.place)
+    row = _row(db, source_id, status.id)
+    if row is None:
+        if status.state.is_terminal and not seen.wanted:
+            return None
+        row = _Row(bulk(db, source_id, status.id))
+    at = to_text(status.observed_at)
+    if seen.wanted and row.tracked_at is None:
+        db.execute("UPDATE bulks SET tracked_at = ? WHERE bulk_id = ?", (at, row.bulk_id))
+    last = row.last()
+    weighed = weigh(last, seen)
+    if weighed is None:
+        return Facts(to_moment(row.first_seen_at), to_moment(row.moved_at))
+    row = row._replace(first_seen_at=row.first_seen_at or at, moved_at=at if weighed.moved else row.moved_at)
+    _keep(db, row, seen, weighed, last)
+    if weighed.kind is not None:
+        _add_step(db, row.bulk_id, last=last, weighed=weighed, observer=observer)
+    return Facts(to_moment(row.first_seen_at), to_moment(row.moved_at))
+
+
+def _keep(db: sqlite3.Connection, row: _Row, seen: Sighting, weighed: Weighed, last: Last | None) -> None:
+    status = weighed.status
+    values: dict[str, object] = {
+        "first_seen_at": row.first_seen_at,
+        "observed_at": to_text(status.observed_at),
+        "moved_at": row.moved_at,
+        "missed_at": None,
+        "gone_at": None,
+        "state": status.state,
+        "native_state": status.native_state,
+        "action": status.action,
+        "status": to_json(status),
+        "pins": seen.place.pins,
+        "boot": seen.read.boot,
+        "tick": seen.read.tick,
+    }
+    if weighed.kind is not None or not status.state.is_terminal:  # else what was said of the end stays
+        values |= _end(status, row, last)
+    columns = ", ".join(f"{name} = ?" for name in values)
+    db.execute(f"UPDATE bulks SET {columns} WHERE bulk_id = ?", (*values.values(), row.bulk_id))
+
+
+def _end(status: BulkStatus, row: _Row, last: Last | None) -> dict[str, object]:
+    if not status.state.is_terminal:
+        return {"ended_at": None, "duration": None}
+    was_met_before = last is not None and not last.status.state.is_terminal
+    return {
+        "ended_at": to_text(status.finished_at or status.observed_at),
+        "duration": took(status, to_moment(row.first_seen_at) if was_met_before else None),
+    }
+
+
+def missed(db: sqlite3.Connection, miss: Miss, observer: str) -> None:
+    """Take in that the provider does not know a bulk: it is gone when it was seen before, and is missed twice."""
+    row = _row(db, source(db, miss.place), miss.id)
+    last = None if row is None else row.last()
+    if row is None or last is None or last.gone:
+        return
+    if miss.asked.is_before(last.read) and miss.asked.boot == last.read.boot:
+        return  # somebody has seen it since
+    first = to_moment(row.missed_at)
+    if not miss.final:
+        if first is None:
+            db.execute("UPDATE bulks SET missed_at = ? WHERE bulk_id = ?", (to_text(miss.at), row.bulk_id))
+            return
+        if 0 <= (miss.at - first).total_seconds() < _APART:
+            return
+    db.execute("UPDATE bulks SET gone_at = ? WHERE bulk_id = ?", (to_text(miss.at), row.bulk_id))
+    gone = Weighed(last.status.changed(observed_at=miss.at), "gone", moved=True)
+    _add_step(db, row.bulk_id, last=last, weighed=gone, observer=observer)
+
+
+def _add_step(
+    db: sqlite3.Connection, bulk_id: int, *, last: Last | None, weighed: Weighed, observer: str
+) -> None:
+    kind = weighed.kind
+    before = None if last is None else last.status
+    after = None if kind == "gone" else weighed.status
+    values = {
+        "bulk_id": bulk_id,
+        "kind": kind,
+        "from_state": before and before.state,
+        "to_state": after and after.state,
+        "from_word": before and before.native_state,
+        "to_word": after and after.native_state,
+        "phase": after and after.phase,
+        "counts": None if weighed.status.counts is None else to_json(weighed.status.counts),
+        "observed_at": to_text(weighed.status.observed_at),
+        "observer": observer,
+        "regressed": weighed.regressed,
+        "passed_over": " ".join(weighed.passed_over),
+    }
+    db.execute(
+        f"INSERT INTO transitions ({', '.join(values)}) VALUES ({placeholders(len(values))})",
+        tuple(values.values()),
+    )
+
+
+def track(
+    db: sqlite3.Connection,
+    place: Place,
+    ids: Iterable[str],
+    *,
+    at: datetime,
+    note: str | None,
+    labels: Mapping[str, str],
+) -> None:
+    """Keep bulks in mind. Raises ConfigError for a note or labels that are too long, or cannot be printed."""
+    check_notes(note, labels)
+    source_id = source(db, place)
+    for id in ids:
+        bulk_id = bulk(db, source_id, id)
+        db.execute(
+            "UPDATE bulks SET tracked_at = coalesce(tracked_at, ?), note = coalesce(?, note) WHERE bulk_id = ?",
+            (to_text(at), note, bulk_id),
+        )
+        db.executemany(
+            "INSERT INTO labels VALUES (?, ?, ?) ON CONFLICT DO UPDATE SET value = excluded.value",
+            [(bulk_id, key, value) for key, value in labels.items()],
+        )
+
+
+def check_notes(note: str | None, labels: Mapping[str, str]) -> None:
+    """Raises ConfigError for a note or labels that are too long, or cannot be printed."""
+    if note is not None:
+        _check_text("a note", note, _LONGEST_NOTE)
+    if len(labels) > _MOST_LABELS:
+        raise ConfigError(f"a bulk has at most {_MOST_LABELS} labels")
+    for key, value in labels.items():
+        _check_text("the name of a label", key, _LONGEST_LABEL)
+        if "=" in key:
+            raise ConfigError(f"the name of a label holds no '=': {key[:40]!r}")
+        _check_text("a label", value, _LONGEST_LABEL)
+
+
+def _check_text(what: str, text: str, most: int) -> None:
+    if not text or len(text) > most or not text.isprintable():
+        raise ConfigError(f"{what} is 1 to {most} printable characters, not {text[:40]!r}")
+
+
+def untrack(db: sqlite3.Connection, place: Place, ids: Iterable[str]) -> tuple[str, ...]:
+    """Keep bulks in mind no longer; those that were tracked are given."""
+    source_id = source(db, place)
+    query = "UPDATE bulks SET tracked_at = NULL WHERE source_id = ? AND id = ? AND tracked_at IS NOT NULL"
+    return tuple(id for id in ids if db.execute(query, (source_id, id)).rowcount)
+
+
+def prune_some(db: sqlite3.Connection, before: str) -> Pruned:
+    """Take out some of the bulks that have been over since before the time `before`, with their steps."""
+    rows = db.execute(
+        # By our reading, not by the provider's time: an end of last year may have been seen today.
+        "SELECT bulk_id FROM bulks WHERE gone_at < ?1 OR (ended_at IS NOT NULL AND moved_at < ?1)"
+        " OR (tracked_at IS NULL AND observed_at < ?1) LIMIT ?2",
+        (before, AT_ONCE),
+    ).fetchall()
+    ids = [bulk_id for (bulk_id,) in rows]
+    within = f"WHERE bulk_id IN ({placeholders(len(ids))})"
+    (last,) = db.execute(f"SELECT coalesce(max(seq), 0) FROM transitions {within}", ids).fetchone()
+    number = db.execute(f"DELETE FROM transitions {within}", ids).rowcount
+    db.execute(f"DELETE FROM bulks {within}", ids)
+    db.execute("UPDATE meta SET value = max(CAST(value AS INTEGER), ?) WHERE key = 'pruned_to'", (last,))
+    return Pruned(bulks=len(ids), transitions=number, waits=0)

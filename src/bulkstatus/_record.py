@@ -1,0 +1,282 @@
+"""What the journal keeps, and what a look at a bulk means for it. No file, no clock."""
+
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Literal, NamedTuple
+
+import msgspec
+
+from bulkstatus._model import BulkStatus, Counts, State
+from bulkstatus._outcome import Verdict
+from bulkstatus._times import Stamp
+from bulkstatus._track import rank, went_back
+
+
+class Place(NamedTuple):
+    """Where bulks are: a source, and whose bulks its ids name (`realm`), which a name alone does not tell.
+
+    `pins` is how the configuration reads the provider's words, as text: what was read otherwise is not served again.
+    """
+
+    source: str
+    provider: str
+    realm: str
+    pins: str = ""
+
+
+class Sighting(NamedTuple):
+    """An answer about one bulk: asked for at `asked`, read at `read`. `wanted` says that it was asked for by name."""
+
+    place: Place
+    status: BulkStatus
+    asked: Stamp
+    read: Stamp
+    wanted: bool = False
+
+
+class Miss(NamedTuple):
+    """The provider said that it does not know a bulk; `final` when it said that the bulk is gone for good."""
+
+    place: Place
+    id: str
+    asked: Stamp
+    read: Stamp
+    at: datetime
+    final: bool = False
+
+
+TransitionKind = Literal["first", "state", "gone", "returned"]
+
+
+class Transition(msgspec.Struct, frozen=True, kw_only=True):
+    """One step of a bulk, as the journal keeps it: once, however many processes have seen it.
+
+    `cursor` is where it stands in the journal: hand it to `changes(after=...)` to go on behind it. `kind` is `first`
+    (the bulk was seen for the first time), `state` (its state, the provider's word or its phase changed, or counts did
+    after its end), `gone` (the provider does not know it any more) or `returned` (and knows it again). `from_state`
+    is None for the first one, `to_state` for one that is gone. The words are the provider's own. `observed_at` is when
+    the answer was read, in UTC, `observer` the process that read it (`host:pid`). `regressed` marks a step that no
+    bulk should take: away from an end, or back. `passed_over` names states that lay between two looks.
+    """
+
+    cursor: str
+    ref: str
+    source: str
+    provider: str
+    kind: TransitionKind
+    from_state: State | None = None
+    to_state: State | None = None
+    from_word: str | None = None
+    to_word: str | None = None
+    phase: str | None = None
+    counts: Counts | None = None
+    observed_at: datetime
+    observer: str
+    regressed: bool = False
+    passed_over: tuple[State, ...] = ()
+
+
+class KnownBulk(msgspec.Struct, frozen=True, kw_only=True):
+    """A bulk as the journal knows it.
+
+    `realm` says whose bulk it is: the provider, its base URL and the account. `tracked_at` is when it was first asked
+    for by name, None when it was only met; `first_seen_at` when it was first seen; `moved_at` when something of it
+    last changed; `ended_at` when it ended, by the provider or else by our reading; `gone_at` when the provider had
+    forgotten it. `status` is the last one seen. `duration` is how long it took, in seconds, where that is known. All
+    times are in UTC.
+    """
+
+    ref: str
+    source: str
+    provider: str
+    realm: str
+    id: str
+    status: BulkStatus | None = None
+    note: str | None = None
+    labels: Mapping[str, str] = {}
+    tracked_at: datetime | None = None
+    first_seen_at: datetime | None = None
+    moved_at: datetime | None = None
+    ended_at: datetime | None = None
+    gone_at: datetime | None = None
+    duration: float | None = None
+
+    @property
+    def began_at(self) -> datetime | None:
+        """When the bulk began, by the provider, else when it was first seen."""
+        return None if self.status is None else began(self.status, self.first_seen_at)
+
+    @property
+    def is_settled(self) -> bool:
+        """True when it need not be asked for again: it has ended, or its provider has forgotten it."""
+        return self.gone_at is not None or (self.status is not None and self.status.state.is_terminal)
+
+
+class WaitTerms(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """On what terms a wait was begun: the arguments of `Client.wait`, in seconds, and what the command line adds."""
+
+    timeout: float | None = None
+    until: Literal["all", "any", "first_failure"] = "all"
+    stop_when_blocked: bool = False
+    blind_after: float = 600.0
+    grace: float = 20.0
+    polling: Literal["eager", "default", "frugal"] = "default"
+    realms: dict[str, str] = {}
+    command: dict[str, str] = {}
+
+
+class WaitRecord(msgspec.Struct, frozen=True, kw_only=True):
+    """A wait as the journal keeps it, so that another process can go on with it.
+
+    `deadline_at` is when its timeout ends. `waiter` is the process that waits, or waited, for it (`host:pid`).
+    `ended_at` is None while it is open: under way, or left behind by a process that died. `verdicts` is how it ended,
+    by reference. Times are in UTC.
+    """
+
+    id: int
+    refs: tuple[str, ...]
+    terms: WaitTerms
+    begun_at: datetime
+    deadline_at: datetime | None = None
+    waiter: str
+    ended_at: datetime | None = None
+    verdicts: dict[str, Verdict] | None = None
+
+
+class JournalStats(msgspec.Struct, frozen=True, kw_only=True):
+    """How much a journal holds. `size` is in bytes, with what has not been merged into the file yet; times in UTC."""
+
+    path: str
+    schema: int
+    size: int
+    bulks: int
+    tracked: int
+    unfinished: int
+    ended: int
+    gone: int
+    transitions: int
+    open_waits: int
+    oldest: datetime | None
+    newest: datetime | None
+    cursor: str
+
+
+class Pruned(msgspec.Struct, frozen=True, kw_only=True):
+    """What was taken out of a journal."""
+
+    bulks: int
+    transitions: int
+    waits: int
+
+
+# --- what a look means ---
+
+
+class Last(NamedTuple):
+    """What the journal last knew of a bulk, and when that was read."""
+
+    status: BulkStatus
+    read: Stamp
+    gone: bool
+
+
+class Weighed(NamedTuple):
+    """What becomes of the record: the new `status`, the step to be kept or None, and whether anything moved."""
+
+    status: BulkStatus
+    kind: TransitionKind | None
+    moved: bool
+    regressed: bool = False
+    passed_over: tuple[State, ...] = ()
+
+
+def weigh(last: Last | None, seen: Sighting) -> Weighed | None:
+    """What an answer changes; None when it is not known to be newer than what was read before.
+
+    Two processes ask side by side, and the answer that is read later may have been given earlier. Only what was asked
+    for after the last reading is surely newer. Of all else, what lies further along the way is believed, and the rest
+    left out: the next look tells.
+    """
+    status = msgspec.structs.replace(seen.status, gone_at=None, overdue=None, stuck=None)
+    if last is None:
+        return Weighed(status, "first", moved=True)
+    before = last.status
+    overlaps = seen.asked.is_before(last.read) and seen.asked.boot == last.read.boot
+    if position(before) == position(status) and not _recounted(before, status):
+        if overlaps and seen.read.is_before(last.read):
+            return None
+        filled = _filled(status, before)
+        moved = last.gone or _pulse(filled) != _pulse(before)
+        return Weighed(filled, "returned" if last.gone else None, moved)
+    if overlaps and rank(status) <= rank(before):
+        return None
+    kept = _carried(status, before)
+    kind: TransitionKind = "returned" if last.gone else "state"
+    return Weighed(kept, kind, True, went_back(before, kept), passed_over(before, kept))
+
+
+def position(status: BulkStatus) -> tuple[object, ...]:
+    """Where a bulk stands. The text of an error is not part of it: a list leaves it out."""
+    return status.state, status.native_state, status.phase
+
+
+def _recounted(before: BulkStatus, status: BulkStatus) -> bool:
+    """True when an end was counted anew."""
+    if not status.state.is_terminal or before.counts is None or status.counts is None:
+        return False
+    pairs = zip(_numbers(before.counts), _numbers(status.counts), strict=True)
+    return any(None not in pair and pair[0] != pair[1] for pair in pairs)
+
+
+def _numbers(counts: Counts) -> tuple[int | None, ...]:
+    return msgspec.structs.astuple(counts)
+
+
+def _pulse(status: BulkStatus) -> tuple[object, ...]:
+    """What changes while a bulk is alive."""
+    return status.counts, status.created_at, status.started_at, status.updated_at, status.finished_at
+
+
+_FACTS = ("action", "on_failure", "created_at", "started_at")
+_SAID = (*_FACTS, "counts", "updated_at", "finished_at", "error")
+
+
+def _filled(status: BulkStatus, before: BulkStatus) -> BulkStatus:
+    """`status` with what an earlier answer to the same said and this one does not: rows of lists say less."""
+    return _with(status, before, _SAID)
+
+
+def _carried(status: BulkStatus, before: BulkStatus) -> BulkStatus:
+    """`status` with what does not change in the life of a bulk."""
+    return _with(status, before, _FACTS)
+
+
+def _with(status: BulkStatus, before: BulkStatus, names: tuple[str, ...]) -> BulkStatus:
+    left = {name: getattr(before, name) for name in names if getattr(status, name) is None}
+    return msgspec.structs.replace(status, **left) if left else status
+
+
+def passed_over(before: BulkStatus, status: BulkStatus) -> tuple[State, ...]:
+    """The states that lay between two looks, as far as the later one proves it."""
+    if before.state is not State.QUEUED or status.state in (State.QUEUED, State.RUNNING, State.UNKNOWN):
+        return ()
+    done = status.counts is not None and bool(status.counts.finished)
+    ran = status.started_at is not None or done or status.state in (State.SUCCEEDED, State.PARTIAL)
+    return (State.RUNNING,) if ran else ()
+
+
+def began(status: BulkStatus, first_seen_at: datetime | None) -> datetime | None:
+    """When a bulk began, by the provider, else when it was first seen."""
+    return status.started_at or status.created_at or first_seen_at
+
+
+def took(status: BulkStatus, first_seen_at: datetime | None) -> float | None:
+    """How long a bulk that has ended took, in seconds; None where nothing tells.
+
+    `first_seen_at` is None for one that had ended when it was first seen: then only the provider's times count.
+    """
+    since = began(status, first_seen_at)
+    until = status.finished_at or (None if first_seen_at is None else status.observed_at)
+    if since is None or until is None:
+        return None
+    return max(0.0, (until - since).total_seconds())

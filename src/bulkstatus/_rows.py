@@ -1,0 +1,200 @@
+"""Between the journal's rows and what callers get, and from cursors to places in it."""
+
+import sqlite3
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import UTC, datetime
+
+import msgspec
+
+from bulkstatus._model import BulkStatus, Counts
+from bulkstatus._outcome import Verdict
+from bulkstatus._record import KnownBulk, Transition, WaitRecord, WaitTerms
+from bulkstatus.errors import ConfigError
+
+AT_ONCE = 500
+"""So many values go into one statement: SQLite takes 999 and more."""
+
+STATUS = msgspec.json.Decoder(BulkStatus)
+_COUNTS = msgspec.json.Decoder(Counts)
+_TERMS = msgspec.json.Decoder(WaitTerms)
+_REFS = msgspec.json.Decoder(tuple[str, ...])
+_VERDICTS = msgspec.json.Decoder(dict[str, Verdict])
+
+_BULK = """
+    SELECT b.bulk_id, s.source, s.provider, s.realm, b.id, b.status, b.note, b.tracked_at, b.first_seen_at,
+           b.moved_at, b.ended_at, b.gone_at, b.duration, b.pins
+    FROM bulks b JOIN sources s USING (source_id)
+"""
+_STEP = """
+    SELECT t.seq, s.source, s.provider, b.id, t.kind, t.from_state, t.to_state, t.from_word, t.to_word, t.phase,
+           t.counts, t.observed_at, t.observer, t.regressed, t.passed_over
+    FROM transitions t JOIN bulks b USING (bulk_id) JOIN sources s USING (source_id)
+"""
+
+
+def to_json(value: object) -> str:
+    """A value as it is kept."""
+    return msgspec.json.encode(value).decode()
+
+
+def to_text(moment: datetime) -> str:
+    """A time as it is kept: of one length, so that the order of the texts is the order of the times."""
+    return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+
+
+def to_moment(text: object) -> datetime | None:
+    """A time that was kept."""
+    return datetime.fromisoformat(text) if isinstance(text, str) else None
+
+
+def placeholders(number: int) -> str:
+    """So many question marks, for a list of values in a statement."""
+    return ", ".join("?" * number)
+
+
+def bulks(
+    db: sqlite3.Connection, where: str, values: Iterable[str | int], *, pins: str | None = None
+) -> list[tuple[int, KnownBulk]]:
+    """Bulks, each with its number in the file. With `pins`, those whose words were read otherwise have no status."""
+    rows = db.execute(f"{_BULK} {where}", tuple(values)).fetchall()
+    labels = _labels_of(db, [row[0] for row in rows])
+    return [(row[0], _bulk(row, labels.get(row[0], {}), pins)) for row in rows]
+
+
+def _labels_of(db: sqlite3.Connection, bulk_ids: Sequence[int]) -> dict[int, dict[str, str]]:
+    found: dict[int, dict[str, str]] = {}
+    for start in range(0, len(bulk_ids), AT_ONCE):
+        part = bulk_ids[start : start + AT_ONCE]
+        query = f"SELECT bulk_id, key, value FROM labels WHERE bulk_id IN ({placeholders(len(part))})"
+        for bulk_id, key, value in db.execute(query, part):
+            found.setdefault(bulk_id, {})[key] = value
+    return found
+
+
+def _bulk(row: Sequence[object], labels: Mapping[str, str], pins: str | None) -> KnownBulk:
+    _, source, provider, realm, id, text, note, tracked, first, moved, ended, gone, duration, read_with = row
+    status: BulkStatus | None = None
+    if isinstance(text, str) and pins in (None, read_with):
+        status = STATUS.decode(text)
+        gone_at = to_moment(gone)
+        if gone_at is not None:
+            status = status.changed(gone_at=gone_at)
+    return KnownBulk(
+        ref=f"{source}:{id}",
+        source=str(source),
+        provider=str(provider),
+        realm=str(realm),
+        id=str(id),
+        status=status,
+        note=note if isinstance(note, str) else None,
+        labels=labels,
+        tracked_at=to_moment(tracked),
+        first_seen_at=to_moment(first),
+        moved_at=to_moment(moved),
+        ended_at=to_moment(ended),
+        gone_at=to_moment(gone),
+        duration=duration if isinstance(duration, float) else None,
+    )
+
+
+def steps(
+    db: sqlite3.Connection, where: str, values: Iterable[str | int], *, journal: str
+) -> list[Transition]:
+    """Steps, each with its cursor in the journal of that name."""
+    return [_step(row, journal) for row in db.execute(f"{_STEP} {where}", tuple(values))]
+
+
+def _step(row: Sequence[object], journal: str) -> Transition:
+    seq, source, provider, id, kind, from_state, to_state, from_word, to_word, phase, *rest = row
+    counts, observed_at, observer, regressed, over = rest
+    return msgspec.convert(
+        {
+            "cursor": cursor(journal, seq),
+            "ref": f"{source}:{id}",
+            "source": source,
+            "provider": provider,
+            "kind": kind,
+            "from_state": from_state,
+            "to_state": to_state,
+            "from_word": from_word,
+            "to_word": to_word,
+            "phase": phase,
+            "counts": _COUNTS.decode(counts) if isinstance(counts, str) else None,
+            "observed_at": observed_at,
+            "observer": observer,
+            "regressed": bool(regressed),
+            "passed_over": tuple(str(over).split()),
+        },
+        Transition,
+    )
+
+
+def waits(db: sqlite3.Connection, where: str, values: Iterable[str | int] = ()) -> tuple[WaitRecord, ...]:
+    """Waits, the latest first."""
+    query = (
+        "SELECT wait_id, refs, terms, begun_at, deadline_at, waiter, ended_at, verdicts FROM waits"
+        f" WHERE {where} ORDER BY wait_id DESC"
+    )
+    return tuple(
+        WaitRecord(
+            id=number,
+            refs=_REFS.decode(refs),
+            terms=_TERMS.decode(terms),
+            begun_at=datetime.fromisoformat(begun_at),
+            deadline_at=to_moment(deadline_at),
+            waiter=waiter,
+            ended_at=to_moment(ended_at),
+            verdicts=None if verdicts is None else _VERDICTS.decode(verdicts),
+        )
+        for number, refs, terms, begun_at, deadline_at, waiter, ended_at, verdicts in db.execute(
+            query, tuple(values)
+        )
+    )
+
+
+# --- cursors ---
+
+
+def name_of(db: sqlite3.Connection) -> str:
+    """What tells this journal from others."""
+    (value,) = db.execute("SELECT value FROM meta WHERE key = 'id'").fetchone()
+    return str(value)
+
+
+def last_step(db: sqlite3.Connection) -> int:
+    """The number of the last step that was ever recorded."""
+    row = db.execute("SELECT seq FROM sqlite_sequence WHERE name = 'transitions'").fetchone()
+    return 0 if row is None else int(row[0])
+
+
+def cursor(journal: str, step: object) -> str:
+    """The cursor behind a step."""
+    return f"{journal}-{step}"
+
+
+def number(text: str) -> int:
+    """The step that a cursor stands behind."""
+    return int(text.rpartition("-")[2])
+
+
+def place(db: sqlite3.Connection, journal: str, text: str) -> int:
+    """The step that the cursor `text` stands behind.
+
+    Raises ConfigError for what is no cursor of this journal, and for one behind which steps have been pruned.
+    """
+    whose, _, digits = text.rpartition("-")
+    if not (whose and digits.isascii() and digits.isdigit()):
+        raise ConfigError(
+            f"{text[:40]!r} is not a cursor: take one that 'changes' gave, such as {cursor(journal, 0)}"
+        )
+    found, end = int(digits[:18]), last_step(db)
+    if whose != journal or found > end:
+        why = "is of another journal, or of one that this was restored from"
+        raise ConfigError(
+            f"the cursor {text[:40]} {why}; begin anew without it, or at the end with {cursor(journal, end)}"
+        )
+    (pruned_to,) = db.execute("SELECT CAST(value AS INTEGER) FROM meta WHERE key = 'pruned_to'").fetchone()
+    if 0 < found < pruned_to:
+        whole = f"from {cursor(journal, pruned_to)} on all are kept"
+        raise ConfigError(f"steps behind the cursor {text} were pruned before they were read; {whole}")
+    return found
