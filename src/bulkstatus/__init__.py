@@ -45,9 +45,10 @@ from bulkstatus.errors import (
 if TYPE_CHECKING:
     from bulkstatus._adapter import Limit
     from bulkstatus._budget import Allowance
-    from bulkstatus._client import AsyncClient, Client, SourceHealth, Watch
+    from bulkstatus._client import AsyncClient, Client, ListPages, SourceHealth, Watch
     from bulkstatus._config import Config, default_path, read_config
     from bulkstatus._journal import Journal
+    from bulkstatus._pages import AsyncListPages
     from bulkstatus._polling import PollPolicy
     from bulkstatus._record import JournalStats, KnownBulk, Pruned, Transition, WaitRecord, WaitTerms
     from bulkstatus._registry import Provider, load, providers
@@ -60,6 +61,7 @@ if TYPE_CHECKING:
 __all__ = [
     "Allowance",
     "AsyncClient",
+    "AsyncListPages",
     "AsyncWatch",
     "AuthError",
     "BulkOperation",
@@ -79,6 +81,7 @@ __all__ = [
     "JournalStats",
     "KnownBulk",
     "Limit",
+    "ListPages",
     "NotFound",
     "Outcome",
     "Overdue",
@@ -121,6 +124,7 @@ __all__ = [
 _LAZY = {
     "Allowance": "_budget",
     "AsyncClient": "_client",
+    "AsyncListPages": "_pages",
     "AsyncWatch": "_watch",
     "BulkView": "_watch",
     "Client": "_client",
@@ -130,6 +134,7 @@ _LAZY = {
     "JournalStats": "_record",
     "KnownBulk": "_record",
     "Limit": "_adapter",
+    "ListPages": "_client",
     "Policy": "_retry",
     "PollPolicy": "_polling",
     "Provider": "_registry",

@@ -1,14 +1,25 @@
 """The facade: one client for all sources, awaiting or blocking."""
 
+import builtins
 import os
 import threading
 import warnings
-from collections.abc import AsyncGenerator, Callable, Collection, Generator, Iterable, Mapping
+from collections.abc import (
+    AsyncGenerator,
+    Awaitable,
+    Callable,
+    Collection,
+    Coroutine,
+    Generator,
+    Iterable,
+    Mapping,
+)
 from contextlib import AbstractContextManager
+from datetime import datetime
 from functools import partial
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Self, TypeVar, get_args
+from typing import TYPE_CHECKING, NamedTuple, Self, TypeVar, get_args
 
 import msgspec
 
@@ -18,17 +29,31 @@ from bulkstatus._call import ListQuery, OperationQuery
 from bulkstatus._config import read_config
 from bulkstatus._engine import Engine
 from bulkstatus._follow import Follower
-from bulkstatus._gather import NO_LISTING, Gathering, get_of_source, list_source, no_list, side_by_side
+from bulkstatus._gather import (
+    NO_LISTING,
+    Gathering,
+    get_of_source,
+    list_source,
+    list_tracked,
+    no_list,
+    side_by_side,
+)
+from bulkstatus._journal import Journal
 from bulkstatus._model import BulkOperation, BulkStatus, Failure, Ref, Report, State
 from bulkstatus._outcome import Change, Outcome
+from bulkstatus._pages import AsyncListPages, Rows
 from bulkstatus._paging import pages
 from bulkstatus._polling import PollPolicy, Preset
 from bulkstatus._portal import LoopThread
+from bulkstatus._record import Transition, WaitTerms
+from bulkstatus._recorder import JournalOrPath, Recorder
 from bulkstatus._retry import Policy
 from bulkstatus._subscription import Subscription, Until
 from bulkstatus._tasks import deadline, is_duration, now, together
 from bulkstatus._text import nearest
+from bulkstatus._times import Stamp, utc_now
 from bulkstatus._track import Terms
+from bulkstatus._waits import HeldWait
 from bulkstatus._watch import AsyncWatch, OnChange, WatchView, drain
 from bulkstatus.errors import BulkStatusError, ConfigError, NotFound, Unavailable
 
@@ -62,8 +87,10 @@ class AsyncClient:
     """All sources behind one facade, for asyncio.
 
     `sources` maps names of your choice to adapters. `policy` says how patient each question is. `transport` replaces
-    the network, as tests do. Use it in an `async with` statement; every method may be called any number of times
-    side by side. Raises ConfigError for a name that cannot be one, before anything is sent.
+    the network, as tests do. `journal` is a Journal, or the path of one, in which everything that is seen is recorded,
+    and from which bulks that have ended are answered; without it nothing is remembered. Use the client in an `async
+    with` statement; every method may be called any number of times side by side. Raises ConfigError for a name that
+    cannot be one, before anything is sent.
 
     Methods take a `timeout` in seconds for the whole call. When it ends, the call raises DeadlineExceeded or, where
     it gives a Report, names the sources that were not done. No request is cancelled by it.
@@ -75,6 +102,7 @@ class AsyncClient:
         *,
         policy: Policy | None = None,
         transport: "httpx.AsyncBaseTransport | None" = None,
+        journal: JournalOrPath | None = None,
     ) -> None:
         if not sources:
             raise ConfigError("no sources are configured")
@@ -87,7 +115,9 @@ class AsyncClient:
                 raise ConfigError(f"source {name!r} is not an adapter but a {type(adapter).__name__}")
         self._adapters = dict(sources)
         self._follower: Follower | None = None
-        self._engine = Engine(self._adapters, policy=policy or Policy(), transport=transport)
+        self._recorder = Recorder(journal, self._adapters)
+        witness = self._recorder.saw if self._recorder.is_on else None
+        self._engine = Engine(self._adapters, policy=policy or Policy(), transport=transport, witness=witness)
 
     @classmethod
     def from_config(
@@ -97,17 +127,19 @@ class AsyncClient:
         sources: Collection[str] | None = None,
         policy: Policy | None = None,
         transport: "httpx.AsyncBaseTransport | None" = None,
+        journal: JournalOrPath | None = None,
     ) -> Self:
         """A client for the sources of a configuration file, or for those named in `sources`.
 
         The file is `path`, else the one `$BULKSTATUS_CONFIG` names, else `bulkstatus.toml` in the user's
         configuration folder. Raises ConfigError, with file and line, for anything wrong in it.
         """
-        return cls(read_config(path).build(sources), policy=policy, transport=transport)
+        return cls(read_config(path).build(sources), policy=policy, transport=transport, journal=journal)
 
     async def __aenter__(self) -> Self:
         await self._engine.__aenter__()
-        self._follower = Follower(self._engine, self._adapters)
+        self._recorder.open()
+        self._follower = Follower(self._engine, self._adapters, self._recorder)
         return self
 
     async def __aexit__(
@@ -117,30 +149,53 @@ class AsyncClient:
             self._follower.close()
             self._follower = None
         await self._engine.__aexit__(kind, error, trace)
+        await self._recorder.close()
+
+    @property
+    def journal(self) -> Journal | None:
+        """The journal, if there is one."""
+        return self._recorder.journal
 
     @property
     def sources(self) -> dict[str, str]:
         """The names of the sources, each with its provider's word."""
         return {name: adapter.provider for name, adapter in self._adapters.items()}
 
-    async def get(self, ref: str | Ref, *, timeout: float | None = None) -> BulkStatus:
+    async def get(self, ref: str | Ref, *, fresh: bool = False, timeout: float | None = None) -> BulkStatus:
         """How one bulk stands.
+
+        With a journal, one that is known to have ended is answered from there, unless `fresh`; and one that was seen
+        before and that the provider has forgotten since comes back as it was seen last, with `gone_at` set.
 
         Raises ConfigError for a reference that cannot be one (nothing is sent), NotFound when the provider does not
         know the bulk, and the other errors of `bulkstatus.errors` when it could not be asked. A bulk that failed is
         no error: its `state` says so.
         """
-        source, id = self._resolve(ref)
-        adapter = self._adapters[source]
+        wanted = self._resolve(ref)
+        adapter = self._adapters[wanted.source]
+        settled = {} if fresh else await self._recorder.settled([wanted])
+        if wanted in settled:
+            return settled[wanted]
+        self._recorder.wants([wanted])
+        asked = Stamp.take()
         try:
             with deadline(timeout):
-                return await self._engine.perform(source, adapter.status(id))
+                status = await self._engine.perform(wanted.source, adapter.status(wanted.id))
         except BulkStatusError as error:
-            error.about(source=source, provider=adapter.provider, id=id)
+            error.about(source=wanted.source, provider=adapter.provider, id=wanted.id)
+            if isinstance(error, NotFound):
+                gone = await self._recorder.missed(wanted, error, asked)
+                if gone is not None:
+                    return gone
             raise
+        return self._recorder.marked(status)
 
-    async def get_many(self, refs: Iterable[str | Ref], *, timeout: float | None = None) -> Report:
+    async def get_many(
+        self, refs: Iterable[str | Ref], *, fresh: bool = False, timeout: float | None = None
+    ) -> Report:
         """How many bulks stand, with as few requests as their providers allow. References that repeat count once.
+
+        With a journal, as with `get`, those that have ended are not asked for again, unless `fresh`.
 
         Raises ConfigError when a reference cannot be one; nothing is sent then. All else that goes wrong is in the
         report's `failures`.
@@ -148,10 +203,15 @@ class AsyncClient:
         asked = [refs] if isinstance(refs, str | Ref) else refs
         wanted = list(dict.fromkeys(map(self._resolve, asked)))
         self._engine.tasks()  # raises when not open, before there are tasks to raise in
+        settled = {} if fresh else await self._recorder.settled(wanted)
         by_source: dict[str, list[str]] = {}
-        for source, id in wanted:
-            by_source.setdefault(source, []).append(id)
-        gathering = Gathering(self._adapters, by_source)
+        for ref in wanted:
+            if ref not in settled:
+                by_source.setdefault(ref.source, []).append(ref.id)
+        gathering = Gathering(self._adapters, self._recorder, by_source)
+        for status in settled.values():
+            gathering.add(status)
+        self._recorder.wants(wanted)
         jobs = {
             source: partial(get_of_source, self._engine, source, self._adapters[source], ids, gathering)
             for source, ids in by_source.items()
@@ -165,6 +225,11 @@ class AsyncClient:
         sources: Collection[str] | None = None,
         states: Collection[str] | None = None,
         confirm: bool = False,
+        tracked: bool = False,
+        labels: Mapping[str, str] | None = None,
+        older_than: float | None = None,
+        newer_than: float | None = None,
+        fresh: bool = False,
         timeout: float | None = None,
     ) -> Report:
         """The bulks of all sources, or of those named, in all states or in those named.
@@ -177,23 +242,151 @@ class AsyncClient:
         `provisional`: a bulk it calls failed may hold operations that succeeded, and the other way round, and a filter
         on states goes by the list's word too. With `confirm` each such bulk is asked for by its id, at the cost of
         a request each; one that cannot be asked is then among the failures.
+
+        With a journal, a source whose provider has no list gives the bulks that are tracked: those that were asked for
+        by name, or `track`ed. So does every source with `tracked`, and with `labels`, which they have to bear. They are
+        asked for afresh, but for those that have ended or are gone, unless `fresh`. `older_than` and `newer_than`
+        narrow by age, in seconds since a bulk began, or was first seen; one whose age nobody knows is kept.
         """
+        gathering, gather, report = self._listing(
+            sources,
+            states,
+            confirm=confirm,
+            tracked=tracked,
+            labels=labels,
+            ages=_ages(older_than, newer_than),
+            fresh=fresh,
+            timeout=timeout,
+        )
+        del gathering
+        await gather()
+        return report()
+
+    def list_pages(
+        self,
+        *,
+        sources: Collection[str] | None = None,
+        states: Collection[str] | None = None,
+        confirm: bool = False,
+        tracked: bool = False,
+        labels: Mapping[str, str] | None = None,
+        older_than: float | None = None,
+        newer_than: float | None = None,
+        fresh: bool = False,
+        timeout: float | None = None,
+    ) -> AsyncListPages:
+        """As `list`, the rows as they become known; see AsyncListPages."""
+        gathering, gather, report = self._listing(
+            sources,
+            states,
+            confirm=confirm,
+            tracked=tracked,
+            labels=labels,
+            ages=_ages(older_than, newer_than),
+            fresh=fresh,
+            timeout=timeout,
+        )
+        return AsyncListPages(gathering, gather, report, self._engine.tasks())
+
+    def _listing(
+        self,
+        sources: Collection[str] | None,
+        states: Collection[str] | None,
+        *,
+        confirm: bool,
+        tracked: bool,
+        labels: Mapping[str, str] | None,
+        ages: "_Ages",
+        fresh: bool,
+        timeout: float | None,
+    ) -> tuple[Gathering, Callable[[], Awaitable[None]], Callable[[], Report]]:
+        """What a list is made of: where it comes together, what brings it there, and what is made of it."""
         names = self._select(sources)
-        if not any(isinstance(self._adapters[name], Listing) for name in names):
+        by_journal = tracked or bool(labels)
+        if by_journal and not self._recorder.is_on:
+            raise ConfigError("tracked bulks are listed from a journal, and this client has none")
+        if not self._recorder.is_on and not any(isinstance(self._adapters[name], Listing) for name in names):
             raise ConfigError(f"{', '.join(names)}: {NO_LISTING}, as in get {names[0]}:ID")
         wanted = _states(states)
         self._engine.tasks()
-        gathering = Gathering(self._adapters)
-        query = ListQuery(states=wanted)
-        jobs = {
-            name: partial(
-                list_source, self._engine, name, self._adapters[name], query, gathering, confirm=confirm
-            )
-            for name in names
-        }
-        await side_by_side(jobs, gathering, timeout)
-        order = sorted(gathering.statuses, key=lambda ref: names.index(ref.source))
-        return gathering.report(order, states=wanted)
+
+        def keeps(status: BulkStatus) -> bool:
+            in_state = wanted is None or status.state in wanted
+            return in_state and ages.hold(self._recorder.began(status))
+
+        gathering = Gathering(self._adapters, self._recorder, keeps=keeps)
+        jobs: dict[str, Callable[[], Coroutine[object, object, None]]] = {}
+        for name in names:
+            adapter = self._adapters[name]
+            if self._recorder.is_on and (by_journal or not isinstance(adapter, Listing)):
+                jobs[name] = partial(
+                    list_tracked,
+                    self._engine,
+                    name,
+                    adapter,
+                    gathering,
+                    labels=labels,
+                    fresh=fresh,
+                    asked_for=by_journal,
+                )
+            else:
+                query = ListQuery(states=wanted)
+                jobs[name] = partial(
+                    list_source, self._engine, name, adapter, query, gathering, confirm=confirm
+                )
+
+        def report() -> Report:
+            order = sorted(gathering.statuses, key=lambda ref: names.index(ref.source))
+            return gathering.report(order)
+
+        return gathering, partial(side_by_side, jobs, gathering, timeout), report
+
+    async def track(
+        self,
+        refs: Iterable[str | Ref],
+        *,
+        note: str | None = None,
+        labels: Mapping[str, str] | None = None,
+    ) -> None:
+        """Keep bulks in mind, so that `list` shows them; what is asked for by name is tracked anyway. Nothing is sent.
+
+        `note` replaces an earlier one, `labels` those of the same names. Never write secrets or personal data there.
+
+        Raises ConfigError for what cannot be a reference, a note or a label, and JournalError.
+        """
+        for source, ids in self._by_source(refs).items():
+            place = self._recorder.place(source)
+            await self._recorder.do(partial(Journal.track, place=place, ids=ids, note=note, labels=labels))
+
+    async def untrack(self, refs: Iterable[str | Ref]) -> tuple[str, ...]:
+        """Keep bulks in mind no longer; what was seen of them stays. Gives those that were tracked. Nothing is sent.
+
+        Raises as `track` does.
+        """
+        found: list[str] = []
+        for source, ids in self._by_source(refs).items():
+            place = self._recorder.place(source)
+            done = await self._recorder.do(partial(Journal.untrack, place=place, ids=ids))
+            found += (f"{source}:{id}" for id in done)
+        return tuple(found)
+
+    async def history(self, ref: str | Ref, *, limit: int = 1_000) -> tuple[Transition, ...]:
+        """The last `limit` steps of one bulk that the journal holds, the oldest first. Nothing is sent.
+
+        Raises ConfigError without a journal, and JournalError.
+        """
+        return await self._recorder.do(partial(Journal.history, ref=self._resolve(ref), limit=limit))
+
+    async def changes(self, after: str | None = None, *, limit: int = 1_000) -> tuple[Transition, ...]:
+        """The steps of all bulks behind a cursor, as of Journal.changes. Nothing is sent."""
+        return await self._recorder.do(partial(Journal.changes, after=after, limit=limit))
+
+    def _by_source(self, refs: Iterable[str | Ref]) -> dict[str, "builtins.list[str]"]:
+        asked = [refs] if isinstance(refs, str | Ref) else refs
+        found: dict[str, builtins.list[str]] = {}
+        for source, id in dict.fromkeys(map(self._resolve, asked)):
+            found.setdefault(source, []).append(id)
+        return found
 
     def operations(
         self, ref: str | Ref, *, states: Collection[str] | None = None, sequence: int | None = None
@@ -250,6 +443,7 @@ class AsyncClient:
         blind_after: float = 600.0,
         grace: float = 20.0,
         polling: PollPolicy | Preset = "default",
+        fresh: bool = False,
         on_change: OnChange | None = None,
     ) -> Outcome:
         """Wait for bulks to end, and say for each how the wait ended.
@@ -267,19 +461,72 @@ class AsyncClient:
         client share one plan for each source, so a bulk that several wait for is asked for once. `on_change` is
         called for each Change, in order: a coroutine function is awaited, any other is called on a thread of its own.
 
+        With a journal, the wait is recorded, so that `resume` can go on with it should this process die; and bulks that
+        are known to have ended need not be asked for, unless `fresh`.
+
         Raises ConfigError for what cannot be asked; nothing is sent then.
         """
-        asked = [refs] if isinstance(refs, str | Ref) else refs
-        watch = self.watch(
-            asked,
+        asked = tuple([refs] if isinstance(refs, str | Ref) else refs)
+        terms = WaitTerms(
             timeout=timeout,
             until=until,
             stop_when_blocked=stop_when_blocked,
             blind_after=blind_after,
             grace=grace,
             polling=polling,
+            realms=self._recorder.realms(self._by_source(asked)),
         )
-        return await drain(watch, on_change)
+        watch = self._watch_for(asked, terms, timeout=timeout, fresh=fresh)
+        named = tuple(dict.fromkeys(map(str, map(self._resolve, asked))))
+        held = await self._recorder.try_to(partial(Journal.begin_wait, refs=named, terms=terms))
+        return await self._drained(watch, held, on_change)
+
+    async def resume(
+        self, wait: int | None = None, *, fresh: bool = False, on_change: OnChange | None = None
+    ) -> Outcome:
+        """Go on with a wait that was recorded: the one with this number, or the last that nobody waits for.
+
+        It is for the same bulks and on the same terms. What is left of its timeout goes on; one that has run out begins
+        anew. Bulks that ended meanwhile, and were seen by anybody, are not asked for again.
+
+        Raises ConfigError when there is no such wait, or one of its sources stands for another account now, and
+        JournalError, with the reason `busy` when another process waits for it.
+        """
+        held = await self._recorder.do(partial(Journal.resume_wait, number=wait))
+        try:
+            self._recorder.check_realms(held.record)
+            watch = self._watch_for(
+                held.record.refs, held.record.terms, timeout=held.record.rest(utc_now()), fresh=fresh
+            )
+        except BaseException:
+            held.leave()
+            raise
+        return await self._drained(watch, held, on_change)
+
+    def _watch_for(
+        self, refs: Iterable[str | Ref], terms: WaitTerms, *, timeout: float | None, fresh: bool
+    ) -> AsyncWatch:
+        return self.watch(
+            refs,
+            timeout=timeout,
+            until=terms.until,
+            stop_when_blocked=terms.stop_when_blocked,
+            blind_after=terms.blind_after,
+            grace=terms.grace,
+            polling=terms.polling,
+            fresh=fresh,
+        )
+
+    async def _drained(self, watch: AsyncWatch, held: HeldWait | None, on_change: OnChange | None) -> Outcome:
+        if held is None:
+            return await drain(watch, on_change)
+        try:
+            outcome = await drain(watch, on_change)
+        except BaseException:
+            held.leave()
+            raise
+        await self._recorder.try_to(lambda _: held.end(outcome))
+        return outcome
 
     def watch(
         self,
@@ -293,6 +540,7 @@ class AsyncClient:
         grace: float = 20.0,
         polling: PollPolicy | Preset = "default",
         detail: bool = False,
+        fresh: bool = False,
     ) -> AsyncWatch:
         """Follow bulks, and give each Change as it is noticed; see AsyncWatch.
 
@@ -328,7 +576,8 @@ class AsyncClient:
                 notify=notify,
             )
 
-        return AsyncWatch(self._follower, make, wanted, scans)
+        self._recorder.wants(wanted)
+        return AsyncWatch(self._follower, make, wanted, scans, fresh=fresh)
 
     def _watched(
         self, refs: Iterable[str | Ref] | None, sources: Collection[str] | None
@@ -423,6 +672,29 @@ def _states(states: Collection[str] | None) -> frozenset[State] | None:
     return frozenset(map(State, words))
 
 
+class _Ages(NamedTuple):
+    """How old a bulk has to be, in seconds; None for any age."""
+
+    at_least: float | None
+    at_most: float | None
+
+    def hold(self, began_at: datetime | None) -> bool:
+        """True for a bulk that began then; for one whose age nobody knows too."""
+        if began_at is None:
+            return True
+        age = (utc_now() - began_at).total_seconds()
+        return (self.at_least is None or age >= self.at_least) and (
+            self.at_most is None or age <= self.at_most
+        )
+
+
+def _ages(older_than: float | None, newer_than: float | None) -> _Ages:
+    for name, value in (("older_than", older_than), ("newer_than", newer_than)):
+        if value is not None and not is_duration(value):
+            raise ConfigError(f"{name} is a number of seconds above 0, or None, not {value!r}")
+    return _Ages(older_than, newer_than)
+
+
 def _terms(*, stop_when_blocked: bool, blind_after: float, grace: float) -> Terms:
     if not is_duration(blind_after):
         raise ConfigError(f"blind_after is a number of seconds above 0, not {blind_after!r}")
@@ -467,8 +739,9 @@ class Client:
         *,
         policy: Policy | None = None,
         transport: "httpx.AsyncBaseTransport | None" = None,
+        journal: JournalOrPath | None = None,
     ) -> None:
-        self._client = AsyncClient(sources, policy=policy, transport=transport)
+        self._client = AsyncClient(sources, policy=policy, transport=transport, journal=journal)
         self._pid = os.getpid()
         self._guard = threading.Lock()
         self._thread: LoopThread | None = None
@@ -482,9 +755,10 @@ class Client:
         sources: Collection[str] | None = None,
         policy: Policy | None = None,
         transport: "httpx.AsyncBaseTransport | None" = None,
+        journal: JournalOrPath | None = None,
     ) -> Self:
         """As AsyncClient.from_config."""
-        return cls(read_config(path).build(sources), policy=policy, transport=transport)
+        return cls(read_config(path).build(sources), policy=policy, transport=transport, journal=journal)
 
     def __enter__(self) -> Self:
         self._loop()
@@ -528,14 +802,21 @@ class Client:
         """As AsyncClient.sources."""
         return self._client.sources
 
-    def get(self, ref: str | Ref, *, timeout: float | None = None) -> BulkStatus:
-        """As AsyncClient.get."""
-        return self._loop().call(partial(self._client.get, ref, timeout=timeout))
+    @property
+    def journal(self) -> Journal | None:
+        """As AsyncClient.journal."""
+        return self._client.journal
 
-    def get_many(self, refs: Iterable[str | Ref], *, timeout: float | None = None) -> Report:
+    def get(self, ref: str | Ref, *, fresh: bool = False, timeout: float | None = None) -> BulkStatus:
+        """As AsyncClient.get."""
+        return self._loop().call(partial(self._client.get, ref, fresh=fresh, timeout=timeout))
+
+    def get_many(
+        self, refs: Iterable[str | Ref], *, fresh: bool = False, timeout: float | None = None
+    ) -> Report:
         """As AsyncClient.get_many."""
         asked = refs if isinstance(refs, str | Ref) else tuple(refs)
-        return self._loop().call(partial(self._client.get_many, asked, timeout=timeout))
+        return self._loop().call(partial(self._client.get_many, asked, fresh=fresh, timeout=timeout))
 
     def list(
         self,
@@ -543,12 +824,83 @@ class Client:
         sources: Collection[str] | None = None,
         states: Collection[str] | None = None,
         confirm: bool = False,
+        tracked: bool = False,
+        labels: Mapping[str, str] | None = None,
+        older_than: float | None = None,
+        newer_than: float | None = None,
+        fresh: bool = False,
         timeout: float | None = None,
     ) -> Report:
         """As AsyncClient.list."""
         return self._loop().call(
-            partial(self._client.list, sources=sources, states=states, confirm=confirm, timeout=timeout)
+            partial(
+                self._client.list,
+                sources=sources,
+                states=states,
+                confirm=confirm,
+                tracked=tracked,
+                labels=labels,
+                older_than=older_than,
+                newer_than=newer_than,
+                fresh=fresh,
+                timeout=timeout,
+            )
         )
+
+    def list_pages(
+        self,
+        *,
+        sources: Collection[str] | None = None,
+        states: Collection[str] | None = None,
+        confirm: bool = False,
+        tracked: bool = False,
+        labels: Mapping[str, str] | None = None,
+        older_than: float | None = None,
+        newer_than: float | None = None,
+        fresh: bool = False,
+        timeout: float | None = None,
+    ) -> "ListPages":
+        """As AsyncClient.list_pages; the result is iterated over with `for`."""
+
+        async def begin() -> AsyncListPages:
+            return self._client.list_pages(
+                sources=sources,
+                states=states,
+                confirm=confirm,
+                tracked=tracked,
+                labels=labels,
+                older_than=older_than,
+                newer_than=newer_than,
+                fresh=fresh,
+                timeout=timeout,
+            )
+
+        loop = self._loop()
+        return ListPages(loop, loop.call(begin))
+
+    def track(
+        self,
+        refs: Iterable[str | Ref],
+        *,
+        note: str | None = None,
+        labels: Mapping[str, str] | None = None,
+    ) -> None:
+        """As AsyncClient.track."""
+        asked = refs if isinstance(refs, str | Ref) else tuple(refs)
+        self._loop().call(partial(self._client.track, asked, note=note, labels=labels))
+
+    def untrack(self, refs: Iterable[str | Ref]) -> tuple[str, ...]:
+        """As AsyncClient.untrack."""
+        asked = refs if isinstance(refs, str | Ref) else tuple(refs)
+        return self._loop().call(partial(self._client.untrack, asked))
+
+    def history(self, ref: str | Ref, *, limit: int = 1_000) -> tuple[Transition, ...]:
+        """As AsyncClient.history."""
+        return self._loop().call(partial(self._client.history, ref, limit=limit))
+
+    def changes(self, after: str | None = None, *, limit: int = 1_000) -> tuple[Transition, ...]:
+        """As AsyncClient.changes."""
+        return self._loop().call(partial(self._client.changes, after, limit=limit))
 
     def operations(
         self, ref: str | Ref, *, states: Collection[str] | None = None, sequence: int | None = None
@@ -581,6 +933,7 @@ class Client:
         blind_after: float = 600.0,
         grace: float = 20.0,
         polling: PollPolicy | Preset = "default",
+        fresh: bool = False,
         on_change: OnChange | None = None,
     ) -> Outcome:
         """As AsyncClient.wait."""
@@ -595,9 +948,16 @@ class Client:
                 blind_after=blind_after,
                 grace=grace,
                 polling=polling,
+                fresh=fresh,
                 on_change=on_change,
             )
         )
+
+    def resume(
+        self, wait: int | None = None, *, fresh: bool = False, on_change: OnChange | None = None
+    ) -> Outcome:
+        """As AsyncClient.resume."""
+        return self._loop().call(partial(self._client.resume, wait, fresh=fresh, on_change=on_change))
 
     def watch(
         self,
@@ -611,6 +971,7 @@ class Client:
         grace: float = 20.0,
         polling: PollPolicy | Preset = "default",
         detail: bool = False,
+        fresh: bool = False,
     ) -> "Watch":
         """As AsyncClient.watch; the result is iterated over with `for`."""
         asked = refs if refs is None or isinstance(refs, str | Ref) else tuple(refs)
@@ -626,6 +987,7 @@ class Client:
                 grace=grace,
                 polling=polling,
                 detail=detail,
+                fresh=fresh,
             )
 
         loop = self._loop()
@@ -681,6 +1043,42 @@ class Watch:
         if not self._closed:
             self._closed = True
             self._loop.post(self._watch.close)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+class ListPages:
+    """The rows of a list as they become known; made by `Client.list_pages`.
+
+    Iterate over it with `for`. The methods are those of AsyncListPages.
+    """
+
+    def __init__(self, loop: LoopThread, pages: AsyncListPages) -> None:
+        self._loop = loop
+        self._pages = pages
+
+    def __iter__(self) -> Self:
+        return self
+
+    def __next__(self) -> Rows:
+        try:
+            return self._loop.call(self._pages.__anext__)
+        except StopAsyncIteration:
+            raise StopIteration from None
+
+    def report(self) -> Report:
+        """As AsyncListPages.report."""
+        return self._loop.run(self._pages.report)
+
+    def close(self) -> None:
+        """As AsyncListPages.close."""
+        self._loop.post(self._pages.close)
 
     def __enter__(self) -> Self:
         return self

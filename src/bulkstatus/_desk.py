@@ -4,7 +4,7 @@ The desk says what to ask next and is told what came of it. Times are monotonic 
 """
 
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime
 
 from bulkstatus._adapter import Adapter, Confirms, Listing
@@ -15,12 +15,14 @@ from bulkstatus._model import BulkStatus, Failure, Ref
 from bulkstatus._outcome import Change, ChangeKind
 from bulkstatus._pacing import AFTER_ITS_END, Pacing
 from bulkstatus._plan import Key, Look, Plan, Sweep
+from bulkstatus._record import KnownBulk, served
 from bulkstatus._subscription import Subscription
 from bulkstatus._sweep import Swept
 from bulkstatus._track import Sight, Track, says_less
 from bulkstatus.errors import (
     BulkStatusError,
     DeadlineExceeded,
+    NotFound,
     RateLimited,
     RequestRejected,
 )
@@ -82,12 +84,18 @@ class Desk:
 
     # --- who waits for what ---
 
-    def subscribe(self, subscription: Subscription, ids: Iterable[str], now: float) -> None:
-        """Follow the bulks `ids` for `subscription`; all that are unfinished if it scans."""
+    def subscribe(
+        self, subscription: Subscription, ids: Iterable[str], now: float, *, recalls: bool = False
+    ) -> None:
+        """Follow the bulks `ids` for `subscription`; all that are unfinished if it scans.
+
+        With `recalls` they are asked for once `recall` has told what is known of them.
+        """
         within = self._pacing.first(now)
         for id in ids:
             self._follow(subscription, id, now)
-            self.plan.add(id, now, within=within)
+            if not recalls:
+                self.plan.add(id, now, within=within)
         self._deadlines.add(subscription)
         if subscription.scan and isinstance(self.adapter, Listing):
             self._scanning.append(subscription)
@@ -95,6 +103,32 @@ class Desk:
         if self._ids_of(subscription) or subscription in self._scanning:
             self._subscriptions[subscription] = None
         self._set_detail()
+
+    def recall(self, ids: Iterable[str], known: Mapping[str, KnownBulk], now: float, at: datetime) -> None:
+        """Take in what the journal knows of bulks that are followed from now on, and ask for those that go on."""
+        within = self._pacing.first(now)
+        for id in ids:
+            track, bulk = self._tracks.get(id), known.get(id)
+            if track is None:
+                continue
+            if bulk is not None and bulk.status is not None and track.status is None:
+                since = bulk.first_seen_at or at
+                track.recall(bulk.status, max(0.0, (at - since).total_seconds()))
+                status = served(bulk)
+                if status is not None:
+                    self._recall_settled(track, status, now, at)
+                    continue
+            self.plan.add(id, now, within=within)
+        self._settle_up()
+
+    def _recall_settled(self, track: Track, status: BulkStatus, now: float, at: datetime) -> None:
+        if status.gone_at is None:
+            self._take_in(track.id, status, now, at, asked_at=now)
+            return
+        track.remembered = status
+        gone = NotFound("the provider does not know it any more", reason="gone")
+        error = gone.about(source=self.source, provider=self.adapter.provider, id=track.id)
+        self._look_failed(track.id, error, now, at)
 
     def unsubscribe(self, subscription: Subscription) -> None:
         """Follow nothing for `subscription` any more. Questions that are under way go on."""

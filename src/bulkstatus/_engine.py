@@ -6,7 +6,7 @@ one, the pool it ran in is retired.
 """
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from contextvars import ContextVar
 from copy import copy
 from functools import partial
@@ -27,10 +27,14 @@ from bulkstatus._http import exchange
 from bulkstatus._pools import Pools
 from bulkstatus._retry import LONGEST_PAUSE, Policy, Quota, with_retries
 from bulkstatus._tasks import now
+from bulkstatus._times import Stamp
 from bulkstatus._urls import origin
 from bulkstatus.errors import AuthError, BulkStatusError, ConfigError, ProtocolError, RateLimited, Unavailable
 
 T = TypeVar("T")
+
+Witness = Callable[[str, object, Stamp], Awaitable[None]]
+"""Hears of every answer: its source, what was read, and when it was asked for."""
 
 _LONGEST_CHAIN = 1_000
 _UNAUTHORIZED = 401
@@ -103,7 +107,9 @@ class Engine:
         *,
         policy: Policy,
         transport: httpx.AsyncBaseTransport | None = None,
+        witness: Witness | None = None,
     ) -> None:
+        self._witness = witness
         shared: dict[str, Budget] = {}
         self._lines = {
             name: _Line(name, adapter, policy, shared, transport) for name, adapter in adapters.items()
@@ -160,8 +166,15 @@ class Engine:
         self._open.discard(pending)
 
     async def perform(self, source: str, call: Call[T]) -> T:
-        """Ask `source` and wait for the answer. Raises an error of `bulkstatus.errors`, source and provider set."""
-        return await self.start(source, call).result()
+        """Ask `source` and wait for the answer. Raises an error of `bulkstatus.errors`, source and provider set.
+
+        The witness, if there is one, hears of it before the caller does.
+        """
+        asked = Stamp.take()
+        answer = await self.start(source, call).result()
+        if self._witness is not None:
+            await self._witness(source, answer, asked)
+        return answer
 
 
 class _Line:

@@ -2,7 +2,7 @@
 
 import random
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 import anyio
 
@@ -13,9 +13,11 @@ from bulkstatus._engine import Engine
 from bulkstatus._gather import look_through
 from bulkstatus._model import BulkStatus, Ref
 from bulkstatus._plan import Look, Sweep
+from bulkstatus._recorder import Recorder
 from bulkstatus._subscription import Subscription
 from bulkstatus._tasks import now
-from bulkstatus.errors import BulkStatusError, ProtocolError
+from bulkstatus._times import Stamp
+from bulkstatus.errors import BulkStatusError, NotFound, ProtocolError
 
 _SIDE_BY_SIDE = 4
 _TICK = 0.5
@@ -38,15 +40,33 @@ class Follower:
     """The desks of one client's sources, and the loops that work for them."""
 
     def __init__(
-        self, engine: Engine, adapters: Mapping[str, Adapter], *, chance: Callable[[], float] = random.random
+        self,
+        engine: Engine,
+        adapters: Mapping[str, Adapter],
+        recorder: Recorder,
+        *,
+        chance: Callable[[], float] = random.random,
     ) -> None:
         self._engine = engine
-        self._loops = {name: _Loop(engine, name, adapter, chance) for name, adapter in adapters.items()}
+        self.recorder = recorder
+        self._loops = {
+            name: _Loop(engine, name, adapter, recorder, chance) for name, adapter in adapters.items()
+        }
         self._subscriptions: list[Subscription] = []
         self._ticking = False
 
-    def subscribe(self, subscription: Subscription, refs: Iterable[Ref], scans: Iterable[str] = ()) -> None:
-        """Begin to follow `refs`, and for one that scans all unfinished bulks of the sources `scans`."""
+    def subscribe(
+        self,
+        subscription: Subscription,
+        refs: Iterable[Ref],
+        scans: Iterable[str] = (),
+        *,
+        fresh: bool = False,
+    ) -> None:
+        """Begin to follow `refs`, and for one that scans all unfinished bulks of the sources `scans`.
+
+        What the journal knows of them comes first, unless `fresh`: what has ended is not asked for.
+        """
         tasks = self._engine.tasks()
         by_source: dict[str, list[str]] = {source: [] for source in scans}
         for ref in refs:
@@ -54,7 +74,10 @@ class Follower:
         self._subscriptions.append(subscription)
         for source, ids in by_source.items():
             loop = self._loops[source]
-            loop.desk.subscribe(subscription, ids, now())
+            recalls = self.recorder.is_on and bool(ids) and not fresh
+            loop.desk.subscribe(subscription, ids, now(), recalls=recalls)
+            if recalls:
+                tasks.start_soon(loop.recall, ids)
             loop.start()
         if not self._ticking:
             self._ticking = True
@@ -92,11 +115,20 @@ class Follower:
                 reviewed = now()
                 for loop in self._loops.values():
                     loop.review()
+                if self.recorder.is_on:
+                    self._mark_late()
             for subscription in tuple(self._subscriptions):
                 if subscription.deadline is not None and now() > subscription.deadline + _TICK:
                     self.end(subscription)
             await anyio.sleep(_TICK)
         self._ticking = False
+
+    def _mark_late(self) -> None:
+        for subscription in self._subscriptions:
+            for ref, track in subscription.tracks.items():
+                status = None if track.status is None else self.recorder.marked(track.status)
+                if status is not None and (status.overdue or status.stuck):
+                    subscription.mark(ref, status.provider, status, _times.utc_now())
 
     def _woke(self, gap: float) -> None:
         """The machine slept for `gap` seconds: look at everything, and count them, but leave time for that look."""
@@ -119,11 +151,19 @@ class Follower:
 class _Loop:
     """Works for one desk: asks what it plans, a few questions at a time, within the budget."""
 
-    def __init__(self, engine: Engine, source: str, adapter: Adapter, chance: Callable[[], float]) -> None:
+    def __init__(
+        self,
+        engine: Engine,
+        source: str,
+        adapter: Adapter,
+        recorder: Recorder,
+        chance: Callable[[], float],
+    ) -> None:
         self.desk = Desk(source, adapter, budget=lambda: engine.budget(source), chance=chance)
         self._engine = engine
         self._source = source
         self._adapter = adapter
+        self._recorder = recorder
         self._under_way = 0
         self._running = False
         self._awake = anyio.Event()
@@ -134,6 +174,12 @@ class _Loop:
         if not self._running:
             self._running = True
             self._engine.tasks().start_soon(self._run)
+
+    async def recall(self, ids: Sequence[str]) -> None:
+        """Take in what the journal knows of bulks that are followed now, then ask for the others."""
+        known = await self._recorder.known([Ref(self._source, id) for id in ids])
+        self.desk.recall(ids, {ref.id: bulk for ref, bulk in known.items()}, now(), _times.utc_now())
+        self.wake()
 
     def wake(self) -> None:
         """Something may have become due."""
@@ -194,11 +240,14 @@ class _Loop:
             self.wake()
 
     async def _look(self, look: Look) -> None:
+        asked = Stamp.take()
         try:
             status = _checked(await self._engine.perform(self._source, self.desk.call(look)), look)
             self.desk.looked(look, status, now(), _times.utc_now())
         except (Exception, SystemExit) as error:  # noqa: BLE001 - a fault of one adapter ends nobody's wait but for its bulks
             told = self._told(error, look.id)
+            if isinstance(told, NotFound):
+                await self._recorder.missed(Ref(self._source, look.id), told, asked)
             if told.reason != _CLOSED:
                 self.desk.look_failed(look, told, now(), _times.utc_now())
 

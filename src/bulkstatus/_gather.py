@@ -1,6 +1,6 @@
 """Asking many: every source side by side, and each of them as seldom as its provider allows."""
 
-from collections.abc import Awaitable, Callable, Collection, Coroutine, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Collection, Coroutine, Iterable, Iterator, Mapping
 from copy import copy
 from functools import partial
 
@@ -10,9 +10,12 @@ from bulkstatus._call import Call, ListQuery, Page
 from bulkstatus._engine import Engine
 from bulkstatus._model import BulkStatus, Failure, Ref, Report, Skipped, State
 from bulkstatus._paging import pages
+from bulkstatus._record import served
+from bulkstatus._recorder import Recorder
 from bulkstatus._sweep import Swept, sweep
 from bulkstatus._tasks import deadline, together
-from bulkstatus.errors import BulkStatusError, DeadlineExceeded, NotFound, ProtocolError
+from bulkstatus._times import Stamp
+from bulkstatus.errors import BulkStatusError, DeadlineExceeded, JournalError, NotFound, ProtocolError
 
 # From this many bulks of one source on, a look at its list can be cheaper than asking for each.
 _WORTH_A_LIST, _WORTH_A_PAGE = 2, 3
@@ -27,10 +30,19 @@ class Gathering:
     """What came together so far of a question to several sources; also what is left when time runs out."""
 
     def __init__(
-        self, adapters: Mapping[str, Adapter], wanted: Mapping[str, Collection[str]] | None = None
+        self,
+        adapters: Mapping[str, Adapter],
+        recorder: Recorder,
+        wanted: Mapping[str, Collection[str]] | None = None,
+        keeps: Callable[[BulkStatus], bool] = lambda _: True,
     ) -> None:
         self._adapters = adapters
+        self.recorder = recorder
         self._wanted = wanted or {}
+        self._keeps = keeps
+        self.tell: Callable[[tuple[BulkStatus, ...]], None] | None = None
+        """Hears of rows as soon as they will not change any more."""
+        self._told: set[Ref] = set()
         self.statuses: dict[Ref, BulkStatus] = {}
         self.failures: list[Failure] = []
         self.skipped: list[Skipped] = []
@@ -38,6 +50,32 @@ class Gathering:
     def add(self, status: BulkStatus) -> None:
         """Keep `status`; of two of the same bulk the later one."""
         self.statuses[status.ref] = status
+
+    async def miss(self, ref: Ref, error: NotFound, asked: Stamp) -> None:
+        """Note that the provider does not know a bulk: it is gone if it was seen before, and else a failure."""
+        gone = await self.recorder.missed(ref, error, asked)
+        if gone is None:
+            self.fail(ref.source, error, ref.id)
+        else:
+            self.add(gone)
+
+    def finish(self, refs: Iterable[Ref]) -> None:
+        """These rows will not change any more."""
+        if self.tell is None:
+            return
+        fresh = [ref for ref in refs if ref not in self._told]
+        self._told.update(fresh)
+        rows = tuple(self._narrowed(fresh))
+        if rows:
+            self.tell(rows)
+
+    def _narrowed(self, refs: Iterable[Ref]) -> Iterator[BulkStatus]:
+        found = (self.statuses[ref] for ref in refs if ref in self.statuses)
+        return (self.recorder.marked(status) for status in found if self._keeps(status))
+
+    def refs_of(self, source: str) -> list[Ref]:
+        """What is known of one source."""
+        return [ref for ref in self.statuses if ref.source == source]
 
     def fail(self, source: str, error: BulkStatusError, id: str | None = None) -> None:
         """Note that `source`, or one bulk of it, could not be asked."""
@@ -55,9 +93,8 @@ class Gathering:
 
     def provisional(self, source: str) -> list[BulkStatus]:
         """The rows of `source` whose state its list alone has told."""
-        return [
-            status for ref, status in self.statuses.items() if ref.source == source and status.provisional
-        ]
+        found = (self.statuses[ref] for ref in self.refs_of(source))
+        return [status for status in found if status.provisional]
 
     def skip(self, source: str) -> None:
         """Note that the provider of `source` has no list."""
@@ -65,11 +102,10 @@ class Gathering:
             Skipped(source=source, provider=self._adapters[source].provider, reason=NO_LISTING)
         )
 
-    def report(self, order: Iterable[Ref], *, states: Collection[State] | None = None) -> Report:
-        """The report, statuses in `order` and narrowed to `states`."""
-        found = (self.statuses[ref] for ref in order if ref in self.statuses)
+    def report(self, order: Iterable[Ref]) -> Report:
+        """The report, statuses in `order` and narrowed to those that are kept."""
         return Report(
-            statuses=tuple(status for status in found if states is None or status.state in states),
+            statuses=tuple(self._narrowed(order)),
             failures=tuple(self.failures),
             skipped=tuple(self.skipped),
             complete=not self.failures,
@@ -134,6 +170,38 @@ async def list_source(
         raise no_list(error) from error
     if confirm and isinstance(adapter, Confirms):
         await _confirm(engine, source, adapter, into)
+    into.finish(into.refs_of(source))
+
+
+async def list_tracked(
+    engine: Engine,
+    source: str,
+    adapter: Adapter,
+    into: Gathering,
+    *,
+    labels: Mapping[str, str] | None,
+    fresh: bool,
+    asked_for: bool,
+) -> None:
+    """Read the bulks of a source that the journal tracks; those that are settled are not asked for again.
+
+    `asked_for` says that the tracked ones are wanted, and not merely all there is to list: without a journal that can
+    be read there is an error then.
+    """
+    try:
+        bulks = await into.recorder.tracked(source, labels)
+    except JournalError as error:
+        if asked_for:
+            raise
+        into.recorder.complain(error)
+        into.skip(source)
+        return
+    settled = {} if fresh else {bulk.id: status for bulk in bulks if (status := served(bulk)) is not None}
+    for status in settled.values():
+        into.add(status)
+    into.finish(into.refs_of(source))
+    left = [bulk.id for bulk in bulks if bulk.id not in settled]
+    await get_of_source(engine, source, adapter, left, into)
 
 
 async def _confirm(engine: Engine, source: str, adapter: Confirms, into: Gathering) -> None:
@@ -148,14 +216,19 @@ async def _settle(
     engine: Engine, ref: Ref, call: Call[BulkStatus] | None, row: BulkStatus | None, into: Gathering
 ) -> None:
     """Keep what `call` says of one bulk; the list's `row` where there is nothing to be asked."""
+    asked = Stamp.take()
     try:
         if call is not None:
             into.add(await engine.perform(ref.source, call))
         elif row is not None:
             into.add(row)
+    except NotFound as error:
+        into.statuses.pop(ref, None)
+        await into.miss(ref, error, asked)
     except BulkStatusError as error:
         into.statuses.pop(ref, None)
         into.fail(ref.source, error, ref.id)
+    into.finish([ref])
 
 
 async def get_of_source(

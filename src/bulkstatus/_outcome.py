@@ -108,7 +108,7 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True):
         raise VerdictError(f"{number}: {named}{more}", outcome=self)
 
 
-ChangeKind = Literal["state", "progress", "verdict", "unobservable", "observable"]
+ChangeKind = Literal["state", "progress", "verdict", "late", "unobservable", "observable"]
 
 
 class Change(msgspec.Struct, frozen=True, kw_only=True):
@@ -116,7 +116,8 @@ class Change(msgspec.Struct, frozen=True, kw_only=True):
 
     `kind` is `state` (the state, the provider's word, the phase or the error text changed, or the bulk was seen for
     the first time), `progress` (counts or times alone did), `verdict` (nothing changed, but the wait is over for this
-    bulk), `unobservable` and `observable` (the source, or with a `ref` one bulk of it, could not be asked, and could
+    bulk), `late` (with a journal: the bulk takes longer than usual, or has not moved for long; its status says which),
+    `unobservable` and `observable` (the source, or with a `ref` one bulk of it, could not be asked, and could
     be again). `before` and `status` are what was seen before and what is seen now; between the two, states may have
     been passed over. `verdict` is set on the change that ends the wait for the bulk. `warnings` are sentences
     about what should not happen, such as a step backwards. `observed_at` is in UTC.

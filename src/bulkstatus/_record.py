@@ -8,6 +8,7 @@ import msgspec
 
 from bulkstatus._model import BulkStatus, Counts, State
 from bulkstatus._outcome import Verdict
+from bulkstatus._polling import PollPolicy, Preset
 from bulkstatus._times import Stamp
 from bulkstatus._track import rank, went_back
 
@@ -120,7 +121,7 @@ class WaitTerms(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     stop_when_blocked: bool = False
     blind_after: float = 600.0
     grace: float = 20.0
-    polling: Literal["eager", "default", "frugal"] = "default"
+    polling: PollPolicy | Preset = "default"
     realms: dict[str, str] = {}
     command: dict[str, str] = {}
 
@@ -141,6 +142,10 @@ class WaitRecord(msgspec.Struct, frozen=True, kw_only=True):
     waiter: str
     ended_at: datetime | None = None
     verdicts: dict[str, Verdict] | None = None
+
+    def rest(self, now: datetime) -> float | None:
+        """How many seconds are left of its timeout, at least a moment; None without one."""
+        return None if self.deadline_at is None else max(0.1, (self.deadline_at - now).total_seconds())
 
 
 class JournalStats(msgspec.Struct, frozen=True, kw_only=True):
@@ -280,3 +285,28 @@ def took(status: BulkStatus, first_seen_at: datetime | None) -> float | None:
     if since is None or until is None:
         return None
     return max(0.0, (until - since).total_seconds())
+
+
+def served(bulk: KnownBulk) -> BulkStatus | None:
+    """What is said of a bulk without asking for it: how it ended, or was last seen before its provider forgot it."""
+    status = bulk.status
+    if status is None or not bulk.is_settled:
+        return None
+    if status.gone_at is not None:
+        return as_gone(status)
+    return _with_evidence(status, f"From the journal, as it was read at {_clock(status.observed_at)}.")
+
+
+def as_gone(status: BulkStatus) -> BulkStatus:
+    """The last status of a bulk that its provider has forgotten, with a sentence that says so."""
+    at = "" if status.gone_at is None else f" since {_clock(status.gone_at)}"
+    seen = f"all else is what was seen at {_clock(status.observed_at)}"
+    return _with_evidence(status, f"The provider does not know it any more{at}; {seen}.")
+
+
+def _with_evidence(status: BulkStatus, sentence: str) -> BulkStatus:
+    return status.changed(evidence=(*status.evidence, sentence))
+
+
+def _clock(moment: datetime) -> str:
+    return f"{moment:%Y-%m-%d %H:%M:%S} UTC"

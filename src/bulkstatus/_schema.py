@@ -8,6 +8,7 @@ import msgspec
 from bulkstatus._client import SourceHealth
 from bulkstatus._model import BulkOperation, BulkStatus, Failure, Report
 from bulkstatus._outcome import Change, Outcome
+from bulkstatus._record import JournalStats, KnownBulk, Pruned, Transition
 
 
 class BulkOperationWithPayload(
@@ -42,6 +43,16 @@ class ChangesEnd(msgspec.Struct, frozen=True, kw_only=True):
     exit_code: int
 
 
+class History(msgspec.Struct, frozen=True, kw_only=True):
+    """What `bulkstatus history -o json` writes: a bulk as the journal knows it, and its steps, the oldest first.
+
+    `bulks` are several where the source has stood for several accounts.
+    """
+
+    bulks: tuple[KnownBulk, ...]
+    steps: tuple[Transition, ...]
+
+
 def with_payload(operation: BulkOperation) -> BulkOperationWithPayload:
     """The operation with its payloads as fields, to be written out."""
     return BulkOperationWithPayload(
@@ -65,6 +76,11 @@ def json_schema() -> dict[str, Any]:
         Change,
         ChangesHead,
         ChangesEnd,
+        Transition,
+        KnownBulk,
+        History,
+        JournalStats,
+        Pruned,
     )
     _, components = msgspec.json.schema_components(kinds, ref_template="#/$defs/{name}")
     for component in components.values():

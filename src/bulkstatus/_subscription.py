@@ -7,7 +7,7 @@ from typing import Literal
 
 import msgspec
 
-from bulkstatus._model import Failure, Ref
+from bulkstatus._model import BulkStatus, Failure, Ref
 from bulkstatus._outcome import Change, ChangeKind, Outcome, Result, Verdict
 from bulkstatus._polling import PollPolicy
 from bulkstatus._track import Sight, Terms, Track
@@ -58,6 +58,7 @@ class Subscription:
         self._unread: deque[Change] = deque()
         self._most = _MOST_UNREAD
         self._seen: set[Ref] = set()
+        self._marked: set[tuple[Ref, str]] = set()
         self.pressed: dict[str, float] = {}
         """When each source was asked once more because the deadline is near."""
 
@@ -93,6 +94,24 @@ class Subscription:
         return found
 
     # --- what the desks tell ---
+
+    def mark(self, ref: Ref, provider: str, status: BulkStatus, at: datetime) -> None:
+        """A bulk is late: it takes longer than usual, or has not moved for long. Told once for each of the two."""
+        marks = {(ref, name) for name in ("overdue", "stuck") if getattr(status, name) is not None}
+        if self.is_settled(ref) or not marks - self._marked:
+            return
+        self._marked |= marks
+        self.tell(
+            Change(
+                kind="late",
+                source=ref.source,
+                provider=provider,
+                ref=str(ref),
+                before=status,
+                status=status,
+                observed_at=at,
+            )
+        )
 
     def note(self, ref: Ref, provider: str, sight: Sight | None, now: float, at: datetime) -> None:
         """Something about a bulk may have changed: what was seen, or that it could not be seen."""
@@ -214,7 +233,7 @@ def _result(ref: Ref, track: Track, verdict: Verdict) -> Result:
     return Result(
         ref=str(ref),
         verdict=verdict,
-        status=track.status,
+        status=track.status or track.remembered,
         stale_since=track.stale_since,
         failure=track.failure,
     )

@@ -49,6 +49,7 @@ class Track:
         "id",
         "missed_at",
         "misses",
+        "remembered",
         "seen_at",
         "since",
         "stale_since",
@@ -59,6 +60,8 @@ class Track:
         self.id = id
         self.since = now
         self.status: BulkStatus | None = None
+        self.remembered: BulkStatus | None = None
+        """How it was seen last before it was followed."""
         self.seen_at: float | None = None
         self.misses = 0
         self.missed_at = now
@@ -72,6 +75,11 @@ class Track:
         self._counted: tuple[float, BulkStatus] | None = None
 
     # --- what comes in ---
+
+    def recall(self, status: BulkStatus, known_for: float) -> None:
+        """Take in how it stood before it was followed; it has been known for so many seconds."""
+        self.remembered = status
+        self.since -= known_for
 
     def saw(self, status: BulkStatus, now: float, *, asked_at: float | None = None) -> Sight | None:
         """Take in an answer; what it changed, or None. An answer to an earlier question than the last one is no news.
@@ -106,7 +114,7 @@ class Track:
         if isinstance(error, NotFound):
             # Which is an answer, so it is not failing; whether it is believed is another question.
             self.failing_since = self.stale_since = None
-            if self.status is not None and self.misses and now - self.missed_at < _APART:
+            if self.was_seen and self.misses and now - self.missed_at < _APART:
                 return False  # one blip that two questions met
             self.misses += 1
             self.missed_at = now
@@ -198,8 +206,13 @@ class Track:
             return None if status.provisional else Verdict(status.state.value)
         return Verdict.BLOCKED if terms.stop_when_blocked and is_blocked(status) else None
 
+    @property
+    def was_seen(self) -> bool:
+        """True for a bulk that its provider has known at some time."""
+        return self.status is not None or self.remembered is not None
+
     def _missing(self, terms: Terms, since: float) -> Verdict | None:
-        if self.status is not None:
+        if self.was_seen:
             return Verdict.GONE if self.forgotten or self.misses > 1 else None
         patient = self.misses > 1 and self.missed_at - since >= terms.grace
         return Verdict.NOT_FOUND if self.forgotten or patient or not terms.grace else None

@@ -95,13 +95,15 @@ class AsyncWatch:
         make: Callable[[Callable[[], None]], Subscription],
         refs: Iterable[Ref],
         scans: Iterable[str],
+        *,
+        fresh: bool = False,
     ) -> None:
         self._follower = follower
         self._bell = _Bell()
         self._ahead: deque[Change] = deque()
         self._subscription = make(self._bell.ring)
         self._sources = tuple(dict.fromkeys((*(ref.source for ref in refs), *scans)))
-        follower.subscribe(self._subscription, refs, scans)
+        follower.subscribe(self._subscription, refs, scans, fresh=fresh)
 
     def __del__(self) -> None:
         if hasattr(self, "_subscription"):
@@ -166,7 +168,7 @@ class AsyncWatch:
             bulks.append(
                 BulkView(
                     ref=str(ref),
-                    status=track.status,
+                    status=None if track.status is None else self._follower.recorder.marked(track.status),
                     counts=track.counts,
                     verdict=None if result is None else result.verdict,
                     stale_since=track.stale_since,

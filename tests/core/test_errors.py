@@ -15,6 +15,7 @@ from bulkstatus.errors import (
     BulkStatusError,
     ConfigError,
     DeadlineExceeded,
+    JournalError,
     NotFound,
     ProtocolError,
     RateLimited,
@@ -33,6 +34,7 @@ KINDS = {
     "protocol": ProtocolError,
     "rejected": RequestRejected,
     "deadline": DeadlineExceeded,
+    "journal": JournalError,
 }
 EVERY = (BulkStatusError, *KINDS.values())
 every = pytest.mark.parametrize("cls", EVERY, ids=lambda cls: cls.__name__)

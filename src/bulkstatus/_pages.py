@@ -1,0 +1,79 @@
+"""A list on its way: its rows as they become known."""
+
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+from types import TracebackType
+from typing import Self
+
+import anyio
+import anyio.abc
+
+from bulkstatus._gather import Gathering
+from bulkstatus._model import BulkStatus, Report
+
+Rows = tuple[BulkStatus, ...]
+
+
+class AsyncListPages:
+    """The rows of a list as they become known; made by `AsyncClient.list_pages`.
+
+    Iterate over it with `async for`: each step gives some rows, at least one. Those that the journal knows to be
+    settled come first, and no source waits for another. `report` is what `list` would have given, once all have come.
+    Leave it early with `close`, or use it in an `async with` statement.
+    """
+
+    def __init__(
+        self,
+        gathering: Gathering,
+        gather: Callable[[], Awaitable[object]],
+        report: Callable[[], Report],
+        tasks: anyio.abc.TaskGroup,
+    ) -> None:
+        self._give, self._take = anyio.create_memory_object_stream[Rows](float("inf"))
+        self._scope = anyio.CancelScope()
+        self._gather = gather
+        self._report = report
+        self._failed: BaseException | None = None
+        gathering.tell = self._tell
+        tasks.start_soon(self._run)
+
+    def _tell(self, rows: Rows) -> None:
+        with suppress(anyio.BrokenResourceError, anyio.ClosedResourceError):  # nobody reads any more
+            self._give.send_nowait(rows)
+
+    async def _run(self) -> None:
+        try:
+            with self._scope:
+                await self._gather()
+        except Exception as error:  # noqa: BLE001 - raised where the rows are read
+            self._failed = error
+        finally:
+            self._give.close()
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> Rows:
+        try:
+            return await self._take.receive()
+        except anyio.EndOfStream:
+            if self._failed is not None:
+                raise self._failed from None
+            raise StopAsyncIteration from None
+
+    def report(self) -> Report:
+        """All rows, and what could not be asked."""
+        return self._report()
+
+    def close(self) -> None:
+        """Ask for nothing more. What is under way goes on."""
+        self._scope.cancel()
+        self._take.close()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()

@@ -1,0 +1,260 @@
+"""A client's side of the journal: it remembers what is seen, and no answer waits for it for long.
+
+An answer is recorded before its caller hears of it, unless that takes longer than a moment: then as soon as it can be.
+"""
+
+import asyncio
+import os
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from datetime import datetime
+from typing import NamedTuple, TypeVar, cast
+
+import anyio
+import msgspec
+
+from bulkstatus import _times
+from bulkstatus._adapter import Adapter, realm
+from bulkstatus._call import Page
+from bulkstatus._journal import Journal
+from bulkstatus._ledger import Facts
+from bulkstatus._model import BulkStatus, Ref
+from bulkstatus._record import (
+    KnownBulk,
+    Miss,
+    Place,
+    Sighting,
+    WaitRecord,
+    as_gone,
+    began,
+    position,
+    served,
+)
+from bulkstatus._scribe import Answer, Scribe
+from bulkstatus._times import Stamp
+from bulkstatus._usual import Usual, overdue, stuck
+from bulkstatus.errors import ConfigError, JournalError, NotFound
+
+T = TypeVar("T")
+
+_MOMENT = 0.25
+_READING = 1.0
+_LAST_WORDS = 6.0
+# What has not changed is written again after so many seconds, so that the journal tells when it was last looked at.
+_SAME = 10.0
+_USUAL_FOR = 60.0
+
+JournalOrPath = Journal | str | os.PathLike[str]
+_Key = tuple[str, str | None]
+
+
+class _Noted(NamedTuple):
+    """What was recorded of a bulk last, and when."""
+
+    status: BulkStatus
+    at: float
+
+
+class Recorder:
+    """Remembers for one client. Without a journal every method does nothing, and nothing is known."""
+
+    def __init__(self, journal: JournalOrPath | None, adapters: Mapping[str, Adapter]) -> None:
+        self._is_ours = not isinstance(journal, Journal)
+        if journal is not None and not isinstance(journal, Journal):
+            journal = Journal(journal)
+        self.journal = journal
+        self._places = (
+            {} if journal is None else {name: _place(name, adapter) for name, adapter in adapters.items()}
+        )
+        self._scribe: Scribe | None = None
+        self._wanted: set[Ref] = set()
+        self._noted: dict[Ref, _Noted] = {}
+        self._facts: dict[Ref, Facts] = {}
+        self._usual: dict[_Key, tuple[float, Usual | None]] = {}
+
+    @property
+    def is_on(self) -> bool:
+        """True when there is a journal."""
+        return self.journal is not None
+
+    def realms(self, sources: Iterable[str]) -> dict[str, str]:
+        """Whose bulks these sources have, as text without any credential; empty without a journal."""
+        return {name: self._places[name].realm for name in sources if name in self._places}
+
+    def open(self) -> None:
+        """Begin to remember."""
+        if self.journal is not None:
+            self._scribe = Scribe(self.journal)
+
+    async def close(self) -> None:
+        """Write what is left to be written, waiting no longer than a journal that is locked can take."""
+        scribe, self._scribe = self._scribe, None
+        if scribe is not None:
+            with anyio.CancelScope(shield=True), anyio.move_on_after(_LAST_WORDS):
+                await asyncio.wrap_future(scribe.end())
+                if self.journal is not None and self._is_ours:
+                    self.journal.close()
+
+    # --- what is seen ---
+
+    def wants(self, refs: Iterable[Ref]) -> None:
+        """These were asked for by name, so they are tracked once they are seen."""
+        if self.is_on:
+            self._wanted.update(Ref(ref.source, ref.id.lower()) for ref in refs)
+
+    async def saw(self, source: str, answer: object, asked: Stamp) -> None:
+        """Record what an answer tells of bulks; other answers are none of its business."""
+        if self._scribe is None:
+            return
+        statuses = cast("tuple[object, ...]", answer.items) if isinstance(answer, Page) else (answer,)
+        read, place = Stamp.take(), self._places[source]
+        seen = [
+            Sighting(place, status, asked, read, self._is_wanted(source, status))
+            for status in statuses
+            if isinstance(status, BulkStatus) and self._is_news(source, status)
+        ]
+        if seen:
+            for sighting in seen:
+                self._noted[Ref(source, sighting.status.id)] = _Noted(sighting.status, read.tick)
+            await self._record(seen)
+
+    def _is_wanted(self, source: str, status: BulkStatus) -> bool:
+        return Ref(source, status.id.lower()) in self._wanted
+
+    def _is_news(self, source: str, status: BulkStatus) -> bool:
+        if status.provisional:
+            return False
+        noted = self._noted.get(Ref(source, status.id))
+        if noted is None or Stamp.take().tick - noted.at > _SAME:
+            return True
+        before = noted.status
+        return position(before) != position(status) or any(
+            getattr(before, name) != getattr(status, name) for name in ("counts", "updated_at", "finished_at")
+        )
+
+    async def _record(self, answers: Sequence[Answer]) -> None:
+        if self._scribe is None:
+            return
+        keys = {
+            (answer.place.source, answer.status.action)
+            for answer in answers
+            if isinstance(answer, Sighting) and not answer.status.state.is_terminal
+        }
+        stale = [key for key in keys if self._usual.get(key, (0.0, None))[0] < time.monotonic() - _USUAL_FOR]
+        with anyio.move_on_after(_MOMENT):
+            facts = await asyncio.wrap_future(self._scribe.write(answers))
+            self._facts.update(facts)
+            if stale:
+                self._usual.update(await self.try_to(lambda journal: self._learn(journal, stale)) or {})
+
+    def _learn(self, journal: Journal, keys: Iterable[_Key]) -> dict[_Key, tuple[float, Usual | None]]:
+        moment = time.monotonic()
+        return {key: (moment, journal.usual(self._places[key[0]], key[1])) for key in keys}
+
+    async def missed(self, ref: Ref, error: NotFound, asked: Stamp) -> BulkStatus | None:
+        """Record that the provider does not know a bulk; what was last seen of it, if it was, as of now gone."""
+        if self._scribe is None:
+            return None
+        place, at = self._places[ref.source], _times.utc_now()
+        miss = Miss(place, ref.id, asked, Stamp.take(), at, final=error.reason == "gone")
+        self._noted.pop(ref, None)
+        await self._record([miss])
+        known = (await self.known([ref])).get(ref)
+        if known is None or known.status is None:
+            return None
+        return as_gone(known.status.changed(gone_at=known.gone_at or at))
+
+    # --- what is known ---
+
+    async def known(self, refs: Sequence[Ref]) -> dict[Ref, KnownBulk]:
+        """What the journal knows of bulks; nothing where it cannot be read."""
+        by_source: dict[str, list[str]] = {}
+        for ref in refs:
+            by_source.setdefault(ref.source, []).append(ref.id)
+
+        def read(journal: Journal) -> dict[Ref, KnownBulk]:
+            return {
+                Ref(source, id): bulk
+                for source, ids in by_source.items()
+                for id, bulk in journal.known(self._places[source], ids).items()
+            }
+
+        found = await self.try_to(read) or {}
+        self._facts.update((ref, Facts(bulk.first_seen_at, bulk.moved_at)) for ref, bulk in found.items())
+        return found
+
+    async def settled(self, refs: Sequence[Ref]) -> dict[Ref, BulkStatus]:
+        """Those of the bulks that need not be asked for again, as the journal has them."""
+        return {
+            ref: status
+            for ref, bulk in (await self.known(refs)).items()
+            if (status := served(bulk)) is not None
+        }
+
+    async def tracked(self, source: str, labels: Mapping[str, str] | None) -> list[KnownBulk]:
+        """The tracked bulks of a source. Raises JournalError: without the journal there is nothing to list."""
+        place = self._places[source]
+        found = await self.do(lambda journal: journal.tracked(place, labels))
+        self._facts.update((Ref(source, bulk.id), Facts(bulk.first_seen_at, bulk.moved_at)) for bulk in found)
+        return found
+
+    def marked(self, status: BulkStatus) -> BulkStatus:
+        """The status, marked as overdue or stuck where the journal's history says so."""
+        if not self.is_on or status.state.is_terminal:
+            return status
+        facts = self._facts.get(status.ref)
+        _, usual = self._usual.get((status.source, status.action), (0.0, None))
+        late = overdue(status, self.began(status), usual)
+        still = None if facts is None else stuck(status, facts.moved_at, usual)
+        if late is None and still is None:
+            return status
+        return status.changed(overdue=late, stuck=still)
+
+    def began(self, status: BulkStatus) -> datetime | None:
+        """When a bulk began: by the provider, else when it was first seen, as far as that came up in this client."""
+        facts = self._facts.get(status.ref)
+        return began(status, None if facts is None else facts.first_seen_at)
+
+    # --- what callers want of the journal itself ---
+
+    async def do(self, work: Callable[[Journal], T]) -> T:
+        """Have something done with the journal. Raises JournalError, and ConfigError where there is none."""
+        if self._scribe is None:
+            raise ConfigError("this client has no journal: give it one, as in Client(..., journal=PATH)")
+        return await asyncio.wrap_future(self._scribe.ask(work))
+
+    def place(self, source: str) -> Place:
+        """Where the bulks of a source are. Raises ConfigError without a journal."""
+        if source not in self._places:
+            raise ConfigError("this client has no journal: give it one, as in Client(..., journal=PATH)")
+        return self._places[source]
+
+    def complain(self, error: JournalError) -> None:
+        """Say what is wrong with the journal, once."""
+        if self._scribe is not None:
+            self._scribe.complain(error)
+
+    async def try_to(self, work: Callable[[Journal], T]) -> T | None:
+        """As `do`, within a second; None where that cannot be done."""
+        if self._scribe is None or self._scribe.is_down:
+            return None
+        with anyio.move_on_after(_READING):
+            try:
+                return await asyncio.wrap_future(self._scribe.ask(work))
+            except JournalError as error:
+                self._scribe.complain(error)
+        return None
+
+    def check_realms(self, wait: WaitRecord) -> None:
+        """Raises ConfigError when a source of this wait stands for another account now: its ids would mean other bulks."""
+        for source, was in wait.terms.realms.items():
+            now = self.realms([source]).get(source, was)
+            if now != was:
+                raise ConfigError(
+                    f"wait {wait.id} was begun when the source {source!r} was {was}, and now it is {now}"
+                )
+
+
+def _place(source: str, adapter: Adapter) -> Place:
+    pins = {word: str(state) for word, state in sorted(adapter.state_map.items())}
+    return Place(source, adapter.provider, realm(adapter), msgspec.json.encode(pins).decode())

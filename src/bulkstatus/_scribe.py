@@ -1,0 +1,171 @@
+"""The thread that works with the journal for one client, so that no event loop stands still for a disk."""
+
+import logging
+import queue
+import threading
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future
+from pathlib import Path
+from typing import Any, Generic, TypeVar
+
+from bulkstatus._journal import Journal
+from bulkstatus._ledger import Facts
+from bulkstatus._model import Ref
+from bulkstatus._record import Miss, Sighting
+from bulkstatus.errors import BulkStatusError, JournalError
+
+T = TypeVar("T")
+Answer = Sighting | Miss
+
+_SHORTEST_PAUSE, _LONGEST_PAUSE = 1.0, 30.0
+_MOST_UNWRITTEN = 10_000
+_LOG = logging.getLogger("bulkstatus")
+
+
+class _Job(Generic[T]):
+    """Something to be done, or answers to be written; and who waits for what comes of it."""
+
+    def __init__(self, work: Callable[[Journal], T] | None, answers: Sequence[Answer] = ()) -> None:
+        self.work = work
+        self.answers = answers
+        self.future: Future[T] = Future()
+
+    def give(self, value: T) -> None:
+        if self.future.set_running_or_notify_cancel():
+            self.future.set_result(value)
+
+    def fail(self, error: BaseException) -> None:
+        if self.future.set_running_or_notify_cancel():
+            self.future.set_exception(error)
+
+
+class Scribe:
+    """Works with the journal in the order it is told. What cannot be written is kept, and tried again.
+
+    Whatever is wrong with the journal is said once, as a warning of the logger `bulkstatus`.
+    """
+
+    def __init__(self, journal: Journal) -> None:
+        self._journal = journal
+        self._jobs: queue.SimpleQueue[_Job[Any] | None] = queue.SimpleQueue()
+        self._unwritten: list[Answer] = []
+        self._pause = _SHORTEST_PAUSE
+        self._again_at = 0.0
+        self._complained = False
+        self._told_of: Path | None = None
+        self._ended: Future[None] = Future()
+        threading.Thread(target=self._run, name="bulkstatus-journal", daemon=True).start()
+
+    @property
+    def is_down(self) -> bool:
+        """True while the journal is left alone because it could not be used."""
+        return time.monotonic() < self._again_at
+
+    def write(self, answers: Sequence[Answer]) -> Future[dict[Ref, Facts]]:
+        """Write answers, and give what is known then of those bulks; nothing while it cannot be written."""
+        job = _Job[dict[Ref, Facts]](None, answers)
+        self._jobs.put(job)
+        return job.future
+
+    def ask(self, work: Callable[[Journal], T]) -> Future[T]:
+        """Do something with the journal, behind all that was to be written before."""
+        job = _Job(work)
+        self._jobs.put(job)
+        return job.future
+
+    def end(self) -> Future[None]:
+        """Write what is left, if that can be done, and end the thread."""
+        self._jobs.put(None)
+        return self._ended
+
+    def complain(self, error: BulkStatusError) -> None:
+        """Say what is wrong with the journal, once."""
+        if not self._complained:
+            self._complained = True
+            _LOG.warning("%s; the answers are given without it", error.message)
+
+    # --- on the thread ---
+
+    def _run(self) -> None:
+        jobs: list[_Job[Any] | None] = []
+        while None not in jobs:
+            jobs = self._take()
+            writes: list[_Job[Any]] = []
+            for job in jobs:
+                if job is not None and job.work is None:
+                    writes.append(job)
+                    continue
+                self._write(writes)
+                writes = []
+                if job is not None:
+                    self._do(job)
+            self._write(writes)
+        self._again_at = 0.0
+        self._write([])
+        self._ended.set_result(None)
+
+    def _take(self) -> list[_Job[Any] | None]:
+        """All there is to do, waiting for the first; nothing when it is time to try again."""
+        within = max(0.0, self._again_at - time.monotonic()) if self._unwritten else None
+        found: list[_Job[Any] | None] = []
+        try:
+            found.append(self._jobs.get(timeout=within))
+            while True:
+                found.append(self._jobs.get_nowait())
+        except queue.Empty:
+            return found
+
+    def _do(self, job: _Job[Any]) -> None:
+        try:
+            job.give(job.work(self._journal) if job.work is not None else None)
+        except JournalError as error:
+            if error.reason != "busy":  # which says nothing about the file
+                self._rest()
+            job.fail(error)
+        except Exception as error:  # noqa: BLE001 - it is raised where the work was asked for
+            job.fail(error)
+        self._look_for_moved()
+
+    def _write(self, jobs: Sequence[_Job[Any]]) -> None:
+        self._unwritten += (answer for job in jobs for answer in job.answers)
+        found: dict[Ref, Facts] = {}
+        if self._unwritten and not self.is_down:
+            try:
+                found = self._journal.record(self._unwritten)
+                self._unwritten.clear()
+                self._pause = _SHORTEST_PAUSE
+            except JournalError as error:
+                self._rest()
+                self.complain(error)
+                del self._unwritten[:-_MOST_UNWRITTEN]
+            except Exception:  # noqa: BLE001 - one record that cannot be read must not keep out the others
+                found = self._one_by_one()
+            self._look_for_moved()
+        for job in jobs:
+            job.give(found)
+
+    def _one_by_one(self) -> dict[Ref, Facts]:
+        found: dict[Ref, Facts] = {}
+        answers, self._unwritten = self._unwritten, []
+        for answer in answers:
+            try:
+                found |= self._journal.record([answer])
+            except Exception as error:  # noqa: BLE001 - as above
+                why = error.message if isinstance(error, JournalError) else type(error).__name__
+                self.complain(JournalError(f"the journal {self._journal.path} lost a record: {why}"))
+        return found
+
+    def _rest(self) -> None:
+        self._again_at = time.monotonic() + self._pause
+        self._pause = min(2 * self._pause, _LONGEST_PAUSE)
+
+    def _look_for_moved(self) -> None:
+        moved = self._journal.moved_to
+        if moved is not None and moved != self._told_of:
+            self._told_of = moved
+            _LOG.warning(
+                "the journal %s was damaged; it is kept as %s, and a new one was begun",
+                self._journal.path,
+                moved.name,
+            )
