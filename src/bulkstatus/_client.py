@@ -157,6 +157,11 @@ class AsyncClient:
         return self._recorder.journal
 
     @property
+    def realms(self) -> dict[str, str]:
+        """Whose bulks each source has: provider, base URLs, account, no credential. Empty without a journal."""
+        return self._recorder.realms
+
+    @property
     def sources(self) -> dict[str, str]:
         """The names of the sources, each with its provider's word."""
         return {name: adapter.provider for name, adapter in self._adapters.items()}
@@ -474,12 +479,25 @@ class AsyncClient:
             blind_after=blind_after,
             grace=grace,
             polling=polling,
-            realms=self._recorder.realms(self._by_source(asked)),
         )
         watch = self._watch_for(asked, terms, timeout=timeout, fresh=fresh)
-        named = tuple(dict.fromkeys(map(str, map(self._resolve, asked))))
-        held = await self._recorder.try_to(partial(Journal.begin_wait, refs=named, terms=terms))
-        return await self._drained(watch, held, on_change)
+        return await self._drained(watch, await self.begin_wait(asked, terms), on_change)
+
+    async def begin_wait(self, refs: Iterable[str | Ref], terms: WaitTerms) -> HeldWait | None:
+        """Record that a wait begins, for a tool that follows it with `watch`; `wait` does so by itself.
+
+        The wait is in the hands of this process until `end_wait`, `HeldWait.leave`, or its own end. None without a
+        journal, and when it cannot be written: then nothing but the warning of the logger `bulkstatus` tells.
+        """
+        wanted = self._by_source(refs)
+        named = tuple(f"{source}:{id}" for source, ids in wanted.items() for id in ids)
+        realms = {name: self.realms[name] for name in wanted if name in self.realms}
+        whole = msgspec.structs.replace(terms, realms=realms)
+        return await self._recorder.try_to(partial(Journal.begin_wait, refs=named, terms=whole))
+
+    async def end_wait(self, held: HeldWait, outcome: Outcome) -> None:
+        """Record how a wait ended. Where that cannot be written, it stays open."""
+        await self._recorder.try_to(lambda _: held.end(outcome))
 
     async def resume(
         self, wait: int | None = None, *, fresh: bool = False, on_change: OnChange | None = None
@@ -494,7 +512,7 @@ class AsyncClient:
         """
         held = await self._recorder.do(partial(Journal.resume_wait, number=wait))
         try:
-            self._recorder.check_realms(held.record)
+            held.record.check_realms(self._recorder.realms)
             watch = self._watch_for(
                 held.record.refs, held.record.terms, timeout=held.record.rest(utc_now()), fresh=fresh
             )
@@ -525,7 +543,7 @@ class AsyncClient:
         except BaseException:
             held.leave()
             raise
-        await self._recorder.try_to(lambda _: held.end(outcome))
+        await self.end_wait(held, outcome)
         return outcome
 
     def watch(
@@ -798,6 +816,11 @@ class Client:
             return self._thread
 
     @property
+    def realms(self) -> dict[str, str]:
+        """As AsyncClient.realms."""
+        return self._client.realms
+
+    @property
     def sources(self) -> dict[str, str]:
         """As AsyncClient.sources."""
         return self._client.sources
@@ -953,6 +976,15 @@ class Client:
             )
         )
 
+    def begin_wait(self, refs: Iterable[str | Ref], terms: WaitTerms) -> HeldWait | None:
+        """As AsyncClient.begin_wait."""
+        asked = refs if isinstance(refs, str | Ref) else tuple(refs)
+        return self._loop().call(partial(self._client.begin_wait, asked, terms))
+
+    def end_wait(self, held: HeldWait, outcome: Outcome) -> None:
+        """As AsyncClient.end_wait."""
+        self._loop().call(partial(self._client.end_wait, held, outcome))
+
     def resume(
         self, wait: int | None = None, *, fresh: bool = False, on_change: OnChange | None = None
     ) -> Outcome:
@@ -1071,6 +1103,10 @@ class ListPages:
             return self._loop.call(self._pages.__anext__)
         except StopAsyncIteration:
             raise StopIteration from None
+
+    def rows(self, within: float) -> Rows:
+        """As AsyncListPages.rows."""
+        return self._loop.call(partial(self._pages.rows, within))
 
     def report(self) -> Report:
         """As AsyncListPages.report."""

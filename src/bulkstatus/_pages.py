@@ -61,6 +61,16 @@ class AsyncListPages:
                 raise self._failed from None
             raise StopAsyncIteration from None
 
+    async def rows(self, within: float) -> Rows:
+        """The next rows: the first that come, and those that follow them in the next `within` seconds. Empty at the end."""
+        found: list[BulkStatus] = []
+        with suppress(StopAsyncIteration):
+            found += await self.__anext__()
+            with anyio.move_on_after(within):
+                while True:
+                    found += await self.__anext__()
+        return tuple(found)
+
     def report(self) -> Report:
         """All rows, and what could not be asked."""
         return self._report()

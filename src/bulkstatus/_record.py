@@ -11,6 +11,7 @@ from bulkstatus._outcome import Verdict
 from bulkstatus._polling import PollPolicy, Preset
 from bulkstatus._times import Stamp
 from bulkstatus._track import rank, went_back
+from bulkstatus.errors import ConfigError
 
 
 class Place(NamedTuple):
@@ -142,6 +143,15 @@ class WaitRecord(msgspec.Struct, frozen=True, kw_only=True):
     waiter: str
     ended_at: datetime | None = None
     verdicts: dict[str, Verdict] | None = None
+
+    def check_realms(self, realms: Mapping[str, str]) -> None:
+        """Raises ConfigError when a source of this wait stands for another account now: its ids would mean other bulks."""
+        for source, was in self.terms.realms.items():
+            now = realms.get(source, was)
+            if now != was:
+                raise ConfigError(
+                    f"wait {self.id} was begun when the source {source!r} was {was}, and now it is {now}"
+                )
 
     def rest(self, now: datetime) -> float | None:
         """How many seconds are left of its timeout, at least a moment; None without one."""

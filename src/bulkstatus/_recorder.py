@@ -7,8 +7,9 @@ import asyncio
 import os
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from datetime import datetime
-from typing import NamedTuple, TypeVar, cast
+from typing import Any, NamedTuple, TypeVar, cast
 
 import anyio
 import msgspec
@@ -24,7 +25,6 @@ from bulkstatus._record import (
     Miss,
     Place,
     Sighting,
-    WaitRecord,
     as_gone,
     began,
     position,
@@ -77,9 +77,10 @@ class Recorder:
         """True when there is a journal."""
         return self.journal is not None
 
-    def realms(self, sources: Iterable[str]) -> dict[str, str]:
-        """Whose bulks these sources have, as text without any credential; empty without a journal."""
-        return {name: self._places[name].realm for name in sources if name in self._places}
+    @property
+    def realms(self) -> dict[str, str]:
+        """Whose bulks each source has, as text without any credential; empty without a journal."""
+        return {name: place.realm for name, place in self._places.items()}
 
     def open(self) -> None:
         """Begin to remember."""
@@ -106,11 +107,11 @@ class Recorder:
         """Record what an answer tells of bulks; other answers are none of its business."""
         if self._scribe is None:
             return
-        statuses = cast("tuple[object, ...]", answer.items) if isinstance(answer, Page) else (answer,)
+        items: tuple[object, ...] = cast("Any", answer).items if isinstance(answer, Page) else (answer,)
         read, place = Stamp.take(), self._places[source]
         seen = [
             Sighting(place, status, asked, read, self._is_wanted(source, status))
-            for status in statuses
+            for status in items
             if isinstance(status, BulkStatus) and self._is_news(source, status)
         ]
         if seen:
@@ -239,20 +240,9 @@ class Recorder:
         if self._scribe is None or self._scribe.is_down:
             return None
         with anyio.move_on_after(_READING):
-            try:
-                return await asyncio.wrap_future(self._scribe.ask(work))
-            except JournalError as error:
-                self._scribe.complain(error)
+            with suppress(JournalError):  # the scribe says so
+                return await asyncio.wrap_future(self._scribe.ask(work, quiet=False))
         return None
-
-    def check_realms(self, wait: WaitRecord) -> None:
-        """Raises ConfigError when a source of this wait stands for another account now: its ids would mean other bulks."""
-        for source, was in wait.terms.realms.items():
-            now = self.realms([source]).get(source, was)
-            if now != was:
-                raise ConfigError(
-                    f"wait {wait.id} was begun when the source {source!r} was {was}, and now it is {now}"
-                )
 
 
 def _place(source: str, adapter: Adapter) -> Place:

@@ -20,14 +20,19 @@ Answer = Sighting | Miss
 
 _SHORTEST_PAUSE, _LONGEST_PAUSE = 1.0, 30.0
 _MOST_UNWRITTEN = 10_000
+# What has just failed after seconds of waiting is not tried once more while a process wants to end.
+_JUST_NOW = 3.0
 _LOG = logging.getLogger("bulkstatus")
 
 
 class _Job(Generic[T]):
     """Something to be done, or answers to be written; and who waits for what comes of it."""
 
-    def __init__(self, work: Callable[[Journal], T] | None, answers: Sequence[Answer] = ()) -> None:
+    def __init__(
+        self, work: Callable[[Journal], T] | None, answers: Sequence[Answer] = (), *, quiet: bool = True
+    ) -> None:
         self.work = work
+        self.quiet = quiet
         self.answers = answers
         self.future: Future[T] = Future()
 
@@ -52,6 +57,7 @@ class Scribe:
         self._unwritten: list[Answer] = []
         self._pause = _SHORTEST_PAUSE
         self._again_at = 0.0
+        self._failed_at: float | None = None
         self._complained = False
         self._told_of: Path | None = None
         self._ended: Future[None] = Future()
@@ -68,9 +74,12 @@ class Scribe:
         self._jobs.put(job)
         return job.future
 
-    def ask(self, work: Callable[[Journal], T]) -> Future[T]:
-        """Do something with the journal, behind all that was to be written before."""
-        job = _Job(work)
+    def ask(self, work: Callable[[Journal], T], *, quiet: bool = True) -> Future[T]:
+        """Do something with the journal, behind all that was to be written before.
+
+        Whoever asks hears of what goes wrong; unless `quiet`, it is said as a warning too.
+        """
+        job = _Job(work, quiet=quiet)
         self._jobs.put(job)
         return job.future
 
@@ -101,7 +110,8 @@ class Scribe:
                 if job is not None:
                     self._do(job)
             self._write(writes)
-        self._again_at = 0.0
+        if self._failed_at is None or time.monotonic() - self._failed_at > _JUST_NOW:
+            self._again_at = 0.0
         self._write([])
         self._ended.set_result(None)
 
@@ -122,6 +132,8 @@ class Scribe:
         except JournalError as error:
             if error.reason != "busy":  # which says nothing about the file
                 self._rest()
+            if not job.quiet:
+                self.complain(error)
             job.fail(error)
         except Exception as error:  # noqa: BLE001 - it is raised where the work was asked for
             job.fail(error)
@@ -157,6 +169,7 @@ class Scribe:
         return found
 
     def _rest(self) -> None:
+        self._failed_at = time.monotonic()
         self._again_at = time.monotonic() + self._pause
         self._pause = min(2 * self._pause, _LONGEST_PAUSE)
 

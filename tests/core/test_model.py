@@ -224,6 +224,9 @@ class TestBulkStatus:
             "error",
             "provisional",
             "evidence",
+            "gone_at",
+            "overdue",
+            "stuck",
         ]
 
     def test_only_what_is_always_known_is_required(self):

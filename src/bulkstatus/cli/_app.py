@@ -19,12 +19,20 @@ from bulkstatus import (
     read_config,
 )
 from bulkstatus.cli import _exit
+from bulkstatus.cli._journal import journal_app
 from bulkstatus.cli._options import (
+    AgeOption,
     BlindOption,
     BlockedOption,
     ConfigOption,
     ExitStatusOption,
+    Format,
+    FreshOption,
+    JournalOption,
+    LabelOption,
     ListExitStatusOption,
+    NewerOption,
+    NoJournalOption,
     OutputOption,
     PaceOption,
     SourceOption,
@@ -34,6 +42,8 @@ from bulkstatus.cli._options import (
     VerboseOption,
     VerdictOption,
     WaitTimeoutOption,
+    journal_of,
+    labels_of,
     opened,
     seconds,
     start_log,
@@ -77,6 +87,7 @@ For example:
 """,
 )
 app.command(config_app)
+app.command(journal_app)
 
 Refs = Annotated[
     list[str],
@@ -112,9 +123,12 @@ def get(
     output: OutputOption = "table",
     timeout: TimeoutOption = None,
     exit_status: ExitStatusOption = False,
+    fresh: FreshOption = False,
+    journal: JournalOption = None,
+    no_journal: NoJournalOption = False,
     verbose: VerboseOption = False,
 ) -> int:
-    """Show how bulks stand.
+    """Show how bulks stand; those that are known to have ended, from the journal.
 
     For example:
 
@@ -132,9 +146,9 @@ def get(
     if not wanted:
         raise ConfigError("no references were given, so nothing was asked and nothing is known")
     names = sources_of(wanted)
-    with opened(Client(settings.build(names))) as client:
-        found = client.get_many(wanted, timeout=limit)
-    report(found, output)
+    with opened(Client(settings.build(names), journal=journal_of(journal, off=no_journal))) as client:
+        found = client.get_many(wanted, fresh=fresh, timeout=limit)
+        report(found, output)  # before the client is closed: that waits for a journal that is locked
     return _exit.for_report(found, asked=names, by_state=exit_status)
 
 
@@ -151,6 +165,10 @@ def wait(
     stop_when_blocked: BlockedOption = False,
     blind_after: BlindOption = "10m",
     pace: PaceOption = "default",
+    label: LabelOption = (),
+    fresh: FreshOption = False,
+    journal: JournalOption = None,
+    no_journal: NoJournalOption = False,
     verbose: VerboseOption = False,
 ) -> int:
     """Wait for bulks to end; the exit code tells how.
@@ -159,6 +177,8 @@ def wait(
     7 could not be looked at, 9 blocked, 8 not ended in time.
 
     An id that its provider does not know is asked for 20 s, in case it is new; it is not given up as not found before.
+
+    The journal keeps the wait: should this process die, 'bulkstatus resume' goes on with it.
 
     For example:
 
@@ -180,9 +200,50 @@ def wait(
             stop_when_blocked=stop_when_blocked,
             blind_after=blind_after,
             pace=pace,
+            labels=labels_of(label),
+            fresh=fresh,
+            journal=journal,
+            no_journal=no_journal,
             verbose=verbose,
         )
     )
+
+
+@app.command
+def resume(
+    wait: Annotated[
+        int | None,
+        Parameter(name="WAIT", negative=(), help="Its number. Default: the last that no process waits for."),
+    ] = None,
+    /,
+    *,
+    waits: Annotated[
+        bool, Parameter(name="--list", show_default=False, help="Name the waits that are open; ask nothing.")
+    ] = False,
+    config: ConfigOption = None,
+    output: Annotated[
+        Format | None,
+        Parameter(name=("--output", "-o"), help="The form of the output. Default: as the wait had it."),
+    ] = None,
+    fresh: FreshOption = False,
+    journal: JournalOption = None,
+    verbose: VerboseOption = False,
+) -> int:
+    """Go on with a wait that died, or that ended before its bulks did: for the same bulks, on the same terms.
+
+    What is left of its timeout goes on; one that has run out begins anew. Exits as wait does.
+
+    For example:
+
+        bulkstatus resume
+        bulkstatus resume --list
+    """
+    from bulkstatus.cli import _resume
+
+    start_log(verbose=verbose)
+    if waits:
+        return _resume.show(journal, output or "table")
+    return _resume.resume(wait, journal=journal, config=config, output=output, fresh=fresh, verbose=verbose)
 
 
 @app.command(usage="Usage: bulkstatus watch [OPTIONS] [REF...]")
@@ -198,6 +259,9 @@ def watch(
     blind_after: BlindOption = "10m",
     pace: PaceOption = "default",
     exit_status: VerdictOption = False,
+    fresh: FreshOption = False,
+    journal: JournalOption = None,
+    no_journal: NoJournalOption = False,
     verbose: VerboseOption = False,
 ) -> int:
     """Show bulks as they change: those named, or every unfinished one of all sources that have a list.
@@ -224,6 +288,9 @@ def watch(
             blind_after=blind_after,
             pace=pace,
             by_verdict=exit_status,
+            fresh=fresh,
+            journal=journal,
+            no_journal=no_journal,
             verbose=verbose,
         )
     )
@@ -248,24 +315,46 @@ def list_(
     allow_incomplete: Annotated[
         bool, Parameter(show_default=False, help="Exit 0 although a source could not be asked.")
     ] = False,
+    tracked: Annotated[
+        bool,
+        Parameter(
+            show_default=False,
+            help="The bulks that were asked for by name or tracked, of all sources; those that ended, from the journal.",
+        ),
+    ] = False,
+    label: LabelOption = (),
+    older_than: AgeOption = None,
+    newer_than: NewerOption = None,
+    fresh: FreshOption = False,
+    journal: JournalOption = None,
+    no_journal: NoJournalOption = False,
     verbose: VerboseOption = False,
 ) -> int:
-    """List the bulks of all sources whose providers have a list.
+    """List the bulks of all sources; where a provider has no list, those that the journal tracks.
 
     For example:
 
         bulkstatus list --state failed --state partial --confirm
-        bulkstatus list --source payments -o csv --timeout 30s
+        bulkstatus list --tracked --label release=42 --older-than 2h
     """
-    from bulkstatus.cli._output import report
+    from bulkstatus.cli._listing import show
 
     start_log(verbose=verbose)
-    limit = seconds(timeout)
-    with opened(Client.from_config(config, sources=source or None)) as client:
+    remembered = journal_of(journal, off=no_journal)
+    with opened(Client.from_config(config, sources=source or None, journal=remembered)) as client:
         confirm = confirm or exit_status
-        found = client.list(states=state or None, confirm=confirm, timeout=limit)
+        pages = client.list_pages(
+            states=state or None,
+            confirm=confirm,
+            tracked=tracked,
+            labels=labels_of(label) or None,
+            older_than=seconds(older_than, "--older-than"),
+            newer_than=seconds(newer_than, "--newer-than"),
+            fresh=fresh,
+            timeout=seconds(timeout),
+        )
+        found = show(pages, output, tuple(client.sources))
         asked = client.sources
-    report(found, output)
     if output in ("table", "name", "csv"):
         _say_what_is_provisional(found, confirmed=confirm)
     return _exit.for_report(found, asked=asked, by_state=exit_status, allow_incomplete=allow_incomplete)
@@ -359,6 +448,9 @@ def explain(
     config: ConfigOption = None,
     output: OutputOption = "table",
     timeout: TimeoutOption = None,
+    fresh: FreshOption = False,
+    journal: JournalOption = None,
+    no_journal: NoJournalOption = False,
     verbose: VerboseOption = False,
 ) -> int:
     """Say in plain words how a bulk stands, why, and what to do next.
@@ -373,8 +465,9 @@ def explain(
     start_log(verbose=verbose)
     limit = seconds(timeout)
     wanted = one_reference(ref)
-    with opened(Client.from_config(config, sources=sources_of([wanted]))) as client:
-        status = client.get(wanted, timeout=limit)
+    remembered = journal_of(journal, off=no_journal)
+    with opened(Client.from_config(config, sources=sources_of([wanted]), journal=remembered)) as client:
+        status = client.get(wanted, fresh=fresh, timeout=limit)
     if output == "json":
         document(status)
     elif output == "table":
@@ -383,6 +476,92 @@ def explain(
         lines(explanation(status))
     else:
         report(Report(statuses=(status,), complete=True, observed_at=status.observed_at), output)
+    return _exit.OK
+
+
+@app.command
+def changes(
+    *,
+    after: Annotated[
+        str | None,
+        Parameter(
+            name="--after",
+            allow_leading_hyphen=True,
+            help="Only the steps behind this cursor; now stands for the end. Default: from the beginning.",
+        ),
+    ] = None,
+    follow: Annotated[
+        bool, Parameter(name="--follow", show_default=False, help="Go on with those that come, until Ctrl-C.")
+    ] = False,
+    limit: Annotated[int | None, Parameter(help="Stop after so many steps.")] = None,
+    journal: JournalOption = None,
+    output: OutputOption = "table",
+) -> int:
+    """Show every step that bulks took, from the journal: each once, the oldest first. Nothing is sent.
+
+    Each step has a cursor. Hand the last one you have dealt with to --after, and you see each step once.
+
+    For example:
+
+        bulkstatus changes --after now --follow
+        bulkstatus changes --limit 100 -o jsonl
+    """
+    from bulkstatus.cli._changes import changes as show
+
+    return show(journal, after, output, follow=follow, limit=limit)
+
+
+@app.command
+def history(ref: OneRef, /, *, journal: JournalOption = None, output: OutputOption = "table") -> int:
+    """Show what the journal knows of a bulk, and every step it took. Nothing is sent.
+
+    For example:
+
+        bulkstatus history payments:112233445566778899
+        bulkstatus history payments:112233445566778899 -o json
+    """
+    from bulkstatus.cli._changes import history as show
+
+    return show(journal, one_reference(ref), output)
+
+
+@app.command
+def track(
+    refs: Refs,
+    /,
+    *,
+    note: Annotated[
+        str | None, Parameter(name="--note", help="A line about them; it takes the place of an earlier one.")
+    ] = None,
+    label: LabelOption = (),
+    config: ConfigOption = None,
+    journal: JournalOption = None,
+) -> int:
+    """Keep bulks in mind, with a note and labels, in the journal. Nothing is sent.
+
+    For example:
+
+        bulkstatus track payments:112233445566778899 --label release=42
+        bulkstatus track edge:aa11 edge:bb22 --note "block list of May"
+    """
+    from bulkstatus.cli._journal import track as keep
+
+    keep(refs, config, journal, note=note, labels=labels_of(label))
+    return _exit.OK
+
+
+@app.command
+def untrack(refs: Refs, /, *, config: ConfigOption = None, journal: JournalOption = None) -> int:
+    """Keep bulks in mind no longer; what was seen of them stays. Nothing is sent.
+
+    For example:
+
+        bulkstatus untrack payments:112233445566778899
+        bulkstatus untrack edge:aa11 edge:bb22
+    """
+    from bulkstatus.cli._journal import untrack as drop
+
+    drop(refs, config, journal)
     return _exit.OK
 
 

@@ -73,6 +73,8 @@ def for_failures(failures: Collection[Failure], answered: Collection[str]) -> in
 
 def for_status(status: BulkStatus) -> int:
     """The code for how a bulk stands, as `--exit-status` asks for it."""
+    if status.gone_at is not None and not status.state.is_terminal:
+        return NOT_FOUND
     if status.phase == "awaiting_action" and not status.state.is_terminal:
         return BLOCKED
     code = _BY_STATE[status.state]

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from datetime import UTC, datetime
 
 from bulkstatus import BulkStatus, BulkStatusError, Counts, State, load, printable
-from bulkstatus.cli._text import clock, span
+from bulkstatus.cli._text import clock, late, span
 
 _MEANS = {
     State.QUEUED: "accepted by the provider and not begun",
@@ -47,6 +47,10 @@ def explanation(status: BulkStatus, now: datetime | None = None) -> Iterator[str
         moment: datetime | None = getattr(status, name)
         yield _line(name.removesuffix("_at"), _moment(moment, now))
     yield _line("looked at", _moment(status.observed_at, now))
+    if status.gone_at is not None:
+        yield _line("gone", f"the provider does not know it any more; found {_moment(status.gone_at, now)}")
+    if late(status):
+        yield _line("late", late(status))
     yield "evidence"
     yield from (f"  - {printable(sentence)}" for sentence in status.evidence or ("None was given.",))
     yield "next"
@@ -79,7 +83,10 @@ def counted(counts: Counts | None) -> str:
 def advice(status: BulkStatus) -> Iterator[str]:
     """What to do next about a bulk."""
     ref = printable(str(status.ref))
-    if status.state in (State.PARTIAL, State.FAILED) and shows_operations(status.provider):
+    if status.gone_at is not None and not status.state.is_terminal:
+        yield "Find out at the provider how it ended before anything is run again."
+        yield f"bulkstatus history {ref}    # what was seen of it"
+    elif status.state in (State.PARTIAL, State.FAILED) and shows_operations(status.provider):
         yield f"bulkstatus operations {ref} --state failed    # what failed, and why"
     elif status.state is State.SUCCEEDED:
         yield "Nothing."

@@ -1,9 +1,9 @@
 """The table of bulks on a terminal: printed once, or redrawn while it changes."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import UTC, datetime
 from types import TracebackType
-from typing import Literal, Self
+from typing import Literal, NamedTuple, Self
 
 from rich.console import Console
 from rich.live import Live
@@ -38,11 +38,22 @@ COLOURS = {
 
 def status_table(statuses: Iterable[BulkStatus], console: Console, now: datetime) -> Table:
     """The bulks as a table as wide as the console. References and states are never cut; what is behind them may be."""
+    return next(status_tables([statuses], console, now))
+
+
+def status_tables(
+    batches: Iterable[Iterable[BulkStatus]], console: Console, now: datetime
+) -> Iterator[Table]:
+    """Batches of bulks as tables that read as one: the first has the headers, and its columns are those of all."""
     wide = is_wide(console)
     blocks = console.encoding.startswith("utf")
-    rows = [_cells(status, now, wide=wide, blocks=blocks) for status in statuses]
     headers = ("ref", "state", "progress", "word", *(("since", "detail") if wide else ()))
-    return grid(headers, rows, console)
+    layout: _Layout | None = None
+    for statuses in batches:
+        rows = [_cells(status, now, wide=wide, blocks=blocks) for status in statuses]
+        first = layout is None
+        layout = layout or _layout(headers, rows, console.width)
+        yield _table(layout, rows, headed=first)
 
 
 def grid(
@@ -52,21 +63,39 @@ def grid(
 
     The columns in `spare` are left out, one after another, until the others have room.
     """
-    kept = _roomy(headers, rows, console.width, spare)
+    return _table(_layout(headers, rows, console.width, spare), rows)
+
+
+class _Layout(NamedTuple):
+    """Which columns are shown, and how wide."""
+
+    columns: tuple[int, ...]
+    headers: tuple[str, ...]
+    widths: tuple[int, ...]
+
+
+def _layout(
+    headers: Sequence[str], rows: Sequence[Sequence[Text]], room: int, spare: Sequence[str] = ()
+) -> _Layout:
+    kept = _roomy(headers, rows, room, spare)
     headers = [headers[index] for index in kept]
     rows = [[row[index] for index in kept] for row in rows]
-    table = Table(box=None, pad_edge=False, padding=(0, _GAP, 0, 0))
     # Columns that do not fit are left out at the end: rich would cut all of them, the state too.
-    widths = _widths(headers, rows, console.width)
-    while len(widths) > _ALWAYS and _sum(widths) > console.width:
+    widths = _widths(headers, rows, room)
+    while len(widths) > _ALWAYS and _sum(widths) > room:
         headers = headers[:-1]
-        widths = _widths(headers, rows, console.width)
-    widths[0] = max(1, widths[0] - max(0, _sum(widths) - console.width))
-    for header, width in zip(headers, widths, strict=True):
+        widths = _widths(headers, rows, room)
+    widths[0] = max(1, widths[0] - max(0, _sum(widths) - room))
+    return _Layout(tuple(kept[: len(headers)]), tuple(headers), tuple(widths))
+
+
+def _table(layout: _Layout, rows: Sequence[Sequence[Text]], *, headed: bool = True) -> Table:
+    table = Table(box=None, pad_edge=False, padding=(0, _GAP, 0, 0), show_header=headed)
+    for header, width in zip(layout.headers, layout.widths, strict=True):
         overflow: Literal["fold", "ellipsis"] = "fold" if header == "ref" else "ellipsis"
         table.add_column(header, width=width, no_wrap=header != "ref", overflow=overflow, header_style="bold")
     for row in rows:
-        table.add_row(*row[: len(headers)])
+        table.add_row(*(row[index] for index in layout.columns))
     return table
 
 

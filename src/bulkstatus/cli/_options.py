@@ -3,16 +3,19 @@
 import difflib
 import logging
 import re
-from collections.abc import Generator, Sequence
+import threading
+from collections.abc import Callable, Generator, Iterable, Sequence
+from concurrent.futures import Future
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated, Literal, get_args
+from typing import Annotated, Literal, TypeVar, get_args
 
 from cyclopts import Parameter, Token
 
-from bulkstatus import Client, ConfigError, Watch, log_retries
+from bulkstatus import Client, ConfigError, Journal, Watch, log_retries
 from bulkstatus.cli._text import tell
 
+T = TypeVar("T")
 Format = Literal["table", "json", "jsonl", "csv", "name"]
 StateWord = Literal[
     "queued", "running", "paused", "succeeded", "partial", "failed", "cancelled", "expired", "unknown"
@@ -129,22 +132,92 @@ VerdictOption = Annotated[
     ),
 ]
 
+JournalOption = Annotated[
+    Path | None,
+    Parameter(
+        name="--journal",
+        help="The journal's file. Default: $BULKSTATUS_JOURNAL, else journal.db in your folder for state.",
+    ),
+]
+NoJournalOption = Annotated[
+    bool,
+    Parameter(name="--no-journal", show_default=False, help="Neither read the journal nor write to it."),
+]
+FreshOption = Annotated[
+    bool,
+    Parameter(
+        name="--fresh", show_default=False, help="Ask also for bulks that the journal knows to have ended."
+    ),
+]
+AgeOption = Annotated[
+    str | None,
+    Parameter(
+        name="--older-than",
+        allow_leading_hyphen=True,
+        help="Only bulks that began so long ago, or earlier: 90s, 3m, 1h30m, 2d.",
+    ),
+]
+NewerOption = Annotated[
+    str | None,
+    Parameter(
+        name="--newer-than",
+        allow_leading_hyphen=True,
+        help="Only bulks that began so long ago, or later.",
+    ),
+]
+LabelOption = Annotated[
+    tuple[str, ...],
+    Parameter(
+        name="--label",
+        show_default=False,
+        help="A label such as release=42. May be given several times.",
+    ),
+]
+
+
+def journal_of(path: Path | None, *, off: bool = False) -> Journal | None:
+    """The journal in the file `path`, else in the usual one; None when it is switched `off`.
+
+    Raises ConfigError when it is named and switched off at once.
+    """
+    if off and path is not None:
+        raise ConfigError("--journal and --no-journal contradict each other: give one of them")
+    return None if off else Journal(path)
+
+
+def labels_of(words: Iterable[str]) -> dict[str, str]:
+    """The labels that `words` such as `release=42` give. Raises ConfigError for what is none, or is said in two ways."""
+    found: dict[str, str] = {}
+    for word in words:
+        key, equals, value = word.partition("=")
+        if not (key and equals and value):
+            raise ConfigError(f"--label {word[:80]!r} is not a label: write NAME=VALUE, as in release=42")
+        if found.setdefault(key, value) != value:
+            raise ConfigError(f"--label {key[:80]!r} is given twice, with different values")
+    return found
+
+
 _NUMBER = r"([0-9]{1,9}(?:\.[0-9]{1,9})?)"
-_DURATION = re.compile(rf"(?:{_NUMBER}h)?(?:{_NUMBER}m)?(?:{_NUMBER}s?)?", re.ASCII)
+_DURATION = re.compile(rf"(?:{_NUMBER}d)?(?:{_NUMBER}h)?(?:{_NUMBER}m)?(?:{_NUMBER}s?)?", re.ASCII)
 _YEAR = 365 * 86_400.0
 
 
-def seconds(text: str | None, option: str = "--timeout") -> float | None:
-    """Read a duration (`90`, `90s`, `3m`, `1h30m`) as seconds; None stays None. Raises ConfigError."""
+def seconds(text: str | None, option: str = "--timeout", *, most: float = _YEAR) -> float | None:
+    """Read a duration (`90`, `90s`, `3m`, `1h30m`, `2d`) as at most `most` seconds; None stays None.
+
+    Raises ConfigError.
+    """
     if text is None:
         return None
     match = _DURATION.fullmatch(text)
     if match is not None and any(match.groups()):
-        hours, minutes, rest = (float(part or 0) for part in match.groups())
-        value = hours * 3_600 + minutes * 60 + rest
-        if 0 < value <= _YEAR:
+        days, hours, minutes, rest = (float(part or 0) for part in match.groups())
+        value = days * 86_400 + hours * 3_600 + minutes * 60 + rest
+        if 0 < value <= most:
             return value
-    raise ConfigError(f"{option} {text[:40]!r} is not a duration: write 90, 90s, 3m or 1h30m, more than 0")
+    raise ConfigError(
+        f"{option} {text[:40]!r} is not a duration: write 90, 90s, 3m, 1h30m or 2d, more than 0"
+    )
 
 
 class _Lines(logging.Handler):
@@ -184,6 +257,20 @@ def start_log(*, verbose: bool) -> None:
 def is_verbose() -> bool:
     """True once a log of requests was asked for."""
     return _LINES.verbose
+
+
+def aside(work: Callable[[], T]) -> T:
+    """What `work` gives, done on another thread, so that an interrupt need not wait until it is done."""
+    done: Future[T] = Future()
+
+    def run() -> None:
+        try:
+            done.set_result(work())
+        except BaseException as error:  # noqa: BLE001 - raised where the result is taken
+            done.set_exception(error)
+
+    threading.Thread(target=run, daemon=True).start()
+    return done.result()
 
 
 @contextmanager

@@ -61,7 +61,11 @@ STATUS_COLUMNS = (
     "observed_at",
     "action",
     "error",
+    "gone_at",
+    "overdue",
+    "stuck",
 )
+_MARKS = frozenset({"overdue", "stuck"})
 _COUNTS = frozenset({"total", "succeeded", "failed", "cancelled", "running", "queued"})
 OPERATION_COLUMNS = ("sequence", "id", "state", "native_state", "method", "path", "error")
 _PAYLOADS = ("request", "response")
@@ -78,14 +82,24 @@ def report(found: Report, form: Format) -> None:
     elif form == "csv":
         table_csv(STATUS_COLUMNS, map(status_cells, found))
     elif form == "name":
-        lines(printable(str(status.ref)) for status in found)
+        lines(map(name, found))
     else:
-        _status_table(found.statuses)
+        status_tables([found.statuses])
     sys.stdout.flush()
+    tell_what_is_missing(found)
+
+
+def tell_what_is_missing(found: Report) -> None:
+    """Write to stderr what could not be asked, and what was not."""
     for failure in found.failures:
         tell(failure_line(failure))
     for skipped in found.skipped:
         tell(skipped_line(skipped))
+
+
+def name(status: BulkStatus) -> str:
+    """A bulk as the next command takes it."""
+    return printable(str(status.ref))
 
 
 def operations(rows: Iterable[BulkOperation], form: Format, *, payload: bool) -> None:
@@ -174,14 +188,15 @@ def clock_exact(moment: datetime) -> str:
 
 
 def status_cells(status: BulkStatus) -> list[str]:
-    """A bulk as a row of CSV."""
-    counts = status.counts
-    return [
-        cell(None if counts is None else getattr(counts, name), numeric=True)
-        if name in _COUNTS
-        else cell(getattr(status, name))
-        for name in STATUS_COLUMNS
-    ]
+    """A bulk as a row of CSV. That it is late is `true` or empty: the figures are in the JSON forms."""
+    return [_status_cell(status, name) for name in STATUS_COLUMNS]
+
+
+def _status_cell(status: BulkStatus, name: str) -> str:
+    if name in _COUNTS:
+        return cell(None if status.counts is None else getattr(status.counts, name), numeric=True)
+    value = getattr(status, name)
+    return cell(None if value is None else True) if name in _MARKS else cell(value)
 
 
 def operation_cells(row: BulkOperation, columns: Sequence[str]) -> list[str]:
@@ -217,27 +232,33 @@ def console() -> "Console":
     return Quiet(file=sys.stdout, markup=False, emoji=False, highlight=False, soft_wrap=False)
 
 
-def _status_table(statuses: Sequence[BulkStatus]) -> None:
+def status_tables(batches: Iterable[Sequence[BulkStatus]]) -> None:
+    """Write batches of bulks as they come, as one table; its columns are as wide as the first batch needs."""
     now = datetime.now(UTC)
+    coming = iter(batches)
+    first = next(coming, ())
     if on_terminal():
-        from bulkstatus.cli._live import status_table
+        from bulkstatus.cli import _live
 
         screen = console()
-        screen.print(status_table(statuses, screen, now))
+        for grid in _live.status_tables(chain([first], coming), screen, now):
+            screen.print(grid)
         return
-    plain_table(
-        ("REF", "STATE", "PROGRESS", "WORD", "SINCE", "DETAIL"),
-        [
-            (
-                printable(str(status.ref)),
-                state(status),
-                progress(status.counts),
-                word(status),
-                _since(status, now),
-                detail(status),
-            )
-            for status in statuses
-        ],
+    headers = ("REF", "STATE", "PROGRESS", "WORD", "SINCE", "DETAIL")
+    widths = plain_table(headers, [_status_row(status, now) for status in first])
+    for batch in coming:
+        sys.stdout.flush()
+        _aligned([_status_row(status, now) for status in batch], widths)
+
+
+def _status_row(status: BulkStatus, now: datetime) -> tuple[str, ...]:
+    return (
+        name(status),
+        state(status),
+        progress(status.counts),
+        word(status),
+        _since(status, now),
+        detail(status),
     )
 
 
@@ -246,13 +267,17 @@ def _since(status: BulkStatus, now: datetime) -> str:
     return "" if last is None else f"{age(status, now)} ({clock(last[1])})"
 
 
-def plain_table(headers: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-    """Write aligned columns without colour; `-` where nothing was said. Nothing is cut."""
-    shown = [[value or "-" for value in row] for row in rows]
-    widths = [max(map(len, column)) for column in zip(headers, *shown, strict=True)]
+def plain_table(headers: Sequence[str], rows: Sequence[Sequence[str]]) -> list[int]:
+    """Write aligned columns without colour; `-` where nothing was said. Nothing is cut. Gives the columns' widths."""
+    widths = [max(len(value or "-") for value in column) for column in zip(headers, *rows, strict=True)]
+    _aligned([headers, *rows], widths)
+    return widths
+
+
+def _aligned(rows: Iterable[Sequence[str]], widths: Sequence[int]) -> None:
     lines(
-        "  ".join(f"{value:<{width}}" for value, width in zip(row, widths, strict=True)).rstrip()
-        for row in chain([headers], shown)
+        "  ".join(f"{value or '-':<{width}}" for value, width in zip(row, widths, strict=True)).rstrip()
+        for row in rows
     )
 
 

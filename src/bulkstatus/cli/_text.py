@@ -182,7 +182,9 @@ def progress(counts: Counts | None) -> str:
 
 
 def state(status: BulkStatus) -> str:
-    """The state, with `?` behind an end that is a list's word only."""
+    """The state, with `?` behind an end that is a list's word only; `gone` for what its provider has forgotten."""
+    if status.gone_at is not None and not status.state.is_terminal:
+        return f"gone ({status.state} before)"
     return f"{status.state}?" if status.provisional else str(status.state)
 
 
@@ -198,8 +200,21 @@ def waiting(number: int) -> str:
 
 
 def detail(status: BulkStatus) -> str:
-    """What went wrong, else what the bulk does."""
-    return printable(status.error or status.action or "")
+    """What is late, what went wrong, else what the bulk does."""
+    return "; ".join(filter(None, (late(status), printable(status.error or status.action or ""))))
+
+
+def late(status: BulkStatus) -> str:
+    """That a bulk takes longer than usual, or does not move, and by which figures; empty for any other."""
+    facts: list[str] = []
+    if status.overdue is not None:
+        age, usual = length(status.overdue.age), length(status.overdue.usual)
+        facts.append(f"overdue: {age}, and 95 % of the last {status.overdue.of:,} took at most {usual}")
+    if status.stuck is not None:
+        limit = length(status.stuck.limit)
+        told = "" if status.stuck.of is None else f", half of what is usual for the last {status.stuck.of:,}"
+        facts.append(f"stuck: nothing has moved for {length(status.stuck.idle)} (limit {limit}{told})")
+    return "; ".join(facts)
 
 
 def word(status: BulkStatus) -> str:
@@ -229,13 +244,15 @@ def wrong(status: BulkStatus) -> str:
 
 
 def change_line(change: Change) -> str | None:
-    """One line for a change of a bulk's state or verdict; None for any other change."""
+    """One line for a change of a bulk's state or verdict, and for one that is late; None for any other change."""
     if change.kind == "state" and change.status is not None:
         line = moved(change.before, change.status)
         # An end tells itself; what is not one has to be said.
         return (
             line if change.verdict is None or change.verdict.is_end else f"{line}  ({words(change.verdict)})"
         )
+    if change.kind == "late" and change.status is not None and change.ref is not None:
+        return f"{clock(change.observed_at)}  {printable(change.ref)}  {late(change.status)}"
     if change.verdict is None or change.ref is None:
         return None
     facts = (clock(change.observed_at), change.ref, words(change.verdict))

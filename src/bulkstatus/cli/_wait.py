@@ -1,11 +1,12 @@
 """`wait` and `watch`: follow bulks, and tell of it in every form."""
 
+import os
 import shlex
 import sys
 import threading
 import time
 from collections.abc import Iterable, Sequence
-from datetime import datetime
+from datetime import UTC, datetime
 from pathlib import Path
 from types import TracebackType
 from typing import Literal, NamedTuple, Self
@@ -18,10 +19,14 @@ from bulkstatus import (
     Config,
     ConfigError,
     Counts,
+    HeldWait,
+    JournalError,
     Outcome,
     Ref,
     Result,
     Verdict,
+    WaitRecord,
+    WaitTerms,
     Watch,
     WatchView,
     is_blocked,
@@ -36,7 +41,7 @@ from bulkstatus.cli._ending import (
     say_where_to_look,
     tell_how_to_go_on,
 )
-from bulkstatus.cli._options import Format, PaceWord, UntilWord, left_by_signals, opened, seconds
+from bulkstatus.cli._options import Format, PaceWord, UntilWord, journal_of, left_by_signals, opened, seconds
 from bulkstatus.cli._output import (
     STATUS_COLUMNS,
     cell,
@@ -97,6 +102,10 @@ class Asked(msgspec.Struct, frozen=True, kw_only=True):
     blind_after: str = _BLIND_AFTER
     pace: PaceWord
     by_verdict: bool = True
+    labels: dict[str, str] = {}
+    fresh: bool = False
+    journal: Path | None = None
+    no_journal: bool = False
     verbose: bool
 
     def again(self, refs: Sequence[str]) -> str:
@@ -104,6 +113,7 @@ class Asked(msgspec.Struct, frozen=True, kw_only=True):
         pairs = (
             ("--timeout", self.timeout),
             ("--config", None if self.config is None else str(self.config)),
+            ("--journal", None if self.journal is None else str(self.journal)),
             ("--until", None if self.until == "all" else self.until),
             ("--blind-after", None if self.blind_after == _BLIND_AFTER else self.blind_after),
             ("--pace", None if self.pace == "default" else self.pace),
@@ -112,20 +122,56 @@ class Asked(msgspec.Struct, frozen=True, kw_only=True):
         flags = (
             ("--stop-when-blocked", self.stop_when_blocked),
             ("--exit-status", self.by_verdict and self.command == "watch"),
+            ("--fresh", self.fresh),
+            ("--no-journal", self.no_journal),
             ("-v", self.verbose),
         )
         given = [text for name, value in pairs if value is not None for text in (name, value)]
         given += [name for name, on in flags if on]
         return shlex.join(["bulkstatus", self.command, *refs, *given])
 
+    def terms(self) -> WaitTerms:
+        """What the journal keeps of it, so that `resume` can ask the same again."""
+        config = self.config or os.environ.get("BULKSTATUS_CONFIG")
+        command = {"output": self.output, "config": None if config is None else str(Path(config).absolute())}
+        return WaitTerms(
+            timeout=seconds(self.timeout),
+            until=_UNTIL[self.until],
+            stop_when_blocked=self.stop_when_blocked,
+            blind_after=seconds(self.blind_after, "--blind-after") or 0.0,
+            polling=self.pace,
+            command={name: value for name, value in command.items() if value is not None},
+        )
 
-def follow(asked: Asked) -> int:
-    """Wait or watch, and return the exit code."""
+    @classmethod
+    def again_from(cls, wait: WaitRecord, *, verbose: bool) -> "Asked":
+        """What was asked for when `wait` was begun, by the command line or by a program."""
+        terms, command = wait.terms, wait.terms.command
+        return cls(
+            command="wait",
+            refs=wait.refs,
+            config=Path(command["config"]) if "config" in command else None,
+            source=(),
+            output=msgspec.convert(command.get("output", "table"), Format),
+            timeout=None if terms.timeout is None else f"{terms.timeout:f}",
+            until=next(word for word, until in _UNTIL.items() if until == terms.until),
+            stop_when_blocked=terms.stop_when_blocked,
+            blind_after=f"{terms.blind_after:f}",
+            pace=terms.polling if isinstance(terms.polling, str) else "default",
+            verbose=verbose,
+        )
+
+
+def follow(asked: Asked, resumed: HeldWait | None = None) -> int:
+    """Wait or watch, or go on with a wait that is `resumed`, and return the exit code."""
     timeout, blind_after = seconds(asked.timeout), seconds(asked.blind_after, "--blind-after")
     settings = read_config(asked.config)
     refs = _references(asked, settings)
     names = (asked.source or None) if refs is None else sources_of(refs)
-    client = Client(settings.build(names))
+    client = Client(settings.build(names), journal=journal_of(asked.journal, off=asked.no_journal))
+    if resumed is not None:
+        resumed.record.check_realms(client.realms)
+        timeout = resumed.record.rest(datetime.now(UTC))
     # Made before the client's thread is at work: an interrupt during an import may leave the lock of all imports held
     # (seen with CPython 3.11), and that thread would then wait for it for ever.
     teller = _teller(asked, timeout)
@@ -138,11 +184,28 @@ def follow(asked: Asked) -> int:
             blind_after=blind_after or 0.0,
             polling=asked.pace,
             detail=_draws(asked),
+            fresh=asked.fresh,
         )
         with left_by_signals(watched) as watch:
             if refs is None:
                 _say_what_is_left_out(client, watch)
-            return _Follower(asked, watch, teller, timeout).run()
+            held = resumed or _record(client, asked, refs)
+            code, outcome = _Follower(asked, watch, teller, timeout, held).run()
+            if held is not None:
+                client.end_wait(held, outcome)
+            return code
+
+
+def _record(client: Client, asked: Asked, refs: list[str] | None) -> HeldWait | None:
+    """Keep the wait in the journal, and the labels that its bulks are given."""
+    if refs is None:
+        return None
+    if asked.labels:
+        try:
+            client.track(refs, labels=asked.labels)
+        except JournalError as error:
+            say(f"{error.message}; the labels are not kept")
+    return client.begin_wait(refs, asked.terms()) if asked.command == "wait" else None
 
 
 def _say_what_is_left_out(client: Client, watch: Watch) -> None:
@@ -167,13 +230,21 @@ def _references(asked: Asked, settings: Config) -> list[str] | None:
 class _Follower:
     """Reads a watch to its end and has it told."""
 
-    def __init__(self, asked: Asked, watch: Watch, teller: "_Teller", timeout: float | None) -> None:
+    def __init__(
+        self,
+        asked: Asked,
+        watch: Watch,
+        teller: "_Teller",
+        timeout: float | None,
+        held: HeldWait | None,
+    ) -> None:
         self._asked = asked
+        self._held = held
         self._watch = watch
         self._timeout = timeout
         self._teller = teller
 
-    def run(self) -> int:
+    def run(self) -> tuple[int, Outcome]:
         with self._teller as teller:
             try:
                 while not self._watch.is_over:
@@ -188,7 +259,7 @@ class _Follower:
                 raise
             return self._end()
 
-    def _end(self) -> int:
+    def _end(self) -> tuple[int, Outcome]:
         outcome, view = self._watch.outcome(), self._watch.view()
         code = self._code(outcome, view)
         self._teller.end(_End(outcome, view, code))
@@ -201,7 +272,7 @@ class _Follower:
             number = sum(result.verdict in _OPEN for result in outcome)
             say(f"{number:,} of {len(outcome):,} are not known to have ended within {within}; to go on:")
             self._tell_how_to_go_on(outcome)
-        return code
+        return code, outcome
 
     def _code(self, outcome: Outcome, view: WatchView) -> int:
         until = _UNTIL[self._asked.until]
@@ -247,6 +318,10 @@ class _Follower:
         return any(result.verdict is Verdict.PENDING for result in outcome)
 
     def _tell_how_to_go_on(self, outcome: Outcome) -> None:
+        if self._held is not None:
+            where = () if self._asked.journal is None else ("--journal", str(self._asked.journal))
+            tell(f"  {shlex.join(('bulkstatus', 'resume', str(self._held.record.id), *where))}")
+            return
         left = [result.ref for result in outcome if result.verdict in _OPEN]
         tell_how_to_go_on(self._asked.again(left), self._asked.again(["-"]))
 

@@ -1,0 +1,744 @@
+"""The journal's file: nobody else reads it, and whatever is wrong with it is told, and loses nothing."""
+
+import json
+import os
+import sqlite3
+import stat
+import subprocess
+import sys
+import textwrap
+import threading
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from bulkstatus import JournalError, State
+from bulkstatus import _sqlite as sqlite
+from bulkstatus._file import JournalFile
+from bulkstatus._journal import Journal
+from bulkstatus._record import WaitTerms
+from bulkstatus._sqlite import APPLICATION, MIGRATIONS
+from journal.looks import PLACE, is_whole, look, miss, rows
+from support import run_script
+
+posix = pytest.mark.skipif(sys.platform == "win32", reason="modes and owners are those of POSIX")
+rooted = pytest.mark.skipif(
+    not hasattr(os, "geteuid") or os.geteuid() != 0, reason="only root gives files away"
+)
+PAGE = 4_096
+
+
+@pytest.fixture
+def path(tmp_path):
+    """A file that is not there yet, in a folder that is not either."""
+    return tmp_path / "state" / "journal.db"
+
+
+@pytest.fixture
+def brief(monkeypatch):
+    """Who waits for a lock gives up soon."""
+    monkeypatch.setattr(sqlite, "_BUSY", 0.05)
+
+
+def fill(path, number=600):
+    """A journal with so many bulks, in its own file and no log, and what it holds."""
+    with Journal(path) as journal:
+        journal.record([look(id=str(index), error="x" * 200) for index in range(number)])
+        cursor = journal.cursor()
+    assert not path.with_name("journal.db-wal").exists()
+    return cursor
+
+
+def refusal(path, work=Journal.changes):
+    """Why the journal cannot be used; and by two tries in a row the same."""
+    with Journal(path) as journal:
+        with pytest.raises(JournalError) as first:
+            work(journal)
+        with pytest.raises(JournalError) as second:
+            work(journal)
+        assert journal.moved_to is None
+    assert str(first.value) == str(second.value)
+    assert first.value.reason == second.value.reason
+    assert str(path) in str(first.value)
+    return first.value
+
+
+def overwrite(path, *, start, stop=None, byte=b"\xa5"):
+    """Write nonsense over a part of a file."""
+    data = bytearray(path.read_bytes())
+    part = slice(start, stop)
+    data[part] = byte * len(data[part])
+    path.write_bytes(data)
+    return bytes(data)
+
+
+def mode(path):
+    """Who may do what."""
+    return oct(stat.S_IMODE(path.lstat().st_mode))
+
+
+# --- who may read it ---
+
+
+@posix
+@pytest.mark.parametrize("umask", ["000", "022", "077"])
+def test_nobody_else_reads_it(path, umask):
+    """Nor its log, its index, its locks, or what was moved aside; the folder that is made for it is closed as well."""
+    script = """
+        import os, sys
+        os.umask(int(sys.argv[2], 8))
+        from bulkstatus._journal import Journal
+        from bulkstatus._record import WaitTerms
+        from journal.looks import look
+        journal = Journal(sys.argv[1])
+        journal.record([look()])
+        journal.begin_wait(["payments:1"], WaitTerms())
+        journal.path.with_name("broken.db").write_bytes(b"no database" * 999)
+        os.chmod(journal.path.with_name("broken.db"), 0o600)
+        broken = Journal(journal.path.with_name("broken.db"))
+        broken.record([look()])
+        for name in sorted(os.listdir(journal.path.parent)):
+            print(name.partition(".corrupt-")[0], oct(os.lstat(journal.path.parent / name).st_mode & 0o7777))
+    """
+    done = run_script(script, str(path), umask)
+    assert done.stderr == ""
+    found = dict(line.split() for line in done.stdout.splitlines())
+    names = ("", "-shm", "-wal", ".lock")
+    assert set(found) == {
+        *(f"{stem}.db{name}" for stem in ("broken", "journal") for name in names),
+        "journal.db.wait-1.lock",
+    }
+    assert set(found.values()) == {"0o600"}
+    assert mode(path.parent) == "0o700"
+
+
+@posix
+def test_a_folder_that_is_there_keeps_its_mode(tmp_path):
+    """It is its owner's."""
+    tmp_path.chmod(0o755)
+    Journal(tmp_path / "journal.db").changes()
+    assert mode(tmp_path) == "0o755"
+    assert mode(tmp_path / "journal.db") == "0o600"
+
+
+# --- what is no file of ours ---
+
+
+@posix
+def test_only_a_plain_file_is_opened(path):
+    """No link, not even to a journal, no pipe, which would wait for ever, no folder and no device."""
+    path.parent.mkdir()
+    good = path.with_name("good.db")
+    fill(good, 1)
+    before = good.read_bytes()
+    for make in (lambda: path.symlink_to(good), lambda: os.mkfifo(path), path.mkdir):
+        make()
+        error = refusal(path)
+        assert (error.reason, "is not a plain file" in str(error)) == ("unusable", True)
+        path.rmdir() if path.is_dir() and not path.is_symlink() else path.unlink()
+    assert good.read_bytes() == before
+    assert refusal(Path(os.devnull)).reason == "unusable"
+
+
+@posix
+def test_a_link_to_nowhere_is_not_followed(path):
+    """Nothing is made where it leads."""
+    path.parent.mkdir()
+    path.symlink_to(path.with_name("nowhere.db"))
+    assert refusal(path).reason == "unusable"
+    assert [file.name for file in path.parent.iterdir()] == ["journal.db"]
+
+
+@posix
+def test_a_lock_that_is_a_link_is_not_followed(path):
+    """Nothing is made where it leads."""
+    path.parent.mkdir()
+    path.with_name("journal.db.lock").symlink_to(path.with_name("elsewhere"))
+    assert refusal(path).reason == "unusable"
+    assert not path.with_name("elsewhere").exists()
+
+
+@rooted
+def test_a_file_of_another_user_is_left_alone(path):
+    """Who owns it may read what is written into it."""
+    fill(path, 1)
+    os.chown(path, 12_345, -1)
+    before = path.read_bytes()
+    assert "belongs to another user" in str(refusal(path))
+    assert path.read_bytes() == before
+
+
+def test_a_folder_that_cannot_be_made_is_told(tmp_path):
+    """Where a file is in its place."""
+    (tmp_path / "file").write_text("")
+    for path in (tmp_path / "file" / "journal.db", tmp_path / "file" / "deeper" / "journal.db"):
+        assert refusal(path).reason == "unusable"
+
+
+def test_a_database_of_another_program_is_left_as_it_is(path):
+    """Whether it says whose it is or not, whatever version it names."""
+    path.parent.mkdir()
+    for number, version in enumerate((0, len(MIGRATIONS), len(MIGRATIONS) + 1, 1_000)):
+        for application in (0, 77, APPLICATION) if version == 0 else (0, 77):
+            other = path.with_name(f"{number}-{application}.db")
+            with closing(sqlite3.connect(other)) as db:
+                db.execute("CREATE TABLE theirs (x)")
+                db.execute(f"PRAGMA user_version = {version}")
+                db.execute(f"PRAGMA application_id = {application}")
+                db.commit()
+            before = other.read_bytes()
+            for work in (Journal.changes, lambda journal: journal.record([look()])):
+                error = refusal(other, work)
+                assert (error.reason, "of another program" in str(error)) == ("foreign", True)
+            assert other.read_bytes() == before
+
+
+@pytest.mark.parametrize("work", [Journal.changes, Journal.vacuum, lambda journal: journal.record([look()])])
+def test_a_file_of_a_newer_version_is_left_byte_for_byte_as_it_is(path, work):
+    """It says which version it is, and which is known here."""
+    fill(path)
+    newer = len(MIGRATIONS) + 1
+    with closing(sqlite3.connect(path)) as db:
+        db.execute("ALTER TABLE bulks ADD COLUMN colour TEXT")
+        db.execute(f"PRAGMA user_version = {newer}")
+        db.commit()
+    before = path.read_bytes()
+    error = refusal(path, work)
+    assert error.reason == "newer"
+    assert f"schema {newer}, this one knows {newer - 1}" in str(error)
+    assert path.read_bytes() == before
+
+
+# --- what is broken ---
+
+
+def assert_begun_anew(journal, before):
+    """The journal works, and what was there before lies beside it, byte for byte."""
+    journal.record([look(id="new")])
+    assert [step.ref for step in journal.changes()] == ["payments:new"]
+    assert is_whole(journal.path)
+    assert journal.moved_to.parent == journal.path.parent
+    assert journal.moved_to.name.startswith("journal.db.corrupt-")
+    assert journal.moved_to.read_bytes() == before
+    assert len(list(journal.path.parent.glob("*.corrupt-*[0-9]Z"))) == 1
+
+
+@pytest.mark.parametrize(
+    "data", [b"no database", b"no database" * 9_999, b"SQLite format 3\0" + b"\xa5" * 9_999]
+)
+@pytest.mark.parametrize("work", [Journal.changes, Journal.stats, lambda journal: journal.record([])])
+def test_what_is_no_database_is_moved_aside(path, data, work):
+    """And a new journal begun; nothing is lost."""
+    path.parent.mkdir()
+    path.write_bytes(data)
+    path.chmod(0o600)
+    with Journal(path) as journal:
+        work(journal)
+        assert_begun_anew(journal, data)
+
+
+@pytest.mark.parametrize("start", [100, PAGE, 5 * PAGE])
+def test_a_file_that_was_overwritten_is_moved_aside(path, start):
+    """From its schema, or from somewhere in the middle on; found when it is opened, or when the part is needed."""
+    fill(path)
+    before = overwrite(path, start=start)
+    with Journal(path) as journal:
+        for work in (journal.changes, journal.tracked, journal.stats, journal.all_bulks):
+            list(work(PLACE)) if work == journal.tracked else [
+                *iter(work())
+            ] if work != journal.stats else work()
+        journal.record([look(id=str(index)) for index in range(0, 600, 60)])
+        journal.prune(1)
+        journal.record([miss(9, id="1")])
+        assert journal.moved_to is not None
+    with Journal(path) as journal:
+        journal.record([look(id="new")])
+        assert journal.moved_to is None
+    assert is_whole(path)
+    (aside,) = path.parent.glob("*.corrupt-*Z")
+    assert aside.stat().st_size == len(before)
+
+
+def test_a_file_that_was_cut_off_is_moved_aside(path):
+    """As after a disk that lied."""
+    fill(path)
+    before = path.read_bytes()[: 3 * PAGE + 17]
+    path.write_bytes(before)
+    with Journal(path) as journal:
+        journal.stats()
+        assert_begun_anew(journal, before)
+
+
+def test_an_open_journal_notices_that_its_file_was_overwritten(path):
+    """Its answers come from the disk, but for what it has just read."""
+    fill(path)
+    with Journal(path) as journal:
+        journal.changes(limit=1)
+        journal.record([look(State.SUCCEEDED, 9, id="0")])
+        overwrite(path, start=2 * PAGE)
+        with closing(sqlite3.connect(path)) as db:
+            db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        journal.record([look(id=str(index), seen=5, phase="x") for index in range(600)])
+        journal.stats()
+        assert journal.moved_to is not None
+        assert is_whole(path)
+
+
+def test_what_others_have_open_is_theirs_until_they_look_again(path):
+    """Then they use the new file too, and harm nothing that was written into it meanwhile."""
+    fill(path)
+    with Journal(path) as first, Journal(path) as second, Journal(path) as third:
+        for journal in (first, second, third):
+            journal.changes(limit=1)
+        overwrite(path, start=PAGE)
+        first.close()
+        first.stats()
+        assert first.moved_to is not None
+        first.record([look(id="first")])
+        second.record([look(id="second")])
+        third.close()
+        first.record([look(id="third")])
+        assert (second.moved_to, third.moved_to) == (None, None)
+        refs = ["payments:first", "payments:second", "payments:third"]
+        for journal in (first, second, third):
+            assert [step.ref for step in journal.changes()] == refs
+    with Journal(path) as fourth:
+        assert [step.ref for step in fourth.changes()] == refs
+    assert len(list(path.parent.glob("*.corrupt-*Z"))) == 1
+
+
+def test_several_who_find_it_broken_move_it_once(path):
+    """And all go on with the same new file."""
+    path.parent.mkdir()
+    path.write_bytes(b"no database" * 999)
+    path.chmod(0o600)
+    journals = [Journal(path) for _ in range(8)]
+
+    def use(number):
+        journals[number].record([look(id=str(number))])
+
+    threads = [threading.Thread(target=use, args=(number,)) for number in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len([journal for journal in journals if journal.moved_to]) == 1
+    assert {step.ref for step in journals[0].changes()} == {f"payments:{number}" for number in range(8)}
+    for journal in journals:
+        journal.close()
+    assert len(list(path.parent.glob("*.corrupt-*Z"))) == 1
+
+
+@pytest.mark.parametrize("part", ["-wal", "-shm"])
+def test_a_log_that_was_damaged_costs_at_most_what_it_held(path, part):
+    """The file itself is whole and goes on; the index is made anew from the log."""
+    script = """
+        import os, sys
+        from bulkstatus._journal import Journal
+        from journal.looks import look
+        journal = Journal(sys.argv[1])
+        journal.record([look(id="in the file")])
+        journal.vacuum()
+        journal.record([look(id="in the log")])
+        os.kill(os.getpid(), 9)
+    """
+    run_script(script, str(path))
+    overwrite(path.with_name(f"journal.db{part}"), start=0)
+    with Journal(path) as journal:
+        found = [step.ref for step in journal.changes()]
+        assert found == ["payments:in the file", "payments:in the log"][: 1 if part == "-wal" else 2]
+        journal.record([look(id="new")])
+        assert journal.moved_to is None
+    assert is_whole(path)
+
+
+def test_an_empty_file_is_a_journal_that_begins(path):
+    """As one that was made by a process which died at once."""
+    path.parent.mkdir()
+    path.touch()
+    with Journal(path) as journal:
+        journal.record([look()])
+        assert journal.moved_to is None
+        assert len(journal.changes()) == 1
+
+
+def test_a_file_that_was_removed_is_made_anew(path):
+    """Also while it is open."""
+    fill(path)
+    with Journal(path) as journal:
+        journal.changes(limit=1)
+        path.unlink()
+        journal.record([look(id="new")])
+        assert [step.ref for step in journal.changes()] == ["payments:new"]
+    assert is_whole(path)
+
+
+# --- what cannot be written ---
+
+AS_NOBODY = """
+    import json, os, sys
+    from bulkstatus import JournalError
+    from bulkstatus._journal import Journal
+    from journal.looks import look
+    os.setgid(65534)
+    os.setuid(65534)
+    found = {}
+    journal = Journal(sys.argv[1])
+    for name, work in {"read": journal.changes, "write": lambda: journal.record([look(id="new")])}.items():
+        try:
+            found[name] = len(work())
+        except JournalError as error:
+            found[name] = error.reason
+    print(json.dumps(found))
+"""
+
+
+def as_nobody(path, *, file, folder):
+    """What a user without rights gets from a journal of their own with these modes, in words or numbers."""
+    for one in (path.parent, *path.parent.iterdir()):
+        os.chown(one, 65_534, 65_534)
+    path.chmod(file)
+    path.parent.chmod(folder)
+    done = run_script(AS_NOBODY, str(path))
+    assert done.stderr == ""
+    return json.loads(done.stdout)
+
+
+@pytest.fixture
+def open_path(tmp_path):
+    """A file whose folder other users may reach."""
+    for folder in (tmp_path, *tmp_path.parents[:2]):
+        if not folder.stat().st_mode & stat.S_IXOTH:
+            folder.chmod(folder.stat().st_mode | stat.S_IXOTH)
+    return tmp_path / "state" / "journal.db"
+
+
+@rooted
+def test_a_read_only_file_is_read(open_path):
+    """And what cannot be written is told."""
+    fill(open_path, 3)
+    assert as_nobody(open_path, file=0o400, folder=0o700) == {"read": 3, "write": "readonly"}
+    assert len(rows(open_path, "SELECT * FROM transitions")) == 3
+
+
+@rooted
+def test_a_file_that_may_not_be_read_is_told(open_path):
+    """Not moved aside: it may be whole."""
+    fill(open_path, 3)
+    assert set(as_nobody(open_path, file=0o000, folder=0o700).values()) <= {"readonly", "unusable"}
+    assert len(rows(open_path, "SELECT * FROM transitions")) == 3
+
+
+@rooted
+def test_a_read_only_folder_is_told(open_path):
+    """The log has no place in it."""
+    fill(open_path, 3)
+    found = as_nobody(open_path, file=0o600, folder=0o500)
+    assert found["read"] in (3, "readonly", "unusable")
+    assert found["write"] in ("readonly", "unusable")
+    assert len(rows(open_path, "SELECT * FROM transitions")) == 3
+
+
+@rooted
+def test_a_read_only_folder_without_a_journal_is_told(open_path):
+    """No file can be made in it."""
+    open_path.parent.mkdir()
+    os.chown(open_path.parent, 65_534, 65_534)
+    open_path.parent.chmod(0o500)
+    done = run_script(AS_NOBODY, str(open_path))
+    assert set(json.loads(done.stdout).values()) <= {"readonly", "unusable"}
+
+
+ON_A_SMALL_DISK = """
+    import json, os, sys
+    from bulkstatus import JournalError
+    from bulkstatus._journal import Journal
+    from journal.looks import is_whole, look, rows
+    journal = Journal(sys.argv[1])
+    journal.track(look().place, ["tracked"])
+    written, reasons = 0, []
+    while len(reasons) < 3:
+        try:
+            journal.record([look(id=f"{written}-{number}", error="x" * 400) for number in range(20)])
+            written += 20
+        except JournalError as error:
+            reasons.append(error.reason)
+    found = [step.ref for step in journal.all_changes()]
+    again = len(Journal(sys.argv[1]).changes())
+    print(json.dumps([written, len(found), again, reasons, is_whole(journal.path), str(journal.moved_to)]))
+"""
+
+
+def assert_full_disk_is_told(done, reason):
+    """What was said to be written is there, all else is not, and the file is whole."""
+    assert done.stderr == ""
+    written, found, again, reasons, whole, moved = json.loads(done.stdout)
+    assert written == found == again > 0
+    assert (reasons, whole, moved) == ([reason] * 3, True, "None")
+
+
+@posix
+def test_a_file_that_may_not_grow_is_told(path):
+    """By a limit on the size of files; what was written before is there."""
+    limit = "import resource; resource.setrlimit(resource.RLIMIT_FSIZE, (300_000, 300_000))\n"
+    assert_full_disk_is_told(run_script(limit + textwrap.dedent(ON_A_SMALL_DISK), str(path)), "io")
+
+
+def can_mount():
+    """True where a small file system may be mounted that nobody else sees."""
+    if sys.platform != "linux" or os.geteuid() != 0:
+        return False
+    words = ["unshare", "-m", "sh", "-c", "mount -t tmpfs tmpfs /mnt"]
+    try:
+        return subprocess.run(words, capture_output=True, check=False).returncode == 0
+    except FileNotFoundError:
+        return False
+
+
+def mounted(script, path, options):
+    """Run a script where the folder of `path` is a file system of its own that nobody else sees."""
+    path.parent.mkdir()
+    tests = Path(__file__).parents[1]
+    mount = f'mount -t tmpfs -o {options},mode=700 tmpfs "$1" && exec "$2" -W error -c "$3" "$4"'
+    words = ["unshare", "-m", "sh", "-c", mount, "sh", str(path.parent), sys.executable]
+    return subprocess.run(
+        [*words, textwrap.dedent(script), str(path)],
+        capture_output=True,
+        text=True,
+        env={**os.environ, "PYTHONPATH": str(tests)},
+        check=False,
+    )
+
+
+@pytest.mark.skipif(not can_mount(), reason="takes a file system of its own")
+def test_a_full_disk_is_told(path):
+    """What was written before is there, and the file is whole."""
+    assert_full_disk_is_told(mounted(ON_A_SMALL_DISK, path, "size=400k"), "full")
+
+
+@pytest.mark.skipif(not can_mount(), reason="takes a file system of its own")
+def test_a_disk_without_any_room_is_told(path):
+    """Nothing is left half made."""
+    script = """
+        import pathlib, sys
+        from bulkstatus import JournalError
+        from bulkstatus._journal import Journal
+        from journal.looks import look
+        path = pathlib.Path(sys.argv[1])
+        room = path.with_name("room")
+        with room.open("wb", buffering=0) as file:
+            try:
+                while file.write(b"x" * 4096): pass
+            except OSError: pass
+        journal = Journal(path)
+        for _ in range(2):
+            try:
+                journal.record([look()])
+            except JournalError as error:
+                print(error.reason)
+        room.unlink()
+        journal.record([look()])
+        print(len(journal.changes()), journal.moved_to)
+    """
+    done = mounted(script, path, "size=512k")
+    assert (done.stderr, done.stdout.splitlines()[2:]) == ("", ["1 None"])
+    assert set(done.stdout.splitlines()[:2]) <= {"full", "io"}
+
+
+@pytest.mark.skipif(not can_mount(), reason="takes a file system of its own")
+def test_a_file_system_that_became_read_only_is_told(path):
+    """As after an error of the disk, also to root."""
+    script = """
+        import subprocess, sys
+        from bulkstatus import JournalError
+        from bulkstatus._journal import Journal
+        from journal.looks import look
+        for new in (False, True):
+            journal = Journal(sys.argv[1])
+            if not new:
+                journal.record([look()])
+            journal.close()
+            subprocess.run(["mount", "-o", "remount,ro", str(journal.path.parent)], check=True)
+            for work in (journal.changes, lambda: journal.record([look(id="2")])):
+                try:
+                    print(len(work()))
+                except JournalError as error:
+                    print(error.reason)
+            subprocess.run(["mount", "-o", "remount,rw", str(journal.path.parent)], check=True)
+            print(len(journal.changes()))
+            journal.close()
+            journal.path.unlink()
+    """
+    script = textwrap.dedent(script).replace(
+        "print(len(journal.changes()))", "print(journal.stats().transitions)"
+    )
+    done = mounted(script, path, "size=1m")
+    assert done.stderr == ""
+    found = done.stdout.split()
+    assert (found[2], found[5]) == ("1", "0")
+    assert set(found[:2] + found[3:5]) <= {"1", "readonly", "unusable"}
+    assert {found[1], found[4]} <= {"readonly", "unusable"}
+
+
+# --- who else is using it ---
+
+
+def test_a_file_that_is_locked_for_too_long_is_told(path, brief):
+    """Reading goes on; and what is written after that is."""
+    fill(path, 3)
+    with Journal(path) as journal, closing(sqlite3.connect(path, isolation_level=None)) as db:
+        db.execute("BEGIN IMMEDIATE")
+        for work in (
+            lambda: journal.record([look(id="new")]),
+            lambda: journal.track(PLACE, ["1"]),
+            journal.vacuum,
+        ):
+            with pytest.raises(JournalError, match="is locked by another process") as caught:
+                work()
+            assert caught.value.reason == "locked"
+        assert len(journal.changes()) == 3
+        db.execute("ROLLBACK")
+        journal.record([look(id="new")])
+        assert len(journal.changes()) == 4
+        assert journal.moved_to is None
+
+
+def test_a_file_that_another_program_keeps_for_itself_is_told(path, brief):
+    """Nothing can be read then; afterwards it can."""
+    fill(path, 3)
+    with closing(sqlite3.connect(path, isolation_level=None)) as db:
+        db.execute("PRAGMA locking_mode = EXCLUSIVE")
+        db.execute("BEGIN EXCLUSIVE")
+        db.execute("UPDATE bulks SET note = 'x'")
+        assert refusal(path).reason == "locked"
+    assert len(Journal(path).changes()) == 3
+
+
+def test_a_file_that_is_locked_while_it_is_made_is_told(path, brief):
+    """By a process that has stood still since then."""
+    path.parent.mkdir()
+    with closing(sqlite3.connect(path, isolation_level=None)) as db:
+        db.execute("BEGIN IMMEDIATE")
+        path.chmod(0o600)
+        assert refusal(path, lambda journal: journal.record([look()])).reason == "locked"
+    with Journal(path) as journal:
+        journal.record([look()])
+        assert len(journal.changes()) == 1
+
+
+def test_what_went_wrong_inside_writes_nothing(path):
+    """And the next try works."""
+    file = JournalFile(path)
+
+    def fail(db):
+        db.execute("INSERT INTO sources (source, provider, realm) VALUES ('a', 'b', 'c')")
+        db.execute("SELECT * FROM nowhere")
+
+    with pytest.raises(JournalError, match=r"could not be used \(SQLITE_ERROR\)") as caught:
+        file.write(fail)
+    assert caught.value.reason == "io"
+    assert file.read(lambda db: db.execute("SELECT * FROM sources").fetchall()) == []
+    file.close()
+
+
+def test_the_text_of_an_error_holds_nothing_that_was_to_be_written(path):
+    """A note may be personal."""
+    file = JournalFile(path)
+    with pytest.raises(JournalError) as caught:
+        file.write(lambda db: db.execute("SELECT 'a secret' FROM 'a secret'"))
+    assert "a secret" not in repr(caught.value)
+    assert caught.value.__cause__ is None
+    file.close()
+
+
+def test_threads_share_a_journal(path):
+    """Each step once, and each answer of its own."""
+    with Journal(path) as journal:
+
+        def use():
+            for seen, state in enumerate((State.QUEUED, State.RUNNING, State.SUCCEEDED)):
+                journal.record([look(state, float(seen), id=str(number)) for number in range(5)])
+                assert len(journal.history("payments:1")) > seen
+
+        threads = [threading.Thread(target=use) for _ in range(8)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        found = [(step.ref, step.to_state) for step in journal.changes()]
+        assert len(set(found)) == len(found) == 15
+
+
+@posix
+def test_a_child_has_a_connection_of_its_own(path):
+    """What it does takes nothing from its parent: neither locks nor what either of them writes."""
+    script = """
+        import os, sys
+        from bulkstatus import State
+        from bulkstatus._journal import Journal
+        from journal.looks import is_whole, look
+        journal = Journal(sys.argv[1])
+        journal.record([look(id="before")])
+        parent = journal._file._db
+        for number in range(4):
+            child = os.fork()
+            if not child:
+                journal.record([look(id=f"child {number}")])
+                assert journal._file._db is not parent
+                journal.close()
+                os._exit(0)
+            journal.record([look(id=f"parent {number}")])
+            assert os.waitpid(child, 0)[1] == 0
+            assert journal._file._db is parent
+        journal.record([look(id="after")])
+        other = Journal(sys.argv[1])
+        print(len(other.changes()), len(journal.changes()), is_whole(journal.path))
+    """
+    done = run_script(script, str(path))
+    assert (done.stderr, done.stdout) == ("", "10 10 True\n")
+
+
+@posix
+def test_a_child_that_outlives_its_parent_harms_nothing(path):
+    """Though it was born with the parent's connection, and lets go of it when others have the file open."""
+    script = """
+        import os, sys
+        from bulkstatus._journal import Journal
+        from journal.looks import is_whole, look
+        journal = Journal(sys.argv[1])
+        journal.record([look(id="before")])
+        read, write = os.pipe()
+        child = os.fork()
+        if not child:
+            os.read(read, 1)
+            journal.record([look(id="child")])
+            os._exit(0)
+        journal.close()
+        other = Journal(sys.argv[1])
+        other.record([look(id="other")])
+        os.write(write, b"x")
+        assert os.waitpid(child, 0)[1] == 0
+        other.record([look(id="after")])
+        print(sorted(step.ref for step in Journal(sys.argv[1]).changes()), is_whole(other.path))
+    """
+    done = run_script(script, str(path))
+    refs = [f"payments:{name}" for name in ("after", "before", "child", "other")]
+    assert (done.stderr, done.stdout) == ("", f"{refs} True\n")
+
+
+@posix
+def test_a_wait_of_a_process_that_died_may_be_gone_on_with(path):
+    """Its lock went with it, however it died."""
+    script = """
+        import os, sys
+        from bulkstatus._journal import Journal
+        from bulkstatus._record import WaitTerms
+        Journal(sys.argv[1]).begin_wait(["payments:1"], WaitTerms())
+        os.kill(os.getpid(), 9)
+    """
+    assert run_script(script, str(path)).returncode == -9
+    with Journal(path) as journal:
+        held = journal.resume_wait()
+        assert (held.record.refs, held.record.terms) == (("payments:1",), WaitTerms())
+        held.leave()
