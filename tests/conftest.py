@@ -15,6 +15,8 @@ settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "project"))
 
 _OWNERS = (
     "BULKSTATUS_CONFIG",
+    "BULKSTATUS_JOURNAL",
+    "XDG_STATE_HOME",
     "SSL_CERT_FILE",
     "SSL_CERT_DIR",
     *(f"{scheme}_proxy" for scheme in ("http", "https", "all", "no")),
@@ -35,6 +37,7 @@ def isolated(monkeypatch, tmp_path_factory):
     monkeypatch.setenv("HOME", str(home))
     monkeypatch.setenv("USERPROFILE", str(home))
     monkeypatch.setenv("APPDATA", str(home / "AppData"))
+    monkeypatch.setenv("LOCALAPPDATA", str(home / "AppData" / "Local"))
     monkeypatch.setenv("XDG_CONFIG_HOME", str(home / ".config"))
     for variable in _OWNERS:
         monkeypatch.delenv(variable, raising=False)

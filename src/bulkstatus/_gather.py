@@ -24,6 +24,7 @@ _ABOUT_THE_LIST = frozenset({"not_found", "protocol", "rejected"})
 # The ends that a list may tell before it knows: a filter on one of them is a filter on what may turn into it.
 _CORRIGIBLE = frozenset({State.SUCCEEDED, State.PARTIAL, State.FAILED})
 NO_LISTING = "the provider has no list of bulks; ask for each by its id"
+_NONE_TRACKED = "the provider has no list of bulks, and none is tracked yet; ask for each by its id once"
 
 
 class Gathering:
@@ -96,11 +97,9 @@ class Gathering:
         found = (self.statuses[ref] for ref in self.refs_of(source))
         return [status for status in found if status.provisional]
 
-    def skip(self, source: str) -> None:
-        """Note that the provider of `source` has no list."""
-        self.skipped.append(
-            Skipped(source=source, provider=self._adapters[source].provider, reason=NO_LISTING)
-        )
+    def skip(self, source: str, reason: str) -> None:
+        """Note that there was nothing to ask `source` for."""
+        self.skipped.append(Skipped(source=source, provider=self._adapters[source].provider, reason=reason))
 
     def report(self, order: Iterable[Ref]) -> Report:
         """The report, statuses in `order` and narrowed to those that are kept."""
@@ -157,7 +156,7 @@ async def list_source(
 ) -> None:
     """Read all of a source's listings into `into`; with `confirm` ask for each bulk whose end the list alone tells."""
     if not isinstance(adapter, Listing):
-        into.skip(source)
+        into.skip(source, NO_LISTING)
         return
     if confirm and query.states is not None and query.states & _CORRIGIBLE:
         query = ListQuery(states=query.states | _CORRIGIBLE)
@@ -194,8 +193,10 @@ async def list_tracked(
         if asked_for:
             raise
         into.recorder.complain(error)
-        into.skip(source)
+        into.skip(source, NO_LISTING)
         return
+    if not bulks and not asked_for:
+        into.skip(source, _NONE_TRACKED)
     settled = {} if fresh else {bulk.id: status for bulk in bulks if (status := served(bulk)) is not None}
     for status in settled.values():
         into.add(status)

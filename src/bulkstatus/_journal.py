@@ -81,7 +81,7 @@ class Journal:
 
     def cursor(self) -> str:
         """Where the journal ends now: `changes(after=...)` gives what comes later."""
-        return self._file.read(lambda db: _rows.cursor(_rows.name_of(db), _rows.last_step(db)))
+        return self._file.read(lambda db: _rows.name_of(db).cursor(_rows.last_step(db)))
 
     def changes(self, after: str | None = None, *, limit: int = 1_000) -> tuple[Transition, ...]:
         """The steps behind the cursor `after`, or from the beginning, in the order they were recorded; at most `limit`.
@@ -122,10 +122,18 @@ class Journal:
 
     def all_changes(self) -> Generator[Transition]:
         """Every step that is kept, a page at a time: nobody is held up, and little is held in memory."""
-        after: str | None = None
-        while batch := self.changes(after, limit=_PAGE):
+        last = 0
+        while True:
+
+            def read(db: sqlite3.Connection, after: int = last) -> list[Transition]:
+                where = "WHERE t.seq > ? ORDER BY t.seq LIMIT ?"
+                return _rows.steps(db, where, (after, _PAGE), journal=_rows.name_of(db))
+
+            batch = self._file.read(read)
+            if not batch:
+                return
             yield from batch
-            after = batch[-1].cursor
+            last = _rows.number(batch[-1].cursor)
 
     def all_bulks(self) -> Generator[KnownBulk]:
         """Every bulk that is known, a page at a time."""
@@ -172,7 +180,7 @@ class Journal:
                 open_waits=waits,
                 oldest=to_moment(oldest),
                 newest=to_moment(newest),
-                cursor=_rows.cursor(_rows.name_of(db), _rows.last_step(db)),
+                cursor=_rows.name_of(db).cursor(_rows.last_step(db)),
             )
 
         return self._file.read(read)
@@ -276,7 +284,8 @@ class Journal:
         """
         before = to_text(_times.utc_now() - timedelta(seconds=older_than))
         bulks = transitions = 0
-        while (batch := self._file.write(lambda db: _ledger.prune_some(db, before))).bulks:
+        generation = 1 + self._file.read(_rows.generation)
+        while (batch := self._file.write(lambda db: _ledger.prune_some(db, before, generation))).bulks:
             bulks += batch.bulks
             transitions += batch.transitions
         return Pruned(bulks=bulks, transitions=transitions, waits=_waits.prune(self._file, before))

@@ -221,7 +221,7 @@ def untrack(db: sqlite3.Connection, place: Place, ids: Iterable[str]) -> tuple[s
     return tuple(id for id in ids if db.execute(query, (source_id, id)).rowcount)
 
 
-def prune_some(db: sqlite3.Connection, before: str) -> Pruned:
+def prune_some(db: sqlite3.Connection, before: str, generation: int) -> Pruned:
     """Take out some of the bulks that have been over since before the time `before`, with their steps."""
     rows = db.execute(
         # By our reading, not by the provider's time: an end of last year may have been seen today.
@@ -231,8 +231,12 @@ def prune_some(db: sqlite3.Connection, before: str) -> Pruned:
     ).fetchall()
     ids = [bulk_id for (bulk_id,) in rows]
     within = f"WHERE bulk_id IN ({placeholders(len(ids))})"
-    (last,) = db.execute(f"SELECT coalesce(max(seq), 0) FROM transitions {within}", ids).fetchone()
+    (last,) = db.execute(f"SELECT max(seq) FROM transitions {within}", ids).fetchone()
+    if last is not None:
+        db.execute(
+            "INSERT INTO prunes VALUES (?, ?) ON CONFLICT DO UPDATE SET last_step = max(last_step, excluded.last_step)",
+            (generation, last),
+        )
     number = db.execute(f"DELETE FROM transitions {within}", ids).rowcount
     db.execute(f"DELETE FROM bulks {within}", ids)
-    db.execute("UPDATE meta SET value = max(CAST(value AS INTEGER), ?) WHERE key = 'pruned_to'", (last,))
     return Pruned(bulks=len(ids), transitions=number, waits=0)

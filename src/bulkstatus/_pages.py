@@ -1,5 +1,6 @@
 """A list on its way: its rows as they become known."""
 
+from collections import deque
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from types import TracebackType
@@ -29,7 +30,9 @@ class AsyncListPages:
         report: Callable[[], Report],
         tasks: anyio.abc.TaskGroup,
     ) -> None:
-        self._give, self._take = anyio.create_memory_object_stream[Rows](float("inf"))
+        self._unread: deque[Rows] = deque()
+        self._bell = anyio.Event()
+        self._is_over = False
         self._scope = anyio.CancelScope()
         self._gather = gather
         self._report = report
@@ -38,8 +41,8 @@ class AsyncListPages:
         tasks.start_soon(self._run)
 
     def _tell(self, rows: Rows) -> None:
-        with suppress(anyio.BrokenResourceError, anyio.ClosedResourceError):  # nobody reads any more
-            self._give.send_nowait(rows)
+        self._unread.append(rows)
+        self._bell.set()
 
     async def _run(self) -> None:
         try:
@@ -48,18 +51,21 @@ class AsyncListPages:
         except Exception as error:  # noqa: BLE001 - raised where the rows are read
             self._failed = error
         finally:
-            self._give.close()
+            self._is_over = True
+            self._bell.set()
 
     def __aiter__(self) -> Self:
         return self
 
     async def __anext__(self) -> Rows:
-        try:
-            return await self._take.receive()
-        except anyio.EndOfStream:
+        while not self._unread:
             if self._failed is not None:
-                raise self._failed from None
-            raise StopAsyncIteration from None
+                raise self._failed
+            if self._is_over:
+                raise StopAsyncIteration
+            self._bell = anyio.Event()
+            await self._bell.wait()
+        return self._unread.popleft()
 
     async def rows(self, within: float) -> Rows:
         """The next rows: the first that come, and those that follow them in the next `within` seconds. Empty at the end."""
@@ -78,7 +84,6 @@ class AsyncListPages:
     def close(self) -> None:
         """Ask for nothing more. What is under way goes on."""
         self._scope.cancel()
-        self._take.close()
 
     async def __aenter__(self) -> Self:
         return self

@@ -1,8 +1,10 @@
 """Between the journal's rows and what callers get, and from cursors to places in it."""
 
+import re
 import sqlite3
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
+from typing import NamedTuple
 
 import msgspec
 
@@ -98,18 +100,18 @@ def _bulk(row: Sequence[object], labels: Mapping[str, str], pins: str | None) ->
 
 
 def steps(
-    db: sqlite3.Connection, where: str, values: Iterable[str | int], *, journal: str
+    db: sqlite3.Connection, where: str, values: Iterable[str | int], *, journal: "Name"
 ) -> list[Transition]:
-    """Steps, each with its cursor in the journal of that name."""
+    """Steps, each with its cursor."""
     return [_step(row, journal) for row in db.execute(f"{_STEP} {where}", tuple(values))]
 
 
-def _step(row: Sequence[object], journal: str) -> Transition:
+def _step(row: Sequence[object], journal: "Name") -> Transition:
     seq, source, provider, id, kind, from_state, to_state, from_word, to_word, phase, *rest = row
     counts, observed_at, observer, regressed, over = rest
     return msgspec.convert(
         {
-            "cursor": cursor(journal, seq),
+            "cursor": journal.cursor(seq),
             "ref": f"{source}:{id}",
             "source": source,
             "provider": provider,
@@ -153,12 +155,32 @@ def waits(db: sqlite3.Connection, where: str, values: Iterable[str | int] = ()) 
 
 
 # --- cursors ---
+#
+# A cursor is the journal's name, how often steps had been pruned when it was given if that was ever, and the number of
+# a step: `9f139286-5`, `9f139286.2-40`. What was pruned before it was given nobody has missed.
 
 
-def name_of(db: sqlite3.Connection) -> str:
-    """What tells this journal from others."""
-    (value,) = db.execute("SELECT value FROM meta WHERE key = 'id'").fetchone()
-    return str(value)
+class Name(NamedTuple):
+    """What tells a journal from others, and one time of it from another."""
+
+    id: str
+    generation: int
+
+    def cursor(self, step: object) -> str:
+        """The cursor behind a step."""
+        return f"{self.id}.{self.generation}-{step}" if self.generation else f"{self.id}-{step}"
+
+
+def name_of(db: sqlite3.Connection) -> Name:
+    """The name that cursors which are given now bear."""
+    (id,) = db.execute("SELECT value FROM meta WHERE key = 'id'").fetchone()
+    return Name(id, generation(db))
+
+
+def generation(db: sqlite3.Connection) -> int:
+    """How often steps have been pruned."""
+    (found,) = db.execute("SELECT coalesce(max(generation), 0) FROM prunes").fetchone()
+    return int(found)
 
 
 def last_step(db: sqlite3.Connection) -> int:
@@ -167,34 +189,35 @@ def last_step(db: sqlite3.Connection) -> int:
     return 0 if row is None else int(row[0])
 
 
-def cursor(journal: str, step: object) -> str:
-    """The cursor behind a step."""
-    return f"{journal}-{step}"
-
-
-def number(text: str) -> int:
+def number(cursor: str) -> int:
     """The step that a cursor stands behind."""
-    return int(text.rpartition("-")[2])
+    return int(cursor.rpartition("-")[2])
 
 
-def place(db: sqlite3.Connection, journal: str, text: str) -> int:
+_CURSOR = re.compile(r"([0-9a-f]{8})(?:\.([0-9]{1,9}))?-([0-9]{1,18})", re.ASCII)
+
+
+def place(db: sqlite3.Connection, journal: Name, text: str) -> int:
     """The step that the cursor `text` stands behind.
 
-    Raises ConfigError for what is no cursor of this journal, and for one behind which steps have been pruned.
+    Raises ConfigError for what is no cursor of this journal, and for one behind which steps have been pruned since it
+    was given.
     """
-    whose, _, digits = text.rpartition("-")
-    if not (whose and digits.isascii() and digits.isdigit()):
+    match = _CURSOR.fullmatch(text)
+    if match is None:
         raise ConfigError(
-            f"{text[:40]!r} is not a cursor: take one that 'changes' gave, such as {cursor(journal, 0)}"
+            f"{text[:40]!r} is not a cursor: take one that 'changes' gave, such as {journal.cursor(0)}"
         )
-    found, end = int(digits[:18]), last_step(db)
-    if whose != journal or found > end:
+    given, found, end = int(match[2] or 0), int(match[3]), last_step(db)
+    if match[1] != journal.id or given > journal.generation or found > end:
         why = "is of another journal, or of one that this was restored from"
         raise ConfigError(
-            f"the cursor {text[:40]} {why}; begin anew without it, or at the end with {cursor(journal, end)}"
+            f"the cursor {text} {why}; begin anew without it, or at the end with {journal.cursor(end)}"
         )
-    (pruned_to,) = db.execute("SELECT CAST(value AS INTEGER) FROM meta WHERE key = 'pruned_to'").fetchone()
+    (pruned_to,) = db.execute(
+        "SELECT coalesce(max(last_step), 0) FROM prunes WHERE generation > ?", (given,)
+    ).fetchone()
     if 0 < found < pruned_to:
-        whole = f"from {cursor(journal, pruned_to)} on all are kept"
+        whole = f"{journal.cursor(found)} goes on with those that are left"
         raise ConfigError(f"steps behind the cursor {text} were pruned before they were read; {whole}")
     return found

@@ -98,6 +98,8 @@ MIGRATIONS: tuple[str, ...] = (
         ended_at TEXT,
         verdicts TEXT
     );
+
+    CREATE TABLE prunes (generation INTEGER PRIMARY KEY, last_step INTEGER NOT NULL);
     """,
 )
 """What makes each version of the schema from the one before it; the first from an empty file."""
@@ -202,7 +204,7 @@ def _migrate(db: sqlite3.Connection, path: Path) -> None:
             db.execute(f"PRAGMA user_version = {number}")
         if version == 0:
             db.execute(f"PRAGMA application_id = {APPLICATION}")
-            db.execute("INSERT INTO meta VALUES ('id', ?), ('pruned_to', '0')", (token_hex(4),))
+            db.execute("INSERT INTO meta VALUES ('id', ?)", (token_hex(4),))
 
 
 def _is_empty(db: sqlite3.Connection) -> bool:

@@ -26,7 +26,7 @@ from typing import NamedTuple
 sys.path.insert(0, str(Path(__file__).parents[1]))  # as pytest does: this file may be run by itself
 
 from bulkstatus._journal import Journal
-from bulkstatus._model import BulkStatus, Counts, State
+from bulkstatus._model import BulkStatus, Counts, Ref, State
 from bulkstatus._record import Place, Sighting, Transition
 from bulkstatus._rows import to_json, to_text
 from bulkstatus._times import Stamp
@@ -58,37 +58,42 @@ def made_up(id: str, state: State, observed_at: datetime, **more: object) -> Bul
     )
 
 
-def populate(path: Path, steps: int, *, sources: int = 3, tracked: int = TRACKED) -> None:
-    """A journal with so many steps, in the shape of real ones: five a bulk, the last bulks tracked and unfinished.
+def populate(path: Path, steps: int, *, tracked: int = TRACKED) -> int:
+    """A journal with so many steps of bulks that have ended, five each, and so many tracked ones that go on.
 
-    Written by SQL: through the journal itself a million would take an hour, a disk being waited for each time.
+    How many bulks there are. Written by SQL: through the journal itself a million would take an hour, since each
+    change is awaited from the disk.
     """
     with Journal(path) as journal:
         journal.changes(limit=1)
-    bulks = steps // len(LIFE)
+    ended = steps // len(LIFE)
+    numbers = range(1, ended + tracked + 1)
     with closing(sqlite3.connect(path, isolation_level=None)) as db:
         db.execute("PRAGMA synchronous = OFF")
         db.execute("BEGIN")
-        for number in range(1, sources + 1):
-            # Most of what is known is of one source, as with a user who has one large account and some small ones.
-            values = (number, PLACE.source, PLACE.provider, PLACE.realm)
-            other = (number, f"edge{number}", "plain", f"plain https://plain.example {number}")
-            db.execute("INSERT INTO sources VALUES (?, ?, ?, ?)", values if number == 1 else other)
+        # One account with most of all bulks, and some small ones.
+        db.execute("INSERT INTO sources VALUES (1, ?, ?, ?)", PLACE[:3])
+        for number in (2, 3):
+            db.execute(
+                "INSERT INTO sources VALUES (?, ?, ?, ?)",
+                (number, f"edge{number}", "plain", f"plain https://plain.example {number}"),
+            )
         marks = ", ".join("?" * 19)
-        rows = (_bulk(number, sources, number > bulks - tracked) for number in range(1, bulks + 1))
-        db.executemany(f"INSERT INTO bulks VALUES ({marks})", rows)
+        bulks = (_bulk(number, is_open=number > ended) for number in numbers)
+        db.executemany(f"INSERT INTO bulks VALUES ({marks})", bulks)
         marks = ", ".join("?" * 13)
-        db.executemany(f"INSERT INTO transitions VALUES ({marks})", _steps(bulks))
+        db.executemany(f"INSERT INTO transitions VALUES ({marks})", _steps(ended, tracked))
         db.execute("COMMIT")
-        db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        db.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+    return len(numbers)
 
 
-def _bulk(number: int, sources: int, is_open: bool) -> tuple[object, ...]:
+def _bulk(number: int, *, is_open: bool) -> tuple[object, ...]:
     began = BIRTH + timedelta(seconds=number)
     took = 30.0 + number % 97
     state = State.RUNNING if is_open else State.SUCCEEDED
-    source = 1 if is_open or number % 10 else 1 + number % sources
-    action = ACTIONS[number % len(ACTIONS)]
+    source = 1 if is_open or number % 10 else 2 + number // 10 % 2
+    action = ACTIONS[0] if number % 3 else ACTIONS[number % len(ACTIONS)]
     ended = began + timedelta(seconds=took)
     status = made_up(
         str(number),
@@ -108,24 +113,31 @@ def _bulk(number: int, sources: int, is_open: bool) -> tuple[object, ...]:
     )
 
 
-def _steps(bulks: int) -> Iterator[tuple[object, ...]]:
-    """The steps of all bulks, a thousand of which go on side by side."""
-    counts = to_json(Counts(total=100, succeeded=50))
+def _steps(ended: int, tracked: int) -> Iterator[tuple[object, ...]]:
+    """The steps of the bulks that ended, a thousand of which went on side by side, and the first ones of the others."""
     seq = 0
-    for start in range(1, bulks + 1, 1_000):
-        for stage, state in enumerate(LIFE):
-            for number in range(start, min(start + 1_000, bulks + 1)):
+    for start in range(1, ended + 1, 1_000):
+        for stage in range(len(LIFE)):
+            for number in range(start, min(start + 1_000, ended + 1)):
                 seq += 1
-                before = LIFE[stage - 1] if stage else None
-                at = to_text(BIRTH + timedelta(seconds=number + 10 * stage))
-                kind = "state" if stage else "first"
-                words = (before and before.value.upper(), state.value.upper(), None)
-                yield seq, number, kind, before, state, *words, counts, at, "host:1", 0, ""
+                yield _step(seq, number, stage)
+    for number in range(ended + 1, ended + tracked + 1):
+        seq += 1
+        yield _step(seq, number, 0)
+
+
+def _step(seq: int, number: int, stage: int) -> tuple[object, ...]:
+    state, before = LIFE[stage], LIFE[stage - 1] if stage else None
+    at = to_text(BIRTH + timedelta(seconds=number + 10 * stage))
+    counts = to_json(Counts(total=100, succeeded=50))
+    words = (before and before.value.upper(), state.value.upper(), None)
+    return seq, number, "state" if stage else "first", before, state, *words, counts, at, "host:1", 0, ""
 
 
 # --- plans ---
 
 Work = Callable[[Journal], object]
+WRITING = "recording"
 
 
 def readings(bulks: int) -> dict[str, Work]:
@@ -141,7 +153,7 @@ def readings(bulks: int) -> dict[str, Work]:
         "usual": lambda journal: journal.usual(PLACE, ACTIONS[0]),
         "usual without an action": lambda journal: journal.usual(PLACE, None),
         "a page of all bulks": lambda journal: next(journal.all_bulks(), None),
-        "recording": lambda journal: journal.record([_again(bulks)]),
+        WRITING: lambda journal: journal.record([_again(bulks)]),
     }
 
 
@@ -175,20 +187,20 @@ def plans(journal: Journal, work: Work) -> list[tuple[str, list[str]]]:
     return found
 
 
+_GROWING = {"b", "t", "l", "bulks", "transitions", "labels"}
+
+
 def scans(plan: Sequence[str]) -> list[str]:
-    """The lines of a plan that go through all of a table that grows, or sort what they have found in one."""
-    tables = ("b", "t", "l", "bulks", "transitions", "labels")
+    """The lines of a plan that go through all of a table that grows, or sort what they have found."""
     return [
-        line for line in plan if line.startswith(tuple(f"SCAN {name}" for name in tables)) and _is_whole(line)
+        line
+        for line in plan
+        if (line.startswith("SCAN ") and line.split()[1] in _GROWING) or line.startswith("USE TEMP B-TREE")
     ]
 
 
-def _is_whole(line: str) -> bool:
-    return line.split()[1] in {"b", "t", "l", "bulks", "transitions", "labels"}
-
-
 def faults(journal: Journal, bulks: int) -> list[str]:
-    """What of the readings goes through a whole table, but for pages in the order of the table itself."""
+    """What of the readings goes through a whole table, or sorts."""
     found = []
     for name, work in readings(bulks).items():
         for statement, plan in plans(journal, work):
@@ -224,14 +236,11 @@ def reading(folder: Path, sizes: Sequence[int], times: int) -> bool:
     for size in sizes:
         path = folder / f"{size}.db"
         began = time.perf_counter()
-        # No more tracked than the smallest has bulks, so that all sizes have the same to give.
-        tracked = min(TRACKED, sizes[0] // len(LIFE))
-        populate(path, size, tracked=tracked)
+        bulks = populate(path, size)
         with Journal(path) as journal:
-            bulks = size // len(LIFE)
-            took, stored = time.perf_counter() - began, journal.stats().size
+            took, stats = time.perf_counter() - began, journal.stats()
             _say(
-                f"{size:,} steps of {bulks:,} bulks, {tracked:,} tracked: {stored:,} bytes, made in {took:.0f} s"
+                f"{stats.transitions:,} steps of {bulks:,} bulks: {stats.size:,} bytes, made in {took:.0f} s"
             )
             found[size] = {
                 name: timed(lambda work=work: work(journal), times) for name, work in readings(bulks).items()
@@ -239,7 +248,7 @@ def reading(folder: Path, sizes: Sequence[int], times: int) -> bool:
             lines += [f"{size:,}: {fault}" for fault in faults(journal, bulks)]
             if size == sizes[-1]:
                 print_plans(journal, bulks)
-                journal._file.use(lambda db: db.execute("ANALYZE").fetchall())
+                analyse(journal)
                 lines += [f"{size:,}, analysed: {fault}" for fault in faults(journal, bulks)]
     grown = print_timings(found)
     for line in lines:
@@ -247,14 +256,30 @@ def reading(folder: Path, sizes: Sequence[int], times: int) -> bool:
     return not lines and not grown
 
 
+def analyse(journal: Journal) -> None:
+    """Let SQLite count what there is, by which it may choose other plans."""
+    journal._file.use(lambda db: db.execute("ANALYZE").fetchall())
+    journal.close()
+
+
 def print_plans(journal: Journal, bulks: int) -> None:
     """Print the plan of each statement."""
     for name, work in readings(bulks).items():
         _say(f"\n{name}")
-        for statement, plan in plans(journal, work):
-            _say(f"  {statement[:150]}")
+        distinct = {
+            (statement.partition(" IN (")[0], *plan): (statement, plan)
+            for statement, plan in plans(journal, work)
+        }
+        for statement, plan in distinct.values():
+            _say(f"  {_short(statement)}")
             for line in plan:
                 _say(f"    {line}")
+
+
+def _short(statement: str) -> str:
+    """A statement without the columns it names."""
+    head, from_, tail = statement.partition(" FROM ")
+    return f"{head.split(',')[0][:60]} ...{from_}{tail[:110]}" if from_ else statement[:90]
 
 
 # A tree of a hundred times as many rows is one or two levels deeper, and the machine is never quite idle.
@@ -271,11 +296,15 @@ def print_timings(found: dict[int, dict[str, Timing]]) -> list[str]:
     for name in found[sizes[0]]:
         taken = [found[size][name] for size in sizes]
         growth = taken[-1].median / taken[0].median
-        is_met = growth <= _MOST_GROWTH or taken[-1].median < _NO_MATTER
-        if not is_met:
+        word = "met" if growth <= _MOST_GROWTH or taken[-1].median < _NO_MATTER else "GREW"
+        if name == WRITING:
+            word = (
+                "the disk's"  # most of it is waiting until it is written, and no disk takes as long each time
+            )
+        elif word != "met":
             grown.append(name)
         cells = " | ".join(f"{one.median * 1_000:.2f} ({one.longest * 1_000:.1f})" for one in taken)
-        _say(f"| {name} | {cells} | {growth:.2f} | {'met' if is_met else 'GREW'} |")
+        _say(f"| {name} | {cells} | {growth:.2f} | {word} |")
     return grown
 
 
@@ -393,11 +422,14 @@ def watch(path: Path, notes: Path, bulks: Bulks, end: float, number: int) -> Non
         time.sleep(dice.random() * 0.02)  # the answer is on its way, and others overtake it
         read = Stamp.take()
         at = datetime.now(UTC)
-        journal.record(
+        facts = journal.record(
             Sighting(PLACE, made_up(id, STAGES[stage], at), asked, read, wanted=True)
             for id, stage in stages.items()
         )
-        os.write(out, "".join(f"{id} {stage}\n" for id, stage in stages.items()).encode())
+        # What moved at this very moment was a step; all else had been recorded before, or overtaken.
+        steps = {id: facts[Ref(PLACE.source, id)].moved_at == at for id in stages}
+        lines = [f"{id} {stage} {at.isoformat() if steps[id] else '-'}\n" for id, stage in stages.items()]
+        os.write(out, "".join(lines).encode())
     journal.close()
 
 
@@ -429,52 +461,48 @@ def _judged(path: Path, folder: Path, kills: int, failed: int) -> Storm:
     with Journal(path) as journal:
         steps = list(journal.all_changes())
         wrong = [f"{failed} processes failed"] if failed else []
-        wrong += _faults(steps, returned)
-        if journal.moved_to:
+        wrong += [*_faults(steps), *_losses(steps, returned)]
+        if journal.moved_to or list(folder.glob("*.corrupt-*")):
             wrong.append("the file was found damaged")
     with closing(sqlite3.connect(path)) as db:
         health = db.execute("PRAGMA integrity_check").fetchall()
     if health != [("ok",)]:
         wrong.append(f"the file is damaged: {health[:3]}")
-    return Storm(kills, len(steps), len(returned), wrong)
+    return Storm(kills, len(steps), sum(not line.endswith("-") for line in returned), wrong)
 
 
-def _faults(steps: Sequence[Transition], returned: set[str]) -> list[str]:
-    """What is wrong with the steps: twice, backwards, out of order, or returned as written and not there."""
-    seen = [f"{step.ref.partition(':')[2]} {STAGES.index(step.to_state)}" for step in steps if step.to_state]
-    twice = [text for text, times in Counter(seen).items() if times > 1]
+def _faults(steps: Sequence[Transition]) -> list[str]:
+    """What is wrong with the steps by themselves: twice, backwards, out of order."""
+    twice = [
+        step for step, times in Counter((step.ref, step.to_state) for step in steps).items() if times > 1
+    ]
     found = [f"{len(twice)} steps are there twice: {twice[:3]}"] if twice else []
-    if lost := sorted(returned - set(seen) - _overtaken(seen)):
-        found.append(f"{len(lost)} steps were lost: {lost[:3]}")
-    back = [step for step in steps if step.regressed or step.kind not in ("first", "state")]
-    if back:
-        found.append(f"{len(back)} steps go back: {back[:3]}")
+    furthest: dict[str, int] = {}
+    for step in steps:
+        stage = STAGES.index(step.to_state or State.QUEUED)
+        if step.regressed or step.kind not in ("first", "state") or stage < furthest.get(step.ref, 0):
+            found.append(f"a step goes back: {step}")
+        furthest[step.ref] = stage
     numbers = [int(step.cursor.rpartition("-")[2]) for step in steps]
     if numbers != sorted(set(numbers)):
         found.append("the steps are out of order")
     return found
 
 
-def _overtaken(seen: Sequence[str]) -> set[str]:
-    """Stages that a bulk was not recorded in because it was recorded further along before: old news."""
-    firsts = {}
-    for text in seen:
-        id, stage = text.split()
-        firsts.setdefault(id, []).append(int(stage))
-    return {
-        f"{id} {stage}"
-        for id, stages in firsts.items()
-        for stage in range(max(stages))
-        if _late(stage, stages)
-    }
-
-
-def _late(stage: int, stages: Sequence[int]) -> bool:
-    return (
-        stage not in stages
-        and stages[0] > stage
-        or (stage not in stages and any(one > stage for one in stages))
-    )
+def _losses(steps: Sequence[Transition], returned: set[str]) -> list[str]:
+    """What `record` returned for and is not there: the very step, or of all else that step or a later one."""
+    kept = set()
+    furthest: dict[str, int] = {}
+    for step in steps:
+        id, stage = step.ref.partition(":")[2], STAGES.index(step.to_state or State.QUEUED)
+        kept.add(f"{id} {stage} {step.observed_at.isoformat()}")
+        furthest[id] = stage
+    lost = []
+    for line in sorted(returned):
+        id, stage, at = line.split()
+        if line not in kept if at != "-" else furthest.get(id, -1) < int(stage):
+            lost.append(line)
+    return [f"{len(lost)} of {len(returned)} looks were lost: {lost[:3]}"] if lost else []
 
 
 def killing(folder: Path, seconds: float) -> bool:

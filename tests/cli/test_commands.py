@@ -117,7 +117,7 @@ def test_what_could_not_be_asked_is_told(here):
         (["list", "--state", "x\x1b[2J"], "there are queued, running, "),
         (["get", "payments:1", "--source", "crn"], "did you mean 'crm'?"),
         (["get", "payments:1", "--source", "crm", "--source", "crn"], "did you mean 'crm'?"),
-        (["list", "--source", "edge"], "get edge:ID"),
+        (["list", "--source", "edge", "--no-journal"], "get edge:ID"),
         (["operations", "edge:aa11"], "no operations"),
         (["operations", "payments:1", "--state", "x"], "not a state"),
         (["operations", "payments:1", "--state", "Failed"], "lower case: failed"),
@@ -183,8 +183,9 @@ def test_a_duration_is_read(text, value):
         "1e400",
         "banana",
         "5 s",
-        "3d",
+        "3D",
         "30m1h",
+        "1h2d",
         "9" * 400,
         "\u0665",
         "8761h",
@@ -365,7 +366,9 @@ def test_what_nothing_confirms_stays_the_word_of_a_list(here, monkeypatch):
         provisional=True,
     )
     found = bulkstatus.Report(statuses=(row,), complete=True, observed_at=NOW)
-    monkeypatch.setattr(bulkstatus.Client, "list", lambda _client, **_more: found)
+    batches = [(row,), ()]
+    pages = SimpleNamespace(rows=lambda _within: batches.pop(0), report=lambda: found)
+    monkeypatch.setattr(bulkstatus.Client, "list_pages", lambda _client, **_more: pages)
     done = here("list", "--exit-status")
     assert done.code == 7
     assert done.err == "bulkstatus: 1 ended state is the list's word only\n"
@@ -705,7 +708,7 @@ def test_the_schema_is_json_schema(here):
     assert document == json.loads(json.dumps(bulkstatus.json_schema()))
 
 
-OTHERS = [[], ["config"], ["--install-completion"]]
+OTHERS = [[], ["config"], ["journal"], ["--install-completion"]]
 COMMANDS = [
     ["get"],
     ["list"],
@@ -713,6 +716,16 @@ COMMANDS = [
     ["watch"],
     ["operations"],
     ["explain"],
+    ["resume"],
+    ["track"],
+    ["untrack"],
+    ["history"],
+    ["changes"],
+    ["journal", "path"],
+    ["journal", "stats"],
+    ["journal", "prune"],
+    ["journal", "vacuum"],
+    ["journal", "export"],
     ["sources"],
     ["providers"],
     ["config", "path"],
@@ -731,20 +744,24 @@ def test_the_help_of_every_command_has_two_examples(here, command):
     examples = [line for line in done.out.splitlines() if line.startswith(f" bulkstatus {' '.join(command)}")]
     one_is_in_a_pipe = command in (["get"], ["config", "path"])
     assert len(examples) >= (1 if one_is_in_a_pipe else 2)
-    assert (f"{' '.join(command)} [OPTIONS] REF..." in done.out) == (command in (["get"], ["wait"]))
+    assert (f"{' '.join(command)} [OPTIONS] REF..." in done.out) == (
+        command in (["get"], ["wait"], ["track"], ["untrack"])
+    )
     assert ("watch [OPTIONS] [REF...]" in done.out) == (command == ["watch"])
 
 
 def test_the_help_names_every_command(here):
     """None is forgotten in the list above either."""
-    from bulkstatus.cli._app import app, config_app
+    from bulkstatus.cli._app import app, config_app, journal_app
 
     done = here("--help")
     for command in COMMANDS:
         assert command[0] in done.out
     named = {name for name in app if not name.startswith("-")}
     assert named == {command[0] for command in COMMANDS}
-    assert {name for name in config_app if not name.startswith("-")} == {"path", "check", "init"}
+    for group in (config_app, journal_app):
+        named = {name for name in group if not name.startswith("-")}
+        assert named == {command[1] for command in COMMANDS if command[0] == group.name[0]}
     assert here().out == done.out
 
 

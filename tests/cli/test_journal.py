@@ -318,6 +318,16 @@ def test_a_follower_sees_what_comes_until_an_interrupt_ends_it(environment, jour
         assert (child.wait(timeout=20), *rest) == (130, "", "")
 
 
+def test_a_follower_that_has_seen_enough_ends_by_itself(environment, journal):
+    """With 0, also when it had to wait for what it was told to see."""
+    with following(environment, journal, "--limit", "9", "-o", "name") as child:
+        seen = [child.stdout.readline() for _ in range(8)]
+        journal.record([look(id="7")])
+        assert child.stdout.read() == "payments:7\n"
+        assert (child.wait(timeout=20), child.stderr.read()) == (0, "")
+    assert seen[0] == "payments:1\n"
+
+
 def test_followers_that_stop_and_go_on_see_each_step_once(environment, empty):
     """In order, wherever they are interrupted, and whatever is recorded before, meanwhile and after."""
     seen = {"a": [], "b": []}

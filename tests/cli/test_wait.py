@@ -356,14 +356,14 @@ def test_the_command_that_goes_on_does(here, stage):
     """It names the bulks that were left, with the same options; run, it waits for their end."""
     stage.edge.add("ab", still("completed"))
     stage.edge.add("cd", Life.of((0, "running"), (4, "completed")))
-    options = ("--timeout", "2s", "--config", stage.config, "--pace", "eager")
+    options = ("--timeout", "2s", "--config", stage.config, "--pace", "eager", "--no-journal")
     done = here("wait", "edge:ab", "edge:cd", *options)
     assert done.code == 8
     assert "1 of 2 are not known to have ended within 2s" in done.err
     program, *words = command_in(done.err)
     assert program == "bulkstatus"
     assert words[:2] == ["wait", "edge:cd"]
-    assert {"--timeout", "2s", "--pace", "eager", str(stage.config)} <= set(words)
+    assert {"--timeout", "2s", "--pace", "eager", "--no-journal", str(stage.config)} <= set(words)
     deadline = time.monotonic() + 20
     while (again := here(*words)).code == 8 and time.monotonic() < deadline:
         assert command_in(again.err)[1:] == words
@@ -377,7 +377,7 @@ def test_all_that_are_left_are_named_again(here, stage, monkeypatch):
         stage.weavr.add(ref.partition(":")[2], still("RUNNING"), operations=2)
     data = io.BytesIO("\n".join(refs).encode())
     monkeypatch.setattr(sys, "stdin", SimpleNamespace(buffer=data, isatty=lambda: False))
-    done = here("wait", "-", "--timeout", "2s", "--config", stage.config)
+    done = here("wait", "-", "--timeout", "2s", "--config", stage.config, "--no-journal")
     assert done.code == 8
     again = command_in(done.err)
     assert again[:2] + again[2 + len(refs) :] == [
@@ -387,6 +387,7 @@ def test_all_that_are_left_are_named_again(here, stage, monkeypatch):
         "2s",
         "--config",
         str(stage.config),
+        "--no-journal",
     ]
     assert again[2 : 2 + len(refs)] == refs
     assert done.out.splitlines()[-1] == "101 bulks: 101 pending"
@@ -461,7 +462,7 @@ def test_a_signal_leaves_the_last_known_states(process, number, code):
     assert child.returncode == code
     assert out.splitlines() == ["3 bulks: 1 succeeded, 2 pending (1 waits for somebody)"]
     assert err.splitlines()[:2] == ["payments:4  running  RUNNING  ?/100", "payments:5  paused  PAUSED  ?/7"]
-    assert command_in(err) == ["bulkstatus", "wait", "payments:4", "payments:5"]
+    assert command_in(err) == ["bulkstatus", "resume", "1"]
 
 
 def test_a_signal_shows_twenty_and_says_how_many_more(process, stage):
@@ -580,7 +581,7 @@ def test_an_interrupted_wait_leaves_the_terminal_whole(program, environment):
     assert display[1].split()[:2] == ["payments:4", "running"]
     assert display[2].split()[:2] == ["payments:1", "succeeded"]
     assert display[4].startswith("2 bulks: 1 succeeded, 1 pending")
-    assert display[5:7] == ["bulkstatus: to go on:", "  bulkstatus wait payments:4"]
+    assert display[5:7] == ["bulkstatus: to go on:", "  bulkstatus resume 1"]
 
 
 @forking

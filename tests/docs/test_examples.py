@@ -1,11 +1,17 @@
 """Every example in the README and in docs/ runs, against the demo's fakes over an in-process transport."""
 
 import io
+import os
 import re
 import runpy
 import shlex
+import shutil
+import sqlite3
+import subprocess
+import sys
 import time
 import tomllib
+from contextlib import closing
 from pathlib import Path
 from typing import NamedTuple
 
@@ -13,6 +19,7 @@ import pytest
 
 import bulkstatus
 from bulkstatus import _pools, _registry
+from bulkstatus.cli import main
 from bulkstatus.testing import FakeTransport, ManualClock, load_fake
 
 ROOT = Path(__file__).parents[2]
@@ -25,6 +32,10 @@ SECRETS = {
     "DRUID_CLIENT_ID": "druid-demo-client",
     "DRUID_CLIENT_SECRET": "druid-demo-secret",
 }
+CONFIG = "bulkstatus.toml"
+JOURNAL = "journal.db"
+# The page about the journal, whose examples begin with one that has something to tell.
+JOURNAL_PAGE = "docs/how-to/journal.md"
 _BLOCK = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 
 
@@ -55,15 +66,12 @@ def blocks(kind):
     return [pytest.param(block, id=f"{block.page}:{block.line}") for block in found]
 
 
-@pytest.fixture
-def world(tmp_path, monkeypatch):
-    """The providers of the examples, a minute into the demo, and the README's configuration for them."""
-    clock = ManualClock(time.time() - 60)
+def providers(clock):
+    """The demo's fakes at the addresses of the README's configuration."""
     weavr, cloudflare, druid = (
         load_fake(word).demo(clock=clock) for word in ("weavr", "cloudflare", "druid")
     )
-    clock.advance(60)
-    transport = FakeTransport(
+    return FakeTransport(
         {
             "https://sandbox.weavr.io/multi": weavr,
             "https://api.cloudflare.com/client/v4": cloudflare,
@@ -71,6 +79,22 @@ def world(tmp_path, monkeypatch):
             "https://auth.example.com": druid,
         }
     )
+
+
+def write_config(folder):
+    """The README's configuration, as a file in `folder`."""
+    (example,) = [block.values[0] for block in blocks("toml") if block.values[0].page == "README.md"]
+    config = folder / CONFIG
+    config.write_text(example.text)
+    return config
+
+
+@pytest.fixture
+def world(tmp_path, monkeypatch):
+    """The providers of the examples, a minute into the demo, the README's configuration for them, and no journal yet."""
+    clock = ManualClock(time.time() - 60)
+    transport = providers(clock)
+    clock.advance(60)
     network = _pools.new_client
 
     def new_client(base_urls, *, connections, transport: object = None, fakes=transport):
@@ -79,16 +103,69 @@ def world(tmp_path, monkeypatch):
     monkeypatch.setattr(_pools, "new_client", new_client)
     for name, value in SECRETS.items():
         monkeypatch.setenv(name, value)
-    config = tmp_path / "bulkstatus.toml"
-    (example,) = [block.values[0] for block in blocks("toml") if block.values[0].page == "README.md"]
-    config.write_text(example.text)
-    monkeypatch.setenv("BULKSTATUS_CONFIG", str(config))
-    return config
+    monkeypatch.setenv("BULKSTATUS_CONFIG", str(write_config(tmp_path)))
+    monkeypatch.setenv("BULKSTATUS_JOURNAL", str(tmp_path / JOURNAL))
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+@pytest.fixture(scope="session")
+def seen(tmp_path_factory):
+    """A journal that has seen the demo at its fourth second and after its end, with labels and a wait left behind."""
+    folder = tmp_path_factory.mktemp("seen")
+    clock = ManualClock(time.time() - 60)
+    transport = providers(clock)
+    refs = [f"payments:11223344556677{number}" for number in (8899, 8900, 8901, 8902)]
+    refs += ["edge:7be1c3f09a5d4e21b6c8d7f00a94e152", "edge:c04d5e6f718293a4b5c6d7e8f9012345"]
+    with pytest.MonkeyPatch.context() as patched:
+        for name, value in SECRETS.items():
+            patched.setenv(name, value)
+        config = write_config(folder)
+        with bulkstatus.Client.from_config(config, transport=transport, journal=folder / JOURNAL) as client:
+            for moment in (4, 56):
+                clock.advance(moment)
+                client.get_many(refs)
+            client.track(refs[:2], labels={"release": "42"})
+            client.begin_wait([refs[0], refs[4]], bulkstatus.WaitTerms(timeout=3_600.0)).leave()
+    return folder / JOURNAL
+
+
+@pytest.fixture
+def prepared(world, seen):
+    """What makes the world ready for a block: skips what cannot be had here, and lays out what the page began with."""
+
+    def prepare(block):
+        for package in ("duckdb", "pandas"):
+            if f"import {package}" in block.text:
+                pytest.importorskip(package)
+        if block.page == JOURNAL_PAGE:
+            shutil.copy(seen, world / JOURNAL)
+        if "TYPE sqlite" in block.text:
+            install_duckdb_extension()
+        if ".parquet" in block.text:
+            pytest.importorskip("pyarrow")
+            assert main(["journal", "export", "-o", "parquet", "--to", "steps.parquet"]) == 0
+
+    return prepare
+
+
+def install_duckdb_extension():
+    """DuckDB's reader of SQLite files, from a package and never from the network; skips where there is none."""
+    duckdb = pytest.importorskip("duckdb")
+    package = pytest.importorskip("duckdb_extension_sqlite_scanner")
+    found = Path(package.__file__).parent.glob(f"extensions/v{duckdb.__version__}/*.duckdb_extension")
+    extension = next(found, None)
+    if extension is None:
+        pytest.skip("the package holds no extension for this version of DuckDB")
+    with duckdb.connect() as db:
+        db.execute(f"INSTALL '{extension}'")
 
 
 @pytest.mark.parametrize("block", blocks("python"))
-def test_python_examples_run(block, world, capsys):
+def test_python_examples_run(block, prepared, capsys):
     """A Python example runs, and prints what the page says where the page says so."""
+    prepared(block)
+    capsys.readouterr()
     exec(compile(block.text, f"{block.page}:{block.line}", "exec"), {"__name__": "__main__"})
     printed = capsys.readouterr().out
     if block.output is not None:
@@ -97,8 +174,6 @@ def test_python_examples_run(block, world, capsys):
 
 def test_the_pipeline_of_the_pages_runs(world, monkeypatch, capsys):
     """What one command of a pipeline prints, the next one reads; every pipeline on a page is run."""
-    from bulkstatus.cli import main
-
     lines = [line for block in blocks("sh") for line in block.values[0].text.splitlines() if " | " in line]
     assert lines
     for line in lines:
@@ -144,10 +219,9 @@ def test_configurations_are_valid(block, tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize("block", blocks("console"))
-def test_commands_run(block, world, tmp_path, monkeypatch, capsys):
+def test_commands_run(block, prepared, capsys):
     """A command on a page ends with 0, or with the status of a bulk that did not succeed where it asks for that."""
-    from bulkstatus.cli import main
-
+    prepared(block)
     exits = {"$ bulkstatus get payments:112233445566778900 --exit-status": 6}
     for line in block.text.splitlines():
         command = shlex.split(line.removeprefix("$ ").partition("|")[0])
@@ -155,7 +229,66 @@ def test_commands_run(block, world, tmp_path, monkeypatch, capsys):
         code = main(command[1:])
         printed = capsys.readouterr()
         assert code == exits.get(line, 0), printed.err
-        assert printed.out
+        assert printed.out or "--to" in command
+
+
+@pytest.mark.skipif(shutil.which("bash") is None, reason="there is no bash here")
+@pytest.mark.parametrize("block", blocks("bash"))
+def test_scripts_tell_each_step_once(block, prepared, world):
+    """A script of a page tells every step when it is run first, and none again."""
+    prepared(block)
+    path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
+
+    def run():
+        return subprocess.run(
+            ["bash", "-euo", "pipefail", "-c", block.text],
+            env=os.environ | {"PATH": path},
+            cwd=world,
+            capture_output=True,
+            text=True,
+            check=True,
+        ).stdout.splitlines()
+
+    with bulkstatus.Journal() as journal:
+        steps = journal.changes()
+    assert len(run()) == len(steps)
+    assert run() == []
+
+
+@pytest.mark.parametrize("block", blocks("sql"))
+def test_queries_run(block, prepared, world):
+    """A query on a page finds something in a journal."""
+    prepared(block)
+    with closing(sqlite3.connect(f"{(world / JOURNAL).as_uri()}?mode=ro", uri=True)) as db:
+        assert db.execute(block.text).fetchall()
+
+
+@pytest.mark.parametrize("block", blocks("sql"))
+def test_queries_run_in_duckdb(block, prepared, world):
+    """A query on a page finds the same in DuckDB as in SQLite."""
+    prepared(block)
+    install_duckdb_extension()
+    import duckdb
+
+    with closing(sqlite3.connect(f"{(world / JOURNAL).as_uri()}?mode=ro", uri=True)) as db:
+        expected = db.execute(block.text).fetchall()
+    with duckdb.connect() as db:
+        db.execute(f"ATTACH '{world / JOURNAL}' AS journal (TYPE sqlite, READ_ONLY)")
+        db.execute("USE journal")
+        assert db.execute(block.text).fetchall() == expected
+
+
+def test_the_tables_of_the_page_are_those_of_the_file(seen):
+    """The page about the journal describes every column of every table that it holds, and no other."""
+    text = (ROOT / JOURNAL_PAGE).read_text()
+    told = {
+        name: [column for row in rows.splitlines() for column in re.findall(r"`(\w+)`", row.split("|")[1])]
+        for name, rows in re.findall(r"^`(\w+)`: [^\n]*\n\n((?:\|[^\n]*\n)+)", text, re.MULTILINE)
+    }
+    with closing(sqlite3.connect(f"{seen.as_uri()}?mode=ro", uri=True)) as db:
+        tables = [row[0] for row in db.execute("SELECT name FROM sqlite_schema WHERE type = 'table'")]
+        columns = {name: [row[1] for row in db.execute(f"PRAGMA table_info({name})")] for name in tables}
+    assert told == {name: columns[name] for name in columns if name != "sqlite_sequence"}
 
 
 def _shown(picture):

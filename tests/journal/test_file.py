@@ -114,6 +114,20 @@ def test_nobody_else_reads_it(path, umask):
 
 
 @posix
+def test_nobody_else_may_change_the_folders_that_are_made_for_it(tmp_path):
+    """Who may, puts another folder in its place."""
+    path = tmp_path / "a" / "b" / "journal.db"
+    script = """
+        import os, sys
+        os.umask(0)
+        from bulkstatus._journal import Journal
+        Journal(sys.argv[1]).changes()
+    """
+    assert run_script(script, str(path)).stderr == ""
+    assert (mode(path.parent), mode(path.parent.parent)) == ("0o700", "0o700")
+
+
+@posix
 def test_a_folder_that_is_there_keeps_its_mode(tmp_path):
     """It is its owner's."""
     tmp_path.chmod(0o755)
@@ -268,6 +282,33 @@ def test_a_file_that_was_cut_off_is_moved_aside(path):
     with Journal(path) as journal:
         journal.stats()
         assert_begun_anew(journal, before)
+
+
+def test_what_was_to_be_recorded_is_recorded_into_the_new_file(path):
+    """All of it, though the damage was met in the middle, and the answers come one by one."""
+    fill(path)
+    overwrite(path, start=5 * PAGE)
+    with Journal(path) as journal:
+        journal.record(look(id=str(index), seen=9, phase="x") for index in range(600))
+        assert journal.moved_to is not None
+        assert len(journal.changes()) == 600
+
+
+@pytest.mark.parametrize("byte", [b"#", b"\xff"])
+def test_text_that_was_overwritten_is_damage_too(path, byte):
+    """Which SQLite does not notice: it does not look into texts."""
+    fill(path, 1)
+    begin = path.read_bytes().index(b'"state":')
+    before = overwrite(path, start=begin, stop=begin + 8, byte=byte)
+    with Journal(path) as journal:
+        journal.record([look(State.SUCCEEDED, 9, id="0", wanted=True)])
+        assert_begun_anew_after(journal, before)
+
+
+def assert_begun_anew_after(journal, before):
+    """The journal holds what was seen since, and what was there before lies beside it."""
+    assert [step.kind for step in journal.changes()] == ["first"]
+    assert journal.moved_to.read_bytes() == before
 
 
 def test_an_open_journal_notices_that_its_file_was_overwritten(path):
@@ -627,6 +668,42 @@ def test_a_file_that_is_locked_while_it_is_made_is_told(path, brief):
         assert len(journal.changes()) == 1
 
 
+def test_a_file_that_another_process_is_making_is_waited_for(path):
+    """As when one was killed over it: SQLite does not wait by itself where the way of writing is changed."""
+    path.parent.mkdir()
+    path.touch(mode=0o600)
+    with closing(sqlite3.connect(path, isolation_level=None, check_same_thread=False)) as db:
+        db.execute("BEGIN IMMEDIATE")
+        ending = threading.Timer(0.2, db.execute, ["ROLLBACK"])
+        ending.start()
+        try:
+            with Journal(path) as journal:
+                journal.record([look()])
+                assert len(journal.changes()) == 1
+        finally:
+            ending.join()
+
+
+@posix
+def test_a_process_that_stands_still_while_it_makes_the_file_holds_up_nobody_for_ever(path, brief):
+    """It has the lock under which files are made, and never gives it up."""
+    path.parent.mkdir()
+    reasons = []
+
+    def use():
+        try:
+            Journal(path).changes()
+        except JournalError as error:
+            reasons.append(error.reason)
+
+    with sqlite.locked(path.with_name("journal.db.lock")):
+        thread = threading.Thread(target=use)
+        thread.start()
+        thread.join(2)
+    thread.join()
+    assert reasons == ["locked"]
+
+
 def test_what_went_wrong_inside_writes_nothing(path):
     """And the next try works."""
     file = JournalFile(path)
@@ -725,6 +802,32 @@ def test_a_child_that_outlives_its_parent_harms_nothing(path):
     done = run_script(script, str(path))
     refs = [f"payments:{name}" for name in ("after", "before", "child", "other")]
     assert (done.stderr, done.stdout) == ("", f"{refs} True\n")
+
+
+@posix
+def test_a_child_that_is_born_while_another_thread_reads_may_use_the_journal(path):
+    """No thread is there to give the parent's locks up in it."""
+    script = """
+        import os, signal, sys, threading, warnings
+        warnings.simplefilter("ignore", DeprecationWarning)  # of forking with threads, which some callers do
+        from bulkstatus._journal import Journal
+        from journal.looks import look
+        journal = Journal(sys.argv[1])
+        journal.record([look()])
+        reading, go = threading.Event(), threading.Event()
+        thread = threading.Thread(target=journal._file.read, args=[lambda db: (reading.set(), go.wait(1))])
+        thread.start()
+        reading.wait()
+        child = os.fork()
+        if not child:
+            signal.alarm(3)
+            os._exit(len(journal.changes()))
+        go.set()
+        thread.join()
+        print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+    """
+    done = run_script(script, str(path))
+    assert (done.stderr, done.stdout) == ("", "1\n")
 
 
 @posix

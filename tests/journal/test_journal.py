@@ -333,6 +333,20 @@ def test_a_miss_that_was_asked_for_before_the_last_look_is_none(journal):
     assert len(journal.changes()) == 1
 
 
+def test_misses_count_from_the_first_of_them_in_whichever_order_they_are_recorded(journal):
+    """Two processes may meet one blip, and the earlier of them be the later to write it down."""
+    journal.record([look(), miss(10.5), miss(10.0)])
+    assert kinds(journal.changes()) == [("first", State.RUNNING)]
+    journal.record([miss(14.5)])
+    assert kinds(journal.changes())[1:] == [("gone", None)]
+
+
+def test_an_answer_that_was_asked_for_before_a_bulk_was_gone_does_not_bring_it_back(journal):
+    """It took its time, and says how things were."""
+    journal.record([look(seen=5), miss(20), miss(26), look(seen=27, asked=10)])
+    assert [step.kind for step in journal.changes()] == ["first", "gone"]
+
+
 def test_nobody_misses_what_was_never_seen(journal):
     """Tracked or not."""
     journal.track(PLACE, ["1"])
@@ -542,6 +556,17 @@ def test_what_was_said_of_an_end_stays(journal):
     assert (bulk(journal).duration, bulk(journal).ended_at) == (60.0, at(60))
 
 
+@pytest.mark.parametrize("again", [look(State.PARTIAL, 900, counts=counted(4)), look(State.PARTIAL, 900)])
+def test_an_end_that_is_told_anew_ended_when_it_ended(journal, again):
+    """Counted anew, or known again after it was gone: it took no longer for that."""
+    journal.record([look(), look(State.PARTIAL, 60, counts=counted(3))])
+    if again.status.counts is None:
+        journal.record([miss(70, final=True)])
+    journal.record([again])
+    assert [step.kind for step in journal.changes()][2:] in (["state"], ["gone", "returned"])
+    assert (bulk(journal).duration, bulk(journal).ended_at) == (60.0, at(60))
+
+
 # --- waits ---
 
 REFS = ("payments:1", "edge:2")
@@ -667,6 +692,16 @@ def test_what_is_over_for_long_is_pruned(journal):
     assert rows(journal.path, "SELECT count(*) FROM labels") == [(2,)]
     assert is_whole(journal.path)
     assert journal.prune(3_600).bulks == 0
+
+
+def test_who_reads_all_changes_goes_on_while_others_prune(journal):
+    """What is left is read; nobody has promised the rest."""
+    journal.record([look(State.SUCCEEDED, id=str(number), wanted=True) for number in range(2_100)])
+    journal.record([look(seen=9, id="open", wanted=True)])
+    reading = journal.all_changes()
+    next(reading)
+    journal.prune(60)
+    assert [step.ref for step in reading][-1] == "payments:open"
 
 
 def test_an_end_of_last_year_that_was_seen_today_is_not_pruned(journal):

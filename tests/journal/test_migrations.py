@@ -197,7 +197,7 @@ def test_threads_that_open_it_at_once_bring_it_up_to_date_once(path, later):
     assert is_whole(path)
 
 
-AT_ONCE = """
+AT_ONCE = r"""
     import json, os, sys
     from bulkstatus import _sqlite as sqlite
     from bulkstatus._journal import Journal

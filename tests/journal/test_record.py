@@ -141,6 +141,14 @@ def test_older_counts_of_the_same_position_are_left_out():
     assert weigh(known, look(State.RUNNING, 9, asked=8, counts=counted(4))) is None
 
 
+def test_a_word_that_nobody_knows_is_not_further_along_than_others():
+    """It does not overtake what is known, and no end is left out for it."""
+    assert weigh(last(State.RUNNING, 10), look(State.UNKNOWN, 12, asked=9)) is None
+    assert weigh(last(State.PAUSED, 10), look(State.UNKNOWN, 9.5, asked=9)) is None
+    assert weigh(last(State.UNKNOWN, 10), look(State.SUCCEEDED, 12, asked=9)).kind == "state"
+    assert weigh(last(State.UNKNOWN, 10), look(State.SUCCEEDED, 9.5, asked=9)).kind == "state"
+
+
 def test_what_was_seen_before_the_machine_was_started_is_older():
     """Though its ticks were higher."""
     known = Last(status(State.RUNNING), stamp(1e6), gone=False)

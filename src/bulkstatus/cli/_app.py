@@ -357,6 +357,10 @@ def list_(
         asked = client.sources
     if output in ("table", "name", "csv"):
         _say_what_is_provisional(found, confirmed=confirm)
+        if (tracked or label) and not (found.statuses or found.failures):
+            say(
+                "no tracked bulk fits; 'bulkstatus track REF' tracks one, and so does every get or wait by name"
+            )
     return _exit.for_report(found, asked=asked, by_state=exit_status, allow_incomplete=allow_incomplete)
 
 

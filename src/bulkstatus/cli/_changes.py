@@ -15,7 +15,7 @@ import msgspec
 from bulkstatus import Counts, Journal, KnownBulk, Transition, printable
 from bulkstatus.cli import _exit
 from bulkstatus.cli._options import Format
-from bulkstatus.cli._output import _array, cell, document, lines, table_csv, to_json
+from bulkstatus.cli._output import array, cell, document, lines, table_csv, to_json
 from bulkstatus.cli._text import clock, length, progress, say, standing, tell, word
 from bulkstatus.errors import ConfigError
 
@@ -128,7 +128,7 @@ def steps(pages: Iterable[Sequence[Transition]], form: Format) -> None:
         lines(_step_lines(pages))
     else:
         encoded = map(to_json, rows)
-        lines(encoded if form == "jsonl" else _array(encoded))
+        lines(encoded if form == "jsonl" else array(encoded))
 
 
 def flat_step(step: Transition) -> list[object]:

@@ -134,7 +134,7 @@ def vacuum(*, journal: JournalOption = None) -> int:
     For example:
 
         bulkstatus journal vacuum
-        bulkstatus journal prune --older-than 90d && bulkstatus journal vacuum
+        bulkstatus journal vacuum --journal ./staging.db
     """
     with Journal(journal) as opened_journal:
         saved = opened_journal.vacuum()

@@ -1,6 +1,7 @@
 """Writing to stdout: tables, JSON, CSV and names. Only data goes there."""
 
 import csv
+import errno
 import json
 import os
 import re
@@ -117,7 +118,7 @@ def operations(rows: Iterable[BulkOperation], form: Format, *, payload: bool) ->
         lines(_operation_lines(rows, columns))
     else:
         encoded = (to_json(with_payload(row) if payload else row) for row in rows)
-        lines(encoded if form == "jsonl" else _array(encoded))
+        lines(encoded if form == "jsonl" else array(encoded))
 
 
 def to_json(value: object) -> str:
@@ -144,7 +145,8 @@ def lines(texts: Iterable[str]) -> None:
             sys.stdout.flush()
 
 
-def _array(encoded: Iterable[str]) -> Iterator[str]:
+def array(encoded: Iterable[str]) -> Iterator[str]:
+    """The lines of a JSON array of values that are JSON already."""
     rows = iter(encoded)
     first = next(rows, None)
     if first is None:
@@ -227,7 +229,7 @@ def console() -> "Console":
 
     class Quiet(Console):
         def on_broken_pipe(self) -> None:
-            raise BrokenPipeError
+            raise BrokenPipeError(errno.EPIPE, os.strerror(errno.EPIPE))
 
     return Quiet(file=sys.stdout, markup=False, emoji=False, highlight=False, soft_wrap=False)
 
@@ -248,7 +250,12 @@ def status_tables(batches: Iterable[Sequence[BulkStatus]]) -> None:
     widths = plain_table(headers, [_status_row(status, now) for status in first])
     for batch in coming:
         sys.stdout.flush()
-        _aligned([_status_row(status, now) for status in batch], widths)
+        rows = [_status_row(status, now) for status in batch]
+        widths = [
+            max(width, *map(len, column))
+            for width, column in zip(widths, zip(*rows, strict=True), strict=True)
+        ]
+        _aligned(rows, widths)
 
 
 def _status_row(status: BulkStatus, now: datetime) -> tuple[str, ...]:

@@ -1,5 +1,6 @@
 """`resume`: go on with a wait that the journal keeps."""
 
+import math
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
@@ -33,7 +34,7 @@ def resume(
             asked, config=config or asked.config, output=output or asked.output, fresh=fresh, journal=journal
         )
         rest = held.record.rest(datetime.now(UTC))
-        within = "" if rest is None else f" for {length(rest)} at most"
+        within = "" if rest is None else f" for {length(math.ceil(rest))} at most"
         say(f"going on with wait {held.record.id} for {len(held.record.refs):,} bulks{within}")
         try:
             return follow(asked, held)

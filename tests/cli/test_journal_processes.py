@@ -1,0 +1,383 @@
+"""The journal under several processes of the command line at once, and under faults: answers come all the same."""
+
+import fcntl
+import json
+import os
+import re
+import shlex
+import shutil
+import signal
+import sqlite3
+import subprocess
+import sys
+from collections import Counter
+from contextlib import ExitStack, closing
+from types import SimpleNamespace
+
+import pytest
+
+from bulkstatus import Journal
+from bulkstatus.testing import Life, load_fake, serve
+from journal.looks import is_whole
+
+from .conftest import CANARIES, config_text, still
+
+pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="signals and locks are those of POSIX")
+
+PROGRAM = (sys.executable, "-m", "bulkstatus.cli")
+
+
+@pytest.fixture
+def stage(here, environment, tmp_path, monkeypatch):
+    """Fakes of this test's own, with bulks that have ended and one that goes on, and a journal for all commands."""
+    del here  # which has a configuration of its own: ours comes after it
+    weavr = load_fake("weavr")(api_key=CANARIES["WEAVR_API_KEY"], auth_token=CANARIES["WEAVR_AUTH_TOKEN"])
+    edge = load_fake("cloudflare")(token=CANARIES["CF_TOKEN"])
+    edge.add("aa", still("completed"))
+    edge.add("bb", still("failed"), error="no room")
+    edge.add("cc", still("running"))
+    weavr.add("1", still("COMPLETED"), operations=10)
+    with ExitStack() as stack:
+        urls = [stack.enter_context(serve(fake)) for fake in (weavr, edge)]
+        config, file = tmp_path / "stage.toml", tmp_path / "state" / "journal.db"
+        text, _, _ = config_text(*urls, "").partition("[sources.crm]")
+        config.write_text(text)
+        usual = {"BULKSTATUS_CONFIG": str(config), "BULKSTATUS_JOURNAL": str(file)}
+        for name, value in usual.items():
+            monkeypatch.setenv(name, value)
+        environment.update(usual)
+        yield SimpleNamespace(weavr=weavr, edge=edge, config=config, file=file, environment=environment)
+
+
+@pytest.fixture
+def start(stage):
+    """Start commands as processes; those that still run in the end are killed."""
+    started = []
+
+    def begin(*words, before=()):
+        child = subprocess.Popen(
+            [*before, *PROGRAM, *words],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            env=stage.environment,
+        )
+        started.append(child)
+        return child
+
+    yield begin
+    for child in started:
+        child.kill()
+        child.communicate()
+
+
+# --- several at once ---
+
+
+def lives(stage):
+    """Bulks that live for some seconds, each in its own way, and what they go through."""
+    expected = {}
+    for number in range(6):
+        at = 3 + number / 2
+        stage.edge.add(
+            f"e{number}",
+            Life.of((0, "pending"), (at, "running"), (at + 3, ("completed", "failed")[number % 2])),
+        )
+        expected[f"edge:e{number}"] = ["queued", "running", ("succeeded", "failed")[number % 2]]
+        stage.weavr.add(
+            f"{100 + number}",
+            Life.of((0, "SUBMITTED"), (at, "RUNNING"), (at + 4, "COMPLETED")),
+            operations=40,
+        )
+        expected[f"payments:{100 + number}"] = ["queued", "running", "succeeded"]
+    return expected
+
+
+def test_eight_processes_keep_each_step_once(stage, start, here):
+    """Waits and watches over the same bulks, two of them killed on the way: whoever sees a step, it is there once."""
+    expected = lives(stage)
+    waits = [start("wait", *expected, "--pace", "eager", "-o", "json") for _ in range(4)]
+    watches = [start("watch", *expected, "--pace", "eager", "-o", "jsonl") for _ in range(4)]
+    for child in watches:
+        assert json.loads(child.stdout.readline())["version"] == 1
+    for child in (waits.pop(), watches.pop()):
+        child.kill()
+        child.wait()
+    for child in (*waits, *watches):
+        out, err = child.communicate(timeout=50)
+        assert "journal" not in err
+        if child in waits:
+            assert child.returncode == json.loads(out)["exit_code"] == 3
+    steps = [json.loads(line) for line in here("changes", "-o", "jsonl").out.splitlines()]
+    for ref, states in expected.items():
+        told = [step["to_state"] for step in steps if step["ref"] == ref]
+        # Each in its place at most once: what was over between two looks of all of them nobody can have seen.
+        assert told == [state for state in states if state in told]
+        assert told[-1] == states[-1]
+        assert "running" in told
+    assert not any(step["regressed"] for step in steps)
+    assert len({step["cursor"] for step in steps}) == len(steps)
+    assert set(Counter(step["ref"] for step in steps)) == set(expected)
+    assert is_whole(stage.file)
+    with Journal(stage.file) as journal:
+        assert len(journal.waits()) == 1
+        verdicts = {tuple(sorted(wait.verdicts.items())) for wait in journal.waits(open_only=False)[1:]}
+    assert len(verdicts) <= 1
+
+
+def test_processes_that_make_the_file_at_the_same_time(stage, start):
+    """Its folder, its schema and their own records: nobody is in another's way."""
+    children = [start("get", "edge:aa", "edge:cc", "payments:1", "-o", "name") for _ in range(5)]
+    for child in children:
+        out, err = child.communicate(timeout=50)
+        assert (child.returncode, err) == (0, "")
+        assert out.split() == ["edge:aa", "edge:cc", "payments:1"]
+    with Journal(stage.file) as journal:
+        assert sorted(step.ref for step in journal.all_changes()) == ["edge:aa", "edge:cc", "payments:1"]
+
+
+def test_of_several_that_resume_at_once_one_goes_on(stage, start):
+    """The others are told who: code 7, and nothing on stdout."""
+    first = start("wait", "edge:aa", "edge:cc", "-o", "name")
+    assert first.stdout.readline() == "edge:aa\n"
+    first.kill()
+    first.wait()
+    children = [start("resume", "1", "-o", "jsonl") for _ in range(3)]
+    (winner,) = (child for child in children if child.stdout.readline())
+    for child in children:
+        if child is not winner:
+            _, err = child.communicate(timeout=20)
+            assert child.returncode == 7
+            # Whoever is refused just before the winner is written down is told of the one before it.
+            assert re.search(rf"in the hands of another process \(\S+:({winner.pid}|{first.pid})\)", err)
+    stage.edge.add("cc", still("completed"))
+    winner.communicate(timeout=50)
+    assert winner.returncode == 0
+    with Journal(stage.file) as journal:
+        assert journal.waits() == ()
+
+
+# --- faults ---
+
+
+def of_another_program(file):
+    with closing(sqlite3.connect(file)) as db:
+        db.execute("CREATE TABLE theirs (x)")
+
+
+def of_a_newer_version(file):
+    with Journal(file) as journal:
+        journal.stats()
+    with closing(sqlite3.connect(file)) as db:
+        db.execute("PRAGMA user_version = 99")
+
+
+def damaged(file):
+    file.write_bytes(b"this is no database, " * 500)
+
+
+def cut_short(file):
+    with Journal(file) as journal:
+        journal.stats()
+    os.truncate(file, 5_000)
+
+
+def nowhere(file):
+    file.symlink_to("/dev/null")
+
+
+FAULTS = {
+    "a folder": (lambda file: file.mkdir(), "is not a plain file"),
+    "a FIFO": (os.mkfifo, "is not a plain file"),
+    "a device": (nowhere, "is not a plain file"),
+    "of another program": (of_another_program, "is a database of another program"),
+    "of a newer version": (of_a_newer_version, "was written by a newer version"),
+    "damaged": (damaged, "was damaged; it is kept as journal.db.corrupt-"),
+    "cut short": (cut_short, "was damaged; it is kept as journal.db.corrupt-"),
+}
+COMMANDS = (
+    "get edge:aa edge:bb payments:1 payments:404 -o name",
+    "get edge:aa edge:bb --exit-status",
+    "list --source payments -o name",
+    "explain payments:1 -o name",
+    "wait edge:aa edge:bb payments:1 -o name",
+    "wait edge:cc --timeout 1s -o csv",
+    "watch edge:aa edge:cc --timeout 1s -o name",
+)
+
+
+def without_times(text):
+    """What is shown, but for when it was seen."""
+    text = re.sub(r"finished \d+\w ago", "finished", text)
+    return re.sub(r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d[.\d]*Z?", "TIME", text)
+
+
+def same_but_for_one_line(done, plain, why, file):
+    """As without a journal, with the same code; stderr has one line more, which says what is wrong with it."""
+    assert done.code == plain.code
+    assert sorted(without_times(done.out).splitlines()) == sorted(without_times(plain.out).splitlines())
+    (line,) = (line for line in done.err.splitlines() if "journal" in line and "--no-journal" not in line)
+    assert line.startswith(f"the journal {file} ")
+    assert why in line
+
+
+@pytest.fixture(scope="module")
+def known_plain():
+    """What commands say without a journal, each asked for once."""
+    return {}
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+@pytest.mark.parametrize("fault", FAULTS)
+def test_a_journal_that_cannot_be_used_changes_no_answer(here, stage, known_plain, fault, command):
+    """One warning; what is at its place stays as it is, or is kept beside it."""
+    if command not in known_plain:
+        known_plain[command] = here(*shlex.split(command), "--no-journal")
+    make, why = FAULTS[fault]
+    stage.file.parent.mkdir()
+    make(stage.file)
+    before = stage.file.read_bytes() if stage.file.is_file() else None
+    done = here(*shlex.split(command))
+    same_but_for_one_line(done, known_plain[command], why, stage.file)
+    if before is not None:
+        kept = [
+            path for path in stage.file.parent.iterdir() if path.is_file() and path.read_bytes() == before
+        ]
+        assert len(kept) == 1
+        assert ("corrupt-" in kept[0].name) == ("was damaged" in why)
+
+
+@pytest.mark.parametrize("words", [("--tracked",), ("--label", "a=1")])
+def test_what_only_the_journal_knows_is_missing_without_it(here, stage, words):
+    """Code 7, as for a source that could not be asked; nothing is sent."""
+    stage.file.parent.mkdir()
+    of_another_program(stage.file)
+    done = here("list", *words, "-o", "json")
+    document = json.loads(done.out)
+    assert (done.code, document["complete"], document["statuses"]) == (7, False, [])
+    assert {failure["kind"] for failure in document["failures"]} == {"journal"}
+    assert stage.edge.requests == stage.weavr.requests == []
+
+
+@pytest.mark.parametrize(
+    "words", [("resume",), ("resume", "1"), ("resume", "--list"), ("history", "edge:aa"), ("changes",)]
+)
+def test_commands_about_the_journal_fail_without_it(here, stage, words):
+    """Code 7 and one line: there is no other answer."""
+    stage.file.parent.mkdir()
+    of_a_newer_version(stage.file)
+    done = here(*words)
+    assert (done.code, done.out) == (7, "")
+    (line,) = done.err.splitlines()
+    assert line.startswith(f"bulkstatus: the journal {stage.file} was written by a newer version")
+
+
+@pytest.fixture
+def without_rights():
+    """What runs a command without the right to write where a mode forbids it, also as root."""
+    if os.geteuid() != 0:
+        return ()
+    if shutil.which("setpriv") is None:
+        pytest.skip("root writes everywhere, and there is nothing to take that from it")
+    rights = "-dac_override,-dac_read_search"
+    return ("setpriv", f"--bounding-set={rights}", f"--inh-caps={rights}")
+
+
+@pytest.mark.parametrize("folder", [0o500, 0o700])
+def test_a_journal_that_is_read_only(here, stage, start, without_rights, folder):
+    """Its file, or its folder too: the answer is the same, and one line says so."""
+    words = ("get", "edge:aa", "edge:bb", "--exit-status", "-o", "name")
+    assert here("get", "edge:cc").code == 0
+    plain = here(*words, "--no-journal")
+    stage.file.chmod(0o400)
+    stage.file.parent.chmod(folder)
+    child = start(*words, before=without_rights)
+    out, err = child.communicate(timeout=50)
+    stage.file.parent.chmod(0o700)
+    done = SimpleNamespace(code=child.returncode, out=out, err=err)
+    same_but_for_one_line(done, plain, "read-only" if folder == 0o700 else "", stage.file)
+
+
+@pytest.mark.parametrize("blocks", [0, 20])
+@pytest.mark.parametrize("command", COMMANDS[1::4])
+def test_a_journal_that_can_grow_no_more(here, stage, start, blocks, command):
+    """As on a full disk: from its first page on, or later."""
+    plain = here(*shlex.split(command), "--no-journal")
+    script = f'ulimit -f {blocks}; exec "$@"'
+    child = start(*shlex.split(command), before=("bash", "-c", script, "bash"))
+    out, err = child.communicate(timeout=50)
+    same_but_for_one_line(SimpleNamespace(code=child.returncode, out=out, err=err), plain, "", stage.file)
+    if stage.file.exists() and stage.file.stat().st_size:
+        assert is_whole(stage.file)
+
+
+@pytest.fixture
+def locked(stage, here):
+    """A process that has begun to write into the journal, and does not come to an end."""
+    assert here("get", "edge:cc").code == 0
+    script = (
+        "import sqlite3, sys; db = sqlite3.connect(sys.argv[1], isolation_level=None)\n"
+        "db.execute('BEGIN IMMEDIATE'); print('held', flush=True); sys.stdin.read()"
+    )
+    with subprocess.Popen(
+        [sys.executable, "-c", script, str(stage.file)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    ) as holder:
+        try:
+            assert holder.stdout.readline() == "held\n"
+            yield holder
+        finally:
+            holder.kill()
+
+
+def test_a_journal_that_is_locked(here, stage, locked, start):
+    """The answers are out before anybody has waited for it; then one warning, and the same code."""
+    words = {
+        "get": ("get", "edge:aa", "edge:bb", "--exit-status", "-o", "name"),
+        "wait": ("wait", "edge:aa", "edge:bb", "-o", "name"),
+    }
+    children = {name: start(*line) for name, line in words.items()}
+    for name, child in children.items():
+        first = child.stdout.readline()
+        out, err = child.communicate(timeout=50)
+        done = SimpleNamespace(code=child.returncode, out=first + out, err=err)
+        plain = here(*words[name], "--no-journal")
+        same_but_for_one_line(done, plain, "is locked by another process for more than 5 s", stage.file)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_locked_journal_holds_up_no_signal(stage, locked, start, number):
+    """The command ends while the other process still writes."""
+    child = start("get", "edge:aa", "-o", "name")
+    assert child.stdout.readline() == "edge:aa\n"
+    child.send_signal(number)
+    out, err = child.communicate(timeout=20)
+    assert locked.poll() is None
+    assert (child.returncode, out, err) == ({signal.SIGINT: 130, signal.SIGTERM: 143}[number], "", "")
+
+
+def test_a_journal_that_is_free_again_has_all(stage, locked, start):
+    """What was seen while it was locked is kept as soon as that can be."""
+    child = start("watch", "edge:aa", "edge:cc", "-o", "name")
+    assert child.stdout.readline() == "edge:aa\n"
+    locked.stdin.close()
+    child.send_signal(signal.SIGINT)
+    child.communicate(timeout=20)
+    again = start("wait", "edge:aa", "edge:bb", "-o", "name")
+    _, err = again.communicate(timeout=50)
+    assert (again.returncode, "journal" in err) == (3, False)
+    with Journal(stage.file) as journal:
+        assert {bulk.ref for bulk in journal.all_bulks()} == {"edge:aa", "edge:bb", "edge:cc"}
+
+
+def test_the_opening_of_a_journal_that_another_makes(stage, start):
+    """Whoever holds the lock of its making holds up no answer, and no interrupt."""
+    stage.file.parent.mkdir(mode=0o700)
+    with stage.file.with_name("journal.db.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        child = start("get", "edge:aa", "-o", "name")
+        assert child.stdout.readline() == "edge:aa\n"
+        child.send_signal(signal.SIGINT)
+        assert child.wait(timeout=20) == 130
