@@ -14,6 +14,8 @@ from bulkstatus._model import BulkStatus, Report
 
 Rows = tuple[BulkStatus, ...]
 
+_MANY = 500
+
 
 class AsyncListPages:
     """The rows of a list as they become known; made by `AsyncClient.list_pages`.
@@ -68,12 +70,15 @@ class AsyncListPages:
         return self._unread.popleft()
 
     async def rows(self, within: float) -> Rows:
-        """The next rows: the first that come, and those that follow them in the next `within` seconds. Empty at the end."""
+        """The next rows: the first that come, and if those are few what follows in the next `within` seconds.
+
+        Empty at the end.
+        """
         found: list[BulkStatus] = []
         with suppress(StopAsyncIteration):
             found += await self.__anext__()
             with anyio.move_on_after(within):
-                while True:
+                while len(found) < _MANY:
                     found += await self.__anext__()
         return tuple(found)
 

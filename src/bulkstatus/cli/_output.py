@@ -22,6 +22,7 @@ from bulkstatus.cli._text import (
     failure_line,
     latest,
     progress,
+    say,
     skipped_line,
     state,
     tell,
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
 _FLUSH_EVERY = 100
+_MOST_TOLD = 20
 _CELL = 32_000  # a spreadsheet's cell holds 32,767 characters
 _PLAIN_NUMBER = re.compile(r"-?[0-9]+(?:\.[0-9]+)?", re.ASCII)
 _FORMULA = ("=", "+", "-", "@", "\t", "\r", "\0", "\uff1d", "\uff0b", "\uff0d", "\uff20")
@@ -92,8 +94,10 @@ def report(found: Report, form: Format) -> None:
 
 def tell_what_is_missing(found: Report) -> None:
     """Write to stderr what could not be asked, and what was not."""
-    for failure in found.failures:
+    for failure in found.failures[:_MOST_TOLD]:
         tell(failure_line(failure))
+    if len(found.failures) > _MOST_TOLD:
+        say(f"and {len(found.failures) - _MOST_TOLD:,} more could not be asked; -o json names all")
     for skipped in found.skipped:
         tell(skipped_line(skipped))
 
