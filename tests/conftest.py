@@ -1,6 +1,7 @@
 """What all tests share: the event loop they run on, and an environment that holds nothing of its owner's."""
 
 import os
+import sys
 
 import pytest
 from hypothesis import HealthCheck, settings
@@ -22,6 +23,23 @@ _OWNERS = (
     *(f"{scheme}_proxy" for scheme in ("http", "https", "all", "no")),
     *(f"{scheme}_PROXY" for scheme in ("HTTP", "HTTPS", "ALL", "NO")),
 )
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_call(item):
+    """Leave tests that are marked `unrecorded` alone: recording what tests/benchmarks runs takes four times as long.
+
+    pytest-cov's `no_cover` does not do: in a worker of pytest-xdist, which coverage's patch for subprocesses has been
+    recording since it began, it ends one of two recordings, and the other goes on.
+    """
+    if item.get_closest_marker("unrecorded") is None:
+        return (yield)
+    tracer = sys.gettrace()
+    sys.settrace(None)
+    try:
+        return (yield)
+    finally:
+        sys.settrace(tracer)
 
 
 @pytest.fixture

@@ -35,6 +35,8 @@ from bulkstatus._tasks import now
 from bulkstatus._track import Terms
 from virtual import run_virtually
 
+pytestmark = pytest.mark.unrecorded
+
 
 def uneven():
     """Latencies that are never the same: at one moment, the order of answers is nobody's promise."""

@@ -13,6 +13,8 @@ from bulkstatus._model import BulkStatus, State
 from bulkstatus._outcome import Verdict
 from bulkstatus._track import Track
 
+pytestmark = pytest.mark.unrecorded
+
 POLLS = 10_000
 
 

@@ -143,22 +143,17 @@ async def test_a_retired_pool_serves_those_who_are_in_it():
         connection.sendall(reply())
 
     with raw_server(_silent, late) as server:
-        policy = Policy(request_timeout=0.4, attempts=1)
+        policy = Policy(request_timeout=1.0, attempts=1)
         async with AsyncClient({"plain": Plain(base_url=server.url)}, policy=policy) as client:
 
             async def question(number):
-                await anyio.sleep(0.2 * number)
-                return await client.get("plain:a1")
+                await anyio.sleep(0.8 * number)
+                try:
+                    return await client.get("plain:a1")
+                finally:
+                    slow.set()  # the first was cut off: now the second may have its answer
 
-            async with anyio.create_task_group() as group:
-                found = []
-
-                async def both():
-                    found.extend(await outcomes(2, question))
-
-                group.start_soon(both)
-                await anyio.sleep(0.45)
-                slow.set()
+            found = await outcomes(2, question)
     assert sorted(type(one).__name__ for one in found) == ["BulkStatus", "Unavailable"]
 
 
@@ -762,10 +757,14 @@ async def test_after_a_pool_that_gives_no_connection_the_next_one_is_a_new_one(m
 
     monkeypatch.setattr("bulkstatus._pools.new_client", new_client)
     failing = [True]
+    under_way, all_under_way = [], anyio.Event()
 
     async def handle(request):
-        await anyio.sleep(0.005)
         if failing[0]:
+            under_way.append(request)
+            if len(under_way) == questions:
+                all_under_way.set()
+            await all_under_way.wait()  # one that came after the first failure would be in a new pool
             raise httpx.PoolTimeout("x", request=request)
         return httpx.Response(200, content=GOOD_BODY)
 

@@ -25,7 +25,7 @@ from bulkstatus import (
 from bulkstatus._http import _tls_context, build, new_client
 from bulkstatus.adapter import Call, Request, Secret
 from bulkstatus.testing import FakeResponse, serve
-from support import GOOD_BODY, Plain, Scripted, ask, dripping, raw_server, reply
+from support import GOOD_BODY, Plain, Scripted, ask, dripping, held_port, raw_server, reply
 
 _MIB = 1024 * 1024
 
@@ -158,9 +158,10 @@ def test_an_edge_that_blocks_is_no_refusal_of_the_credentials():
 
 def test_a_refused_connection_is_tried_four_times(kind):
     """A closed port is unavailable, retryable, and names the host."""
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        port = listener.getsockname()[1]
-    with pytest.raises(Unavailable, match=r"cannot connect to 127\.0\.0\.1") as caught:
+    with (
+        held_port() as port,
+        pytest.raises(Unavailable, match=r"cannot connect to 127\.0\.0\.1") as caught,
+    ):
         ask(kind, Plain(base_url=f"http://127.0.0.1:{port}"))
     assert caught.value.retryable
 

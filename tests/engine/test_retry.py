@@ -37,6 +37,7 @@ def quick(monkeypatch):
     """Pauses between attempts that last no time, unless the provider asks for them."""
     monkeypatch.setattr("bulkstatus._retry._BASE", 0.001)
     monkeypatch.setattr("bulkstatus._retry._BASE_THROTTLED", 0.001)
+    monkeypatch.setattr("bulkstatus._budget._LONGEST_GUESS", 0.001)
 
 
 @pytest.fixture(params=["blocking", "async"])

@@ -11,7 +11,7 @@ from bulkstatus import AuthError, BulkStatusError, Client, Policy
 from bulkstatus.adapter import Auth, Call, Request, all_of, api_key, app_token, bearer, status_error
 from bulkstatus.testing import FakeResponse, FakeTransport, Life, serve
 from bulkstatus_cloudflare.fake import CloudflareFake
-from support import Plain, Scripted, raw_server, reply
+from support import Plain, Scripted, held_port, raw_server, reply
 
 TOKEN, KEY, SECRET = "S3CR3T-canary-token-0001", "S3CR3T-canary-key-000002", "S3CR3T-canary-secret-03"
 ISSUED = "S3CR3T-canary-issued-0004"
@@ -103,12 +103,6 @@ def test_a_bulk_whose_error_repeats_the_credentials_does_not_show_them():
     assert TOKEN not in f"{status!r} {status.raw}"
 
 
-def _refused():
-    with socket.socket() as unused:
-        unused.bind(("127.0.0.1", 0))
-        return f"http://127.0.0.1:{unused.getsockname()[1]}"
-
-
 def _reset(connection):
     connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
 
@@ -141,7 +135,9 @@ def _holds_no_canary(error):
 @pytest.mark.parametrize("scheme", ["two headers", "app token"])
 def test_a_refused_connection_leaves_no_credential_in_any_frame(scheme):
     """Error trackers print the locals of every frame, of the causes as well."""
-    _holds_no_canary(_ask(_refused(), scheme))
+    with held_port() as port:
+        error = _ask(f"http://127.0.0.1:{port}", scheme)
+    _holds_no_canary(error)
 
 
 @pytest.mark.parametrize("case", STEPS)

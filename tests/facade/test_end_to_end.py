@@ -155,8 +155,10 @@ def test_a_provider_that_is_switched_off_between_two_questions(providers, off):
         assert client.get(f"edge:{EDGE_ID}").state is State.QUEUED
 
 
-def test_a_provider_that_stumbles_is_not_noticed(providers):
+def test_a_provider_that_stumbles_is_not_noticed(providers, monkeypatch):
     """One dropped connection, one 500 and one 429 in a row cost retries, and no answer."""
+    monkeypatch.setattr("bulkstatus._retry._BASE", 0.001)
+    monkeypatch.setattr("bulkstatus._retry._BASE_THROTTLED", 0.001)
     for fault in (Fault(drop=True), Fault(status=500), Fault(status=429, headers={"Retry-After": "0"})):
         providers.weavr.fail(fault)
     with Client.from_config(providers.path) as client:

@@ -10,6 +10,7 @@ import pytest
 from bulkstatus import AsyncClient, AuthError, Client, DeadlineExceeded, Policy, Unavailable
 from bulkstatus.testing import FakeTransport, Fault
 from support import Plain, Scripted, run_script
+from virtual import run_virtually
 
 pytestmark = pytest.mark.anyio
 _URL = "https://plain.test"
@@ -59,16 +60,22 @@ async def test_after_a_deadline_nothing_more_is_sent_and_every_bulk_is_accounted
     assert not report.complete
 
 
-async def test_what_was_answered_before_a_deadline_is_kept_beside_the_failures():
+def test_what_was_answered_before_a_deadline_is_kept_beside_the_failures():
     """Each of 200 is in the report exactly once."""
-    fake = Scripted()
-    fake.fail(Fault(delay=0.06, times=None))
-    transport = FakeTransport({_URL: fake})
-    async with AsyncClient({"plain": Plain(base_url=_URL)}, transport=transport) as client:
-        report = await client.get_many(refs(200), timeout=0.3)
-        sent = len(fake.requests)
-        await anyio.sleep(0.2)
-        assert len(fake.requests) == sent < 200
+
+    async def main():
+        fake = Scripted()
+        fake.fail(Fault(delay=0.06, times=None))
+        transport = FakeTransport({_URL: fake})
+        async with AsyncClient({"plain": Plain(base_url=_URL)}, transport=transport) as client:
+            report = await client.get_many(refs(200), timeout=0.3)
+            sent = len(fake.requests)
+            await anyio.sleep(0.2)
+            assert len(fake.requests) == sent < 200
+            return report
+
+    # On a clock of its own: a busy machine may take longer than 0.3 s for the first answer.
+    report = run_virtually(main)
     answered = [status.id for status in report]
     failed = [failure.id for failure in report.failures]
     assert answered

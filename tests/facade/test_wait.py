@@ -607,6 +607,7 @@ class StrictWeavr(LoggedWeavr):
         return None
 
 
+@pytest.mark.unrecorded
 @pytest.mark.parametrize(("longest", "seed"), [(300.0, 1), (7_200.0, 2)])
 def test_two_hundred_bulks_cost_a_tenth_of_what_pollers_would(longest, seed):
     """None of the requests is throttled by the provider's limits, over a minute, an hour and a day."""

@@ -5,7 +5,6 @@ import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
-from urllib.parse import urlsplit
 
 import anyio
 import pytest
@@ -15,20 +14,20 @@ from bulkstatus.testing import Life, serve
 from bulkstatus_cloudflare.fake import CloudflareFake
 from bulkstatus_druid.fake import DruidFake
 from bulkstatus_weavr.fake import WeavrFake
-from support import run_script
+from support import held_port, run_script
 
 ID = "7be1c3f09a5d4e21b6c8d7f00a94e152"
 OFTEN = PollPolicy(base=0.2)
 
 
 class Switch:
-    """A fake on a fixed port, on and off."""
+    """A fake on a port that stays its own, on and off."""
 
-    def __init__(self, fake):
+    def __init__(self, fake, port):
         self.fake = fake
         self._on = ExitStack()
-        self.url = self._on.enter_context(serve(fake))
-        self._port = urlsplit(self.url).port
+        self._port = port
+        self.url = self._on.enter_context(serve(fake, port=port))
 
     def off(self):
         """Close the socket and all its connections."""
@@ -44,9 +43,10 @@ def switch():
     """A Cloudflare with one bulk that ends when it is told to."""
     fake = CloudflareFake()
     fake.add(ID, Life.of((0, "running")))
-    made = Switch(fake)
-    yield made
-    made.off()
+    with held_port() as port:
+        made = Switch(fake, port)
+        yield made
+        made.off()
 
 
 def ask_both(kind, adapters, work):

@@ -11,6 +11,7 @@ import pytest
 
 from bulkstatus.adapter import Adapter
 from bulkstatus.testing import Fake, FakeResponse, Fault, ManualClock, serve
+from support import held_port
 
 
 class Echo(Fake):
@@ -73,10 +74,7 @@ def test_the_url_is_on_loopback_and_ends_in_the_providers_path(url):
 
 def test_a_port_can_be_chosen(fake):
     """The demo can be found where it was the last time."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    with serve(fake, port=port) as url:
+    with held_port() as port, serve(fake, port=port) as url:
         assert urlsplit(url).port == port
 
 
@@ -188,7 +186,13 @@ def test_a_delay_comes_before_the_answer_is_made(fake, url, monkeypatch):
 
 def test_leaving_switches_the_provider_off(fake):
     """Open connections end and no new one is taken; the port is free again."""
-    with serve(fake) as url:
+    with held_port() as port:
+        leave_and_come_back(fake, port)
+
+
+def leave_and_come_back(fake, port):
+    """Serve at a port, leave, find nobody there, and serve there again."""
+    with serve(fake, port=port) as url:
         parts = urlsplit(url)
         idle = socket.create_connection((parts.hostname, parts.port), timeout=10)
         opened = http.client.HTTPConnection(parts.hostname, parts.port, timeout=10)
@@ -206,10 +210,11 @@ def test_leaving_switches_the_provider_off(fake):
 
 def test_leaving_by_an_exception_switches_it_off_too(fake):
     """A test that fails leaves no server behind."""
-    with pytest.raises(RuntimeError, match="boom"), serve(fake) as url:
-        raise RuntimeError("boom")
-    with pytest.raises(ConnectionRefusedError), connection(url) as opened:
-        opened.connect()
+    with held_port() as port:
+        with pytest.raises(RuntimeError, match="boom"), serve(fake, port=port) as url:
+            raise RuntimeError("boom")
+        with pytest.raises(ConnectionRefusedError), connection(url) as opened:
+            opened.connect()
 
 
 def test_the_fake_says_nothing(fake, url, capfd):
