@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING, NamedTuple, Self, TypeVar, get_args
 
 import msgspec
 
+from bulkstatus import _times
 from bulkstatus._adapter import SOURCE_NAME, Adapter, Limit, Listing, Operations, Probe
 from bulkstatus._budget import Allowance
 from bulkstatus._call import ListQuery, OperationQuery
@@ -51,7 +52,7 @@ from bulkstatus._retry import Policy
 from bulkstatus._subscription import Subscription, Until
 from bulkstatus._tasks import deadline, is_duration, now, together
 from bulkstatus._text import nearest
-from bulkstatus._times import Stamp, utc_now
+from bulkstatus._times import Stamp
 from bulkstatus._track import Terms
 from bulkstatus._waits import HeldWait
 from bulkstatus._watch import AsyncWatch, OnChange, WatchView, drain
@@ -373,6 +374,7 @@ class AsyncClient:
             place = self._recorder.place(source)
             done = await self._recorder.do(partial(Journal.untrack, place=place, ids=ids))
             found += (f"{source}:{id}" for id in done)
+            self._recorder.wants_no_more(Ref(source, id) for id in ids)
         return tuple(found)
 
     async def history(self, ref: str | Ref, *, limit: int = 1_000) -> tuple[Transition, ...]:
@@ -493,7 +495,8 @@ class AsyncClient:
         named = tuple(f"{source}:{id}" for source, ids in wanted.items() for id in ids)
         realms = {name: self.realms[name] for name in wanted if name in self.realms}
         whole = msgspec.structs.replace(terms, realms=realms)
-        return await self._recorder.try_to(partial(Journal.begin_wait, refs=named, terms=whole))
+        begin = partial(Journal.begin_wait, refs=named, terms=whole)
+        return await self._recorder.try_to(begin, undo=HeldWait.forget)
 
     async def end_wait(self, held: HeldWait, outcome: Outcome) -> None:
         """Record how a wait ended. Where that cannot be written, it stays open."""
@@ -502,7 +505,7 @@ class AsyncClient:
     async def resume(
         self, wait: int | None = None, *, fresh: bool = False, on_change: OnChange | None = None
     ) -> Outcome:
-        """Go on with a wait that was recorded: the one with this number, or the last that nobody waits for.
+        """Go on with a wait that was recorded: the one with this number, or the last unfinished one that nobody waits for.
 
         It is for the same bulks and on the same terms. What is left of its timeout goes on; one that has run out begins
         anew. Bulks that ended meanwhile, and were seen by anybody, are not asked for again.
@@ -510,14 +513,14 @@ class AsyncClient:
         Raises ConfigError when there is no such wait, or one of its sources stands for another account now, and
         JournalError, with the reason `busy` when another process waits for it.
         """
-        held = await self._recorder.do(partial(Journal.resume_wait, number=wait))
+        held = await self._recorder.do(partial(Journal.resume_wait, number=wait), undo=HeldWait.put_back)
         try:
             held.record.check_realms(self._recorder.realms)
             watch = self._watch_for(
-                held.record.refs, held.record.terms, timeout=held.record.rest(utc_now()), fresh=fresh
+                held.record.refs, held.record.terms, timeout=held.record.rest(_times.utc_now()), fresh=fresh
             )
         except BaseException:
-            held.leave()
+            await self._recorder.try_to(lambda _: held.put_back())
             raise
         return await self._drained(watch, held, on_change)
 
@@ -700,7 +703,7 @@ class _Ages(NamedTuple):
         """True for a bulk that began then; for one whose age nobody knows too."""
         if began_at is None:
             return True
-        age = (utc_now() - began_at).total_seconds()
+        age = (_times.utc_now() - began_at).total_seconds()
         return (self.at_least is None or age >= self.at_least) and (
             self.at_most is None or age <= self.at_most
         )

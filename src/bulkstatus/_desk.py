@@ -104,8 +104,19 @@ class Desk:
             self._subscriptions[subscription] = None
         self._set_detail()
 
-    def recall(self, ids: Iterable[str], known: Mapping[str, KnownBulk], now: float, at: datetime) -> None:
-        """Take in what the journal knows of bulks that are followed from now on, and ask for those that go on."""
+    def recall(
+        self,
+        ids: Iterable[str],
+        known: Mapping[str, KnownBulk],
+        now: float,
+        at: datetime,
+        *,
+        fresh: bool = False,
+    ) -> None:
+        """Take in what the journal knows of bulks that are followed from now on, and ask for those that go on.
+
+        With `fresh` for all of them.
+        """
         within = self._pacing.first(now)
         for id in ids:
             track, bulk = self._tracks.get(id), known.get(id)
@@ -114,7 +125,7 @@ class Desk:
             if bulk is not None and bulk.status is not None and track.status is None:
                 since = bulk.first_seen_at or at
                 track.recall(bulk.status, max(0.0, (at - since).total_seconds()))
-                status = served(bulk)
+                status = None if fresh else served(bulk)
                 if status is not None:
                     self._recall_settled(track, status, now, at)
                     continue
@@ -597,8 +608,8 @@ class Desk:
             source=self.source,
             provider=self.adapter.provider,
             ref=None if id is None else str(Ref(self.source, id)),
-            before=None if track is None else track.status,
-            status=None if track is None else track.status,
+            before=None if track is None else track.last_known,
+            status=None if track is None else track.last_known,
             stale_since=self.down_at if track is None else track.stale_since,
             failure=failure or (self.failure if track is None else track.failure),
             observed_at=at,

@@ -7,12 +7,39 @@ from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from typing import TypeVar
+from weakref import WeakSet
+
+import msgspec
 
 from bulkstatus import _sqlite
 from bulkstatus._sqlite import transaction, translated
 from bulkstatus.errors import JournalError
 
 T = TypeVar("T")
+
+_OPEN: "WeakSet[JournalFile]" = WeakSet()
+
+
+def _before_fork() -> None:
+    """Close every file, and let no thread open one meanwhile.
+
+    A child must not inherit a connection: closing its copy would give up the parent's locks, and as long as it is not
+    closed, another one of the child would share its view of the log, which grows old
+    (https://www.sqlite.org/howtocorrupt.html, 2.6).
+    """
+    for file in tuple(_OPEN):
+        file.freeze()
+    _sqlite.OPENING.acquire()
+
+
+def _after_fork() -> None:
+    _sqlite.OPENING.release()
+    for file in tuple(_OPEN):
+        file.thaw()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(before=_before_fork, after_in_parent=_after_fork, after_in_child=_after_fork)
 
 
 class JournalFile:
@@ -24,8 +51,17 @@ class JournalFile:
         """Where a damaged file was moved by this object, or None."""
         self._guard = threading.RLock()
         self._db: sqlite3.Connection | None = None
-        self._pid = os.getpid()
         self._identity: tuple[int, int] | None = None
+        _OPEN.add(self)
+
+    def freeze(self) -> None:
+        """Close it, and keep all threads from it until `thaw`."""
+        self._guard.acquire()
+        self.close()
+
+    def thaw(self) -> None:
+        """Let threads have it again."""
+        self._guard.release()
 
     def read(self, work: Callable[[sqlite3.Connection], T]) -> T:
         """What `work` gives, which sees one state of the file. Reading waits for no writer."""
@@ -68,7 +104,7 @@ class JournalFile:
         """Close it. It is opened again when it is needed."""
         with self._guard:
             db, self._db = self._db, None
-            if db is not None and self._pid == os.getpid():
+            if db is not None:
                 with suppress(sqlite3.Error):
                     db.close()
 
@@ -76,17 +112,14 @@ class JournalFile:
         with translated(self.path):
             try:
                 return work(self._open())
-            except sqlite3.Error:
+            except (sqlite3.Error, msgspec.DecodeError):
                 self.close()  # whatever is wrong with it, the next try begins anew
                 raise
 
     def _open(self) -> sqlite3.Connection:
-        if self._db is not None and self._pid != os.getpid():
-            self._db = None  # the parent's: closing it here would give up its locks
         if self._db is not None and _sqlite.identity(self.path) != self._identity:
             self.close()  # moved aside, or replaced, by somebody else
         if self._db is None:
-            self._pid = os.getpid()
             self._identity = _sqlite.identity(
                 self.path
             )  # of the file that turns out to be damaged, if it does

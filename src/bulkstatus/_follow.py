@@ -3,6 +3,7 @@
 import random
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
 
 import anyio
 
@@ -65,7 +66,7 @@ class Follower:
     ) -> None:
         """Begin to follow `refs`, and for one that scans all unfinished bulks of the sources `scans`.
 
-        What the journal knows of them comes first, unless `fresh`: what has ended is not asked for.
+        What the journal knows of them comes first: what has ended is not asked for, unless `fresh`.
         """
         tasks = self._engine.tasks()
         by_source: dict[str, list[str]] = {source: [] for source in scans}
@@ -74,10 +75,10 @@ class Follower:
         self._subscriptions.append(subscription)
         for source, ids in by_source.items():
             loop = self._loops[source]
-            recalls = self.recorder.is_on and bool(ids) and not fresh
+            recalls = self.recorder.is_on and bool(ids)
             loop.desk.subscribe(subscription, ids, now(), recalls=recalls)
             if recalls:
-                tasks.start_soon(loop.recall, ids)
+                tasks.start_soon(partial(loop.recall, ids, fresh=fresh))
             loop.start()
         if not self._ticking:
             self._ticking = True
@@ -175,10 +176,11 @@ class _Loop:
             self._running = True
             self._engine.tasks().start_soon(self._run)
 
-    async def recall(self, ids: Sequence[str]) -> None:
+    async def recall(self, ids: Sequence[str], *, fresh: bool) -> None:
         """Take in what the journal knows of bulks that are followed now, then ask for the others."""
         known = await self._recorder.known([Ref(self._source, id) for id in ids])
-        self.desk.recall(ids, {ref.id: bulk for ref, bulk in known.items()}, now(), _times.utc_now())
+        by_id = {ref.id: bulk for ref, bulk in known.items()}
+        self.desk.recall(ids, by_id, now(), _times.utc_now(), fresh=fresh)
         self.wake()
 
     def wake(self) -> None:

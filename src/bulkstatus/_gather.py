@@ -219,10 +219,12 @@ async def _settle(
     """Keep what `call` says of one bulk; the list's `row` where there is nothing to be asked."""
     asked = Stamp.take()
     try:
+        status = row
         if call is not None:
-            into.add(await engine.perform(ref.source, call))
-        elif row is not None:
-            into.add(row)
+            status = await engine.perform(ref.source, call)
+        if status is not None:
+            into.add(status)
+            ref = status.ref  # which may write the id in another case
     except NotFound as error:
         into.statuses.pop(ref, None)
         await into.miss(ref, error, asked)

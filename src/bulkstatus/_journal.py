@@ -29,8 +29,11 @@ from bulkstatus._rows import AT_ONCE, placeholders, to_moment, to_text
 from bulkstatus._sqlite import default_journal_path
 from bulkstatus._usual import LATEST, RAN_TO_AN_END, Usual, usual
 from bulkstatus._waits import HeldWait
+from bulkstatus.errors import ConfigError
 
 _PAGE = 2_000
+_MOST = 2**63 - 1
+_AGES = 100 * 365.25 * 86_400
 
 
 class Journal:
@@ -89,8 +92,10 @@ class Journal:
         Each step carries its own cursor. Whoever keeps that of the last step it has dealt with, and hands it in the
         next time, sees each step once.
 
-        Raises ConfigError for what is no cursor of this journal, and for one behind which steps have been pruned.
+        Raises ConfigError for what is no cursor of this journal, for one behind which steps have been pruned since it
+        was given, and for a limit that is none.
         """
+        _check_limit(limit)
 
         def read(db: sqlite3.Connection) -> tuple[Transition, ...]:
             journal = _rows.name_of(db)
@@ -102,6 +107,7 @@ class Journal:
 
     def history(self, ref: str | Ref, *, limit: int = 1_000) -> tuple[Transition, ...]:
         """The last `limit` steps of one bulk, the oldest first; empty for one that is not known."""
+        _check_limit(limit)
         wanted = Ref.parse(ref)
 
         def read(db: sqlite3.Connection) -> tuple[Transition, ...]:
@@ -199,12 +205,13 @@ class Journal:
 
         Raises ConfigError for a note or a label that is too long, or cannot be printed.
         """
-        at = _times.utc_now()
-        self._file.write(lambda db: _ledger.track(db, place, ids, at=at, note=note, labels=labels or {}))
+        at, those = _times.utc_now(), tuple(ids)
+        self._file.write(lambda db: _ledger.track(db, place, those, at=at, note=note, labels=labels or {}))
 
     def untrack(self, place: Place, ids: Iterable[str]) -> tuple[str, ...]:
         """Keep the bulks `ids` in mind no longer; what was seen of them stays. Those that were tracked are given."""
-        return self._file.write(lambda db: _ledger.untrack(db, place, ids))
+        those = tuple(ids)
+        return self._file.write(lambda db: _ledger.untrack(db, place, those))
 
     def known(self, place: Place, ids: Sequence[str]) -> dict[str, KnownBulk]:
         """What is known of the bulks `ids`."""
@@ -247,11 +254,11 @@ class Journal:
         Steps that another process has recorded already are not recorded again. An unfinished bulk that was never met
         is taken up; one that had ended before it was met is not, unless it was asked for by name.
         """
-        who = observer or _whoami()
+        who, seen = observer or _whoami(), tuple(answers)
 
         def write(db: sqlite3.Connection) -> dict[Ref, Facts]:
             found: dict[Ref, Facts] = {}
-            for answer in answers:
+            for answer in seen:
                 if isinstance(answer, Miss):
                     _ledger.missed(db, answer, who)
                 elif (facts := _ledger.saw(db, answer, who)) is not None:
@@ -265,7 +272,7 @@ class Journal:
         return _waits.begin(self._file, refs, terms, _whoami())
 
     def resume_wait(self, number: int | None = None) -> HeldWait:
-        """Take over a wait: `number`, or the last open one that no process waits for.
+        """Take over a wait: `number`, or the last unfinished one that no process waits for.
 
         One whose deadline has passed is given as long again as it was at first.
 
@@ -282,10 +289,11 @@ class Journal:
         So is what was only met, and has not been seen since; and waits that began so long ago, but for those that a
         process waits for. What is tracked and has not ended stays. The file keeps its size until `vacuum`.
         """
+        if not 0 <= older_than <= _AGES:
+            raise ConfigError(f"older_than is a number of seconds, at most a century, not {older_than!r}")
         before = to_text(_times.utc_now() - timedelta(seconds=older_than))
         bulks = transitions = 0
-        generation = 1 + self._file.read(_rows.generation)
-        while (batch := self._file.write(lambda db: _ledger.prune_some(db, before, generation))).bulks:
+        while (batch := self._file.write(lambda db: _ledger.prune_some(db, before))).bulks:
             bulks += batch.bulks
             transitions += batch.transitions
         return Pruned(bulks=bulks, transitions=transitions, waits=_waits.prune(self._file, before))
@@ -300,6 +308,11 @@ class Journal:
             return before - self._file.size()
 
         return self._file.use(work)
+
+
+def _check_limit(limit: int) -> None:
+    if not 0 < limit <= _MOST:
+        raise ConfigError(f"limit is a number, 1 or more, not {limit!r}")
 
 
 def _whoami() -> str:

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from bulkstatus._model import BulkStatus
 from bulkstatus._record import Last, Miss, Place, Pruned, Sighting, Weighed, took, weigh
-from bulkstatus._rows import AT_ONCE, STATUS, placeholders, to_json, to_moment, to_text
+from bulkstatus._rows import AT_ONCE, generation, placeholders, to_json, to_moment, to_status, to_text
 from bulkstatus._times import Stamp
 from bulkstatus.errors import ConfigError
 
@@ -39,9 +39,10 @@ class _Row(NamedTuple):
     gone_at: str | None = None
 
     def last(self) -> Last | None:
-        if self.status is None or self.boot is None or self.tick is None:
+        status = to_status(self.status)
+        if status is None or self.boot is None or self.tick is None:
             return None
-        return Last(STATUS.decode(self.status), Stamp(self.boot, self.tick), self.gone_at is not None)
+        return Last(status, Stamp(self.boot, self.tick), self.gone_at is not None)
 
 
 def source(db: sqlite3.Connection, place: Place) -> int:
@@ -110,8 +111,8 @@ def _keep(db: sqlite3.Connection, row: _Row, seen: Sighting, weighed: Weighed, l
         "boot": seen.read.boot,
         "tick": seen.read.tick,
     }
-    if weighed.kind is not None or not status.state.is_terminal:  # else what was said of the end stays
-        values |= _end(status, row, last)
+    if last is None or not (status.state.is_terminal and last.status.state.is_terminal):
+        values |= _end(status, row, last)  # else what was said of the end stays
     columns = ", ".join(f"{name} = ?" for name in values)
     db.execute(f"UPDATE bulks SET {columns} WHERE bulk_id = ?", (*values.values(), row.bulk_id))
 
@@ -119,10 +120,9 @@ def _keep(db: sqlite3.Connection, row: _Row, seen: Sighting, weighed: Weighed, l
 def _end(status: BulkStatus, row: _Row, last: Last | None) -> dict[str, object]:
     if not status.state.is_terminal:
         return {"ended_at": None, "duration": None}
-    was_met_before = last is not None and not last.status.state.is_terminal
     return {
         "ended_at": to_text(status.finished_at or status.observed_at),
-        "duration": took(status, to_moment(row.first_seen_at) if was_met_before else None),
+        "duration": took(status, None if last is None else to_moment(row.first_seen_at)),
     }
 
 
@@ -134,14 +134,16 @@ def missed(db: sqlite3.Connection, miss: Miss, observer: str) -> None:
         return
     if miss.asked.is_before(last.read) and miss.asked.boot == last.read.boot:
         return  # somebody has seen it since
-    first = to_moment(row.missed_at)
-    if not miss.final:
-        if first is None:
-            db.execute("UPDATE bulks SET missed_at = ? WHERE bulk_id = ?", (to_text(miss.at), row.bulk_id))
-            return
-        if 0 <= (miss.at - first).total_seconds() < _APART:
-            return
-    db.execute("UPDATE bulks SET gone_at = ? WHERE bulk_id = ?", (to_text(miss.at), row.bulk_id))
+    first = to_moment(row.missed_at) or miss.at
+    if not miss.final and abs((miss.at - first).total_seconds()) < _APART:
+        db.execute(
+            "UPDATE bulks SET missed_at = ? WHERE bulk_id = ?", (to_text(min(first, miss.at)), row.bulk_id)
+        )
+        return
+    db.execute(
+        "UPDATE bulks SET gone_at = ?, boot = ?, tick = ? WHERE bulk_id = ?",
+        (to_text(miss.at), *miss.read, row.bulk_id),
+    )
     gone = Weighed(last.status.changed(observed_at=miss.at), "gone", moved=True)
     _add_step(db, row.bulk_id, last=last, weighed=gone, observer=observer)
 
@@ -221,22 +223,22 @@ def untrack(db: sqlite3.Connection, place: Place, ids: Iterable[str]) -> tuple[s
     return tuple(id for id in ids if db.execute(query, (source_id, id)).rowcount)
 
 
-def prune_some(db: sqlite3.Connection, before: str, generation: int) -> Pruned:
-    """Take out some of the bulks that have been over since before the time `before`, with their steps."""
+def prune_some(db: sqlite3.Connection, before: str) -> Pruned:
+    """Take out some of the bulks that have been over since before the time `before`, with their steps.
+
+    Each time is a generation of its own: a cursor that is given between two of them tells which it has seen.
+    """
     rows = db.execute(
         # By our reading, not by the provider's time: an end of last year may have been seen today.
         "SELECT bulk_id FROM bulks WHERE gone_at < ?1 OR (ended_at IS NOT NULL AND moved_at < ?1)"
-        " OR (tracked_at IS NULL AND observed_at < ?1) LIMIT ?2",
+        " OR (tracked_at IS NULL AND coalesce(observed_at, '') < ?1) LIMIT ?2",
         (before, AT_ONCE),
     ).fetchall()
     ids = [bulk_id for (bulk_id,) in rows]
     within = f"WHERE bulk_id IN ({placeholders(len(ids))})"
     (last,) = db.execute(f"SELECT max(seq) FROM transitions {within}", ids).fetchone()
     if last is not None:
-        db.execute(
-            "INSERT INTO prunes VALUES (?, ?) ON CONFLICT DO UPDATE SET last_step = max(last_step, excluded.last_step)",
-            (generation, last),
-        )
+        db.execute("INSERT INTO prunes VALUES (?, ?)", (generation(db) + 1, last))
     number = db.execute(f"DELETE FROM transitions {within}", ids).rowcount
     db.execute(f"DELETE FROM bulks {within}", ids)
     return Pruned(bulks=len(ids), transitions=number, waits=0)

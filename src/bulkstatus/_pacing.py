@@ -57,7 +57,7 @@ class Pacing:
         if not isinstance(error, NotFound):
             patience = min(sub.terms.blind_after for sub in followers) / _LOOKS_IN_GRACE
             return max(self._floor, min(patience, self.interval(track, followers, now)))
-        if track.status is not None:
+        if track.last_known is not None:
             return max(_SECOND_LOOK, self._floor)
         waits = [sub for sub in followers if not sub.over]
         after = max(sub.terms.grace for sub in waits) / _LOOKS_IN_GRACE

@@ -8,6 +8,7 @@ from typing import Self
 
 import anyio
 import anyio.abc
+import msgspec
 
 from bulkstatus._gather import Gathering
 from bulkstatus._model import BulkStatus, Report
@@ -34,7 +35,7 @@ class AsyncListPages:
     ) -> None:
         self._unread: deque[Rows] = deque()
         self._bell = anyio.Event()
-        self._is_over = False
+        self._is_over = self._is_whole = False
         self._scope = anyio.CancelScope()
         self._gather = gather
         self._report = report
@@ -50,6 +51,7 @@ class AsyncListPages:
         try:
             with self._scope:
                 await self._gather()
+                self._is_whole = True
         except Exception as error:  # noqa: BLE001 - raised where the rows are read
             self._failed = error
         finally:
@@ -83,8 +85,9 @@ class AsyncListPages:
         return tuple(found)
 
     def report(self) -> Report:
-        """All rows, and what could not be asked."""
-        return self._report()
+        """All rows, and what could not be asked; not complete while it goes on, and when it was left early."""
+        found = self._report()
+        return found if self._is_whole else msgspec.structs.replace(found, complete=False)
 
     def close(self) -> None:
         """Ask for nothing more. What is under way goes on."""

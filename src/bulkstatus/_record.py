@@ -102,6 +102,7 @@ class KnownBulk(msgspec.Struct, frozen=True, kw_only=True):
     ended_at: datetime | None = None
     gone_at: datetime | None = None
     duration: float | None = None
+    is_current: bool = True
 
     @property
     def began_at(self) -> datetime | None:
@@ -152,6 +153,12 @@ class WaitRecord(msgspec.Struct, frozen=True, kw_only=True):
                 raise ConfigError(
                     f"wait {self.id} was begun when the source {source!r} was {was}, and now it is {now}"
                 )
+
+    @property
+    def is_unfinished(self) -> bool:
+        """True when it is open, or has ended before all of its bulks did, or could be seen to."""
+        left = (Verdict.PENDING, Verdict.BLIND)
+        return self.ended_at is None or any(verdict in left for verdict in (self.verdicts or {}).values())
 
     def rest(self, now: datetime) -> float | None:
         """How many seconds are left of its timeout, at least a moment; None without one."""
@@ -218,16 +225,28 @@ def weigh(last: Last | None, seen: Sighting) -> Weighed | None:
     before = last.status
     overlaps = seen.asked.is_before(last.read) and seen.asked.boot == last.read.boot
     if position(before) == position(status) and not _recounted(before, status):
-        if overlaps and seen.read.is_before(last.read):
+        if overlaps and (last.gone or seen.read.is_before(last.read) or _counts_less(status, before)):
             return None
         filled = _filled(status, before)
         moved = last.gone or _pulse(filled) != _pulse(before)
         return Weighed(filled, "returned" if last.gone else None, moved)
-    if overlaps and rank(status) <= rank(before):
+    if overlaps and (last.gone or not _is_ahead(status, before)):
         return None
     kept = _carried(status, before)
     kind: TransitionKind = "returned" if last.gone else "state"
     return Weighed(kept, kind, True, went_back(before, kept), passed_over(before, kept))
+
+
+def _is_ahead(status: BulkStatus, before: BulkStatus) -> bool:
+    """True when `status` surely came later in the life of a bulk. Where a word that nobody knows stands, nobody knows."""
+    if State.UNKNOWN in (status.state, before.state):
+        return status.state.is_terminal
+    return rank(status) > rank(before)
+
+
+def _counts_less(status: BulkStatus, before: BulkStatus) -> bool:
+    done, was = (None if each.counts is None else each.counts.finished for each in (status, before))
+    return done is not None and was is not None and done < was
 
 
 def position(status: BulkStatus) -> tuple[object, ...]:
@@ -300,7 +319,7 @@ def took(status: BulkStatus, first_seen_at: datetime | None) -> float | None:
 def served(bulk: KnownBulk) -> BulkStatus | None:
     """What is said of a bulk without asking for it: how it ended, or was last seen before its provider forgot it."""
     status = bulk.status
-    if status is None or not bulk.is_settled:
+    if status is None or not (bulk.is_settled and bulk.is_current):
         return None
     if status.gone_at is not None:
         return as_gone(status)

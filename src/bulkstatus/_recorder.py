@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from datetime import datetime
+from functools import partial
 from typing import Any, NamedTuple, TypeVar, cast
 
 import anyio
@@ -103,30 +104,45 @@ class Recorder:
         if self.is_on:
             self._wanted.update(Ref(ref.source, ref.id.lower()) for ref in refs)
 
+    def wants_no_more(self, refs: Iterable[Ref]) -> None:
+        """These are tracked no longer."""
+        self._wanted.difference_update(Ref(ref.source, ref.id.lower()) for ref in refs)
+
     async def saw(self, source: str, answer: object, asked: Stamp) -> None:
         """Record what an answer tells of bulks; other answers are none of its business."""
         if self._scribe is None:
             return
-        items: tuple[object, ...] = cast("Any", answer).items if isinstance(answer, Page) else (answer,)
-        read, place = Stamp.take(), self._places[source]
-        seen = [
-            Sighting(place, status, asked, read, self._is_wanted(source, status))
-            for status in items
-            if isinstance(status, BulkStatus) and self._is_news(source, status)
-        ]
+        place, read = self._places[source], Stamp.take()
+        if isinstance(answer, BulkStatus):
+            news = [answer]
+        elif isinstance(answer, Page):
+            rows = (row for row in cast("Any", answer).items if isinstance(row, BulkStatus))
+            news = [row for row in rows if self._is_news(row, read)]
+        else:
+            return
+        seen = [Sighting(place, status, asked, read, self._take_wanted(status)) for status in news]
         if seen:
-            for sighting in seen:
-                self._noted[Ref(source, sighting.status.id)] = _Noted(sighting.status, read.tick)
+            self._noted.update((status.ref, _Noted(status, read.tick)) for status in news)
             await self._record(seen)
 
-    def _is_wanted(self, source: str, status: BulkStatus) -> bool:
-        return Ref(source, status.id.lower()) in self._wanted
+    def _take_wanted(self, status: BulkStatus) -> bool:
+        """True once for a bulk that was asked for by name. A row that is not kept leaves that for a later one."""
+        ref = Ref(status.source, status.id.lower())
+        if status.provisional or ref not in self._wanted:
+            return False
+        self._wanted.discard(ref)
+        return True
 
-    def _is_news(self, source: str, status: BulkStatus) -> bool:
+    def _is_news(self, status: BulkStatus, read: Stamp) -> bool:
+        """True for a row that says something else than the one before, or that was written long enough ago."""
         if status.provisional:
             return False
-        noted = self._noted.get(Ref(source, status.id))
-        if noted is None or Stamp.take().tick - noted.at > _SAME:
+        noted = self._noted.get(status.ref)
+        if (
+            noted is None
+            or read.tick - noted.at > _SAME
+            or Ref(status.source, status.id.lower()) in self._wanted
+        ):
             return True
         before = noted.status
         return position(before) != position(status) or any(
@@ -185,12 +201,13 @@ class Recorder:
         return found
 
     async def settled(self, refs: Sequence[Ref]) -> dict[Ref, BulkStatus]:
-        """Those of the bulks that need not be asked for again, as the journal has them."""
-        return {
-            ref: status
-            for ref, bulk in (await self.known(refs)).items()
-            if (status := served(bulk)) is not None
-        }
+        """Those of the bulks that need not be asked for again, as the journal has them. They are tracked from now on."""
+        known = await self.known(refs)
+        found = {ref: status for ref, bulk in known.items() if (status := served(bulk)) is not None}
+        met = [ref for ref in found if known[ref].tracked_at is None]
+        if met:
+            await self.try_to(partial(_track, bulks=[(self._places[ref.source], ref.id) for ref in met]))
+        return found
 
     async def tracked(self, source: str, labels: Mapping[str, str] | None) -> list[KnownBulk]:
         """The tracked bulks of a source. Raises JournalError: without the journal there is nothing to list."""
@@ -218,11 +235,11 @@ class Recorder:
 
     # --- what callers want of the journal itself ---
 
-    async def do(self, work: Callable[[Journal], T]) -> T:
+    async def do(self, work: Callable[[Journal], T], *, undo: Callable[[T], object] | None = None) -> T:
         """Have something done with the journal. Raises JournalError, and ConfigError where there is none."""
         if self._scribe is None:
             raise ConfigError("this client has no journal: give it one, as in Client(..., journal=PATH)")
-        return await asyncio.wrap_future(self._scribe.ask(work))
+        return await asyncio.wrap_future(self._scribe.ask(work, undo=undo))
 
     def place(self, source: str) -> Place:
         """Where the bulks of a source are. Raises ConfigError without a journal."""
@@ -235,14 +252,21 @@ class Recorder:
         if self._scribe is not None:
             self._scribe.complain(error)
 
-    async def try_to(self, work: Callable[[Journal], T]) -> T | None:
-        """As `do`, within a second; None where that cannot be done."""
+    async def try_to(
+        self, work: Callable[[Journal], T], *, undo: Callable[[T], object] | None = None
+    ) -> T | None:
+        """As `do`, within a second; None where that cannot be done, and then it is undone should it be done later."""
         if self._scribe is None or self._scribe.is_down:
             return None
         with anyio.move_on_after(_READING):
-            with suppress(JournalError):  # the scribe says so
-                return await asyncio.wrap_future(self._scribe.ask(work, quiet=False))
+            with suppress(Exception):  # the scribe says so
+                return await asyncio.wrap_future(self._scribe.ask(work, undo=undo, quiet=False))
         return None
+
+
+def _track(journal: Journal, bulks: Iterable[tuple[Place, str]]) -> None:
+    for place, id in bulks:
+        journal.track(place, [id])
 
 
 def _place(source: str, adapter: Adapter) -> Place:

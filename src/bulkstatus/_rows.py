@@ -16,7 +16,7 @@ from bulkstatus.errors import ConfigError
 AT_ONCE = 500
 """So many values go into one statement: SQLite takes 999 and more."""
 
-STATUS = msgspec.json.Decoder(BulkStatus)
+_STATUS = msgspec.json.Decoder(BulkStatus)
 _COUNTS = msgspec.json.Decoder(Counts)
 _TERMS = msgspec.json.Decoder(WaitTerms)
 _REFS = msgspec.json.Decoder(tuple[str, ...])
@@ -34,6 +34,14 @@ _STEP = """
 """
 
 
+def to_status(text: object) -> BulkStatus | None:
+    """A status that was kept; None where there is none, or it says what this version does not know."""
+    try:
+        return None if text is None else _STATUS.decode(str(text))
+    except msgspec.ValidationError:
+        return None
+
+
 def to_json(value: object) -> str:
     """A value as it is kept."""
     return msgspec.json.encode(value).decode()
@@ -45,8 +53,11 @@ def to_text(moment: datetime) -> str:
 
 
 def to_moment(text: object) -> datetime | None:
-    """A time that was kept."""
-    return datetime.fromisoformat(text) if isinstance(text, str) else None
+    """A time that was kept; None where there is none, or nobody can read it."""
+    try:
+        return datetime.fromisoformat(text) if isinstance(text, str) else None
+    except ValueError:
+        return None
 
 
 def placeholders(number: int) -> str:
@@ -57,7 +68,7 @@ def placeholders(number: int) -> str:
 def bulks(
     db: sqlite3.Connection, where: str, values: Iterable[str | int], *, pins: str | None = None
 ) -> list[tuple[int, KnownBulk]]:
-    """Bulks, each with its number in the file. With `pins`, those whose words were read otherwise have no status."""
+    """Bulks, each with its number in the file; `pins` is how words are read now."""
     rows = db.execute(f"{_BULK} {where}", tuple(values)).fetchall()
     labels = _labels_of(db, [row[0] for row in rows])
     return [(row[0], _bulk(row, labels.get(row[0], {}), pins)) for row in rows]
@@ -75,12 +86,10 @@ def _labels_of(db: sqlite3.Connection, bulk_ids: Sequence[int]) -> dict[int, dic
 
 def _bulk(row: Sequence[object], labels: Mapping[str, str], pins: str | None) -> KnownBulk:
     _, source, provider, realm, id, text, note, tracked, first, moved, ended, gone, duration, read_with = row
-    status: BulkStatus | None = None
-    if isinstance(text, str) and pins in (None, read_with):
-        status = STATUS.decode(text)
-        gone_at = to_moment(gone)
-        if gone_at is not None:
-            status = status.changed(gone_at=gone_at)
+    status = to_status(text)
+    gone_at = to_moment(gone)
+    if status is not None and gone_at is not None:
+        status = status.changed(gone_at=gone_at)
     return KnownBulk(
         ref=f"{source}:{id}",
         source=str(source),
@@ -94,8 +103,9 @@ def _bulk(row: Sequence[object], labels: Mapping[str, str], pins: str | None) ->
         first_seen_at=to_moment(first),
         moved_at=to_moment(moved),
         ended_at=to_moment(ended),
-        gone_at=to_moment(gone),
+        gone_at=gone_at,
         duration=duration if isinstance(duration, float) else None,
+        is_current=pins in (None, read_with),
     )
 
 
@@ -137,20 +147,23 @@ def waits(db: sqlite3.Connection, where: str, values: Iterable[str | int] = ()) 
         "SELECT wait_id, refs, terms, begun_at, deadline_at, waiter, ended_at, verdicts FROM waits"
         f" WHERE {where} ORDER BY wait_id DESC"
     )
-    return tuple(
-        WaitRecord(
-            id=number,
-            refs=_REFS.decode(refs),
-            terms=_TERMS.decode(terms),
-            begun_at=datetime.fromisoformat(begun_at),
-            deadline_at=to_moment(deadline_at),
-            waiter=waiter,
-            ended_at=to_moment(ended_at),
-            verdicts=None if verdicts is None else _VERDICTS.decode(verdicts),
-        )
-        for number, refs, terms, begun_at, deadline_at, waiter, ended_at, verdicts in db.execute(
-            query, tuple(values)
-        )
+    return tuple(map(_wait, db.execute(query, tuple(values))))
+
+
+def _wait(row: Sequence[object]) -> WaitRecord:
+    number, refs, terms, begun_at, deadline_at, waiter, ended_at, verdicts = row
+    return msgspec.convert(
+        {
+            "id": number,
+            "refs": _REFS.decode(str(refs)),
+            "terms": msgspec.to_builtins(_TERMS.decode(str(terms))),
+            "begun_at": begun_at,
+            "deadline_at": to_moment(deadline_at),
+            "waiter": waiter,
+            "ended_at": to_moment(ended_at),
+            "verdicts": None if verdicts is None else _VERDICTS.decode(str(verdicts)),
+        },
+        WaitRecord,
     )
 
 
@@ -217,7 +230,7 @@ def place(db: sqlite3.Connection, journal: Name, text: str) -> int:
     (pruned_to,) = db.execute(
         "SELECT coalesce(max(last_step), 0) FROM prunes WHERE generation > ?", (given,)
     ).fetchone()
-    if 0 < found < pruned_to:
+    if found < pruned_to:
         whole = f"{journal.cursor(found)} goes on with those that are left"
         raise ConfigError(f"steps behind the cursor {text} were pruned before they were read; {whole}")
     return found

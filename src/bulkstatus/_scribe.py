@@ -23,15 +23,22 @@ _MOST_UNWRITTEN = 10_000
 # What has just failed after seconds of waiting is not tried once more while a process wants to end.
 _JUST_NOW = 3.0
 _LOG = logging.getLogger("bulkstatus")
+_OF_JOURNAL = {"of_journal": True}
 
 
 class _Job(Generic[T]):
     """Something to be done, or answers to be written; and who waits for what comes of it."""
 
     def __init__(
-        self, work: Callable[[Journal], T] | None, answers: Sequence[Answer] = (), *, quiet: bool = True
+        self,
+        work: Callable[[Journal], T] | None,
+        answers: Sequence[Answer] = (),
+        *,
+        undo: Callable[[T], object] | None = None,
+        quiet: bool = True,
     ) -> None:
         self.work = work
+        self.undo = undo
         self.quiet = quiet
         self.answers = answers
         self.future: Future[T] = Future()
@@ -39,6 +46,8 @@ class _Job(Generic[T]):
     def give(self, value: T) -> None:
         if self.future.set_running_or_notify_cancel():
             self.future.set_result(value)
+        elif self.undo is not None:
+            self.undo(value)  # nobody waits for it any more
 
     def fail(self, error: BaseException) -> None:
         if self.future.set_running_or_notify_cancel():
@@ -74,12 +83,19 @@ class Scribe:
         self._jobs.put(job)
         return job.future
 
-    def ask(self, work: Callable[[Journal], T], *, quiet: bool = True) -> Future[T]:
+    def ask(
+        self,
+        work: Callable[[Journal], T],
+        *,
+        undo: Callable[[T], object] | None = None,
+        quiet: bool = True,
+    ) -> Future[T]:
         """Do something with the journal, behind all that was to be written before.
 
-        Whoever asks hears of what goes wrong; unless `quiet`, it is said as a warning too.
+        Whoever asks hears of what goes wrong; unless `quiet`, it is said as a warning too. What has been done when
+        nobody waits for it any more is handed to `undo`.
         """
-        job = _Job(work, quiet=quiet)
+        job = _Job(work, undo=undo, quiet=quiet)
         self._jobs.put(job)
         return job.future
 
@@ -92,7 +108,7 @@ class Scribe:
         """Say what is wrong with the journal, once."""
         if not self._complained:
             self._complained = True
-            _LOG.warning("%s; the answers are given without it", error.message)
+            _LOG.warning("%s; the answers are given without it", error.message, extra=_OF_JOURNAL)
 
     # --- on the thread ---
 
@@ -127,6 +143,8 @@ class Scribe:
             return found
 
     def _do(self, job: _Job[Any]) -> None:
+        if job.future.cancelled():
+            return
         try:
             job.give(job.work(self._journal) if job.work is not None else None)
         except JournalError as error:
@@ -136,6 +154,8 @@ class Scribe:
                 self.complain(error)
             job.fail(error)
         except Exception as error:  # noqa: BLE001 - it is raised where the work was asked for
+            if not job.quiet:
+                self.complain(JournalError(f"the journal {self._journal.path}: {type(error).__name__}"))
             job.fail(error)
         self._look_for_moved()
 
@@ -181,4 +201,5 @@ class Scribe:
                 "the journal %s was damaged; it is kept as %s, and a new one was begun",
                 self._journal.path,
                 moved.name,
+                extra=_OF_JOURNAL,
             )

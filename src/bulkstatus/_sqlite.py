@@ -8,24 +8,28 @@ import sqlite3
 import stat
 import sys
 import threading
+import time
 from collections.abc import Generator, Sequence
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from secrets import token_hex
 
-from bulkstatus.errors import JournalError
+import msgspec
+
+from bulkstatus.errors import ConfigError, JournalError
 
 if sys.platform != "win32":
     import fcntl
 
 APPLICATION = 0x62756C6B  # "bulk": what tells our files from those of other programs
 _BUSY = 5.0
+_TICK = 0.02
 _LARGEST_WAL = 64 * 1024 * 1024
 _COMPANIONS = ("-wal", "-shm")
 # Closing any descriptor of a file gives up all POSIX locks of the process on it, SQLite's too, so files are made and
 # opened one at a time (https://www.sqlite.org/howtocorrupt.html, 2.2).
-_OPENING = threading.Lock()
+OPENING = threading.Lock()
 
 MIGRATIONS: tuple[str, ...] = (
     """
@@ -102,7 +106,7 @@ MIGRATIONS: tuple[str, ...] = (
     CREATE TABLE prunes (generation INTEGER PRIMARY KEY, last_step INTEGER NOT NULL);
     """,
 )
-"""What makes each version of the schema from the one before it; the first from an empty file."""
+"""What makes each version of the schema from the one before it; the first from an empty file. No text in it holds a `;`."""
 
 
 def default_journal_path() -> Path:
@@ -125,7 +129,7 @@ def connect(path: Path) -> sqlite3.Connection:
 
     Raises JournalError for a file that cannot be used; one of a newer version, or of another program, is left as it is.
     """
-    with _OPENING, translated(path):
+    with OPENING, translated(path):
         _make(path)
         db = sqlite3.connect(path, timeout=_BUSY, isolation_level=None, check_same_thread=False)
         try:
@@ -138,7 +142,9 @@ def connect(path: Path) -> sqlite3.Connection:
 
 def _make(path: Path) -> None:
     """Make an empty file that nobody else can read, unless there is one. SQLite gives its companions the same mode."""
-    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    missing = [folder for folder in (path.parent, *path.parent.parents) if not folder.exists()]
+    for folder in reversed(missing):
+        folder.mkdir(mode=0o700, exist_ok=True)  # with `parents`, the mode would be for the last of them only
     flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | getattr(os, "O_NOFOLLOW", 0)
     try:
         os.close(os.open(path, flags, 0o600))
@@ -188,7 +194,7 @@ def _pragma(db: sqlite3.Connection, name: str) -> int:
 def _migrate(db: sqlite3.Connection, path: Path) -> None:
     """Bring the schema up to date, all of it or nothing; whoever comes second finds it done."""
     if _version(db) == 0 and _pragma(db, "application_id") == 0 and _is_empty(db):
-        db.execute("PRAGMA journal_mode = WAL")
+        _use_log(db)
     with transaction(db):
         version = _version(db)
         if _pragma(db, "application_id") not in ((0, APPLICATION) if version == 0 else (APPLICATION,)):
@@ -205,6 +211,20 @@ def _migrate(db: sqlite3.Connection, path: Path) -> None:
         if version == 0:
             db.execute(f"PRAGMA application_id = {APPLICATION}")
             db.execute("INSERT INTO meta VALUES ('id', ?)", (token_hex(4),))
+
+
+def _use_log(db: sqlite3.Connection) -> None:
+    """Change to WAL. SQLite does not wait here for a process that writes, as it does elsewhere."""
+    ends = time.monotonic() + _BUSY
+    while True:
+        try:
+            db.execute("PRAGMA journal_mode = WAL")
+        except sqlite3.OperationalError as error:
+            if error.sqlite_errorcode != sqlite3.SQLITE_BUSY or time.monotonic() > ends:
+                raise
+            time.sleep(_TICK)
+        else:
+            return
 
 
 def _is_empty(db: sqlite3.Connection) -> bool:
@@ -230,7 +250,8 @@ def transaction(db: sqlite3.Connection) -> Generator[None]:
         raise
 
 
-_WHY = {
+_WHY: dict[int | None, tuple[str, str]] = {
+    sqlite3.SQLITE_IOERR_SHMSIZE: ("full", "cannot be written: the disk is full"),
     sqlite3.SQLITE_BUSY: ("locked", f"is locked by another process for more than {_BUSY:.0f} s"),
     sqlite3.SQLITE_LOCKED: ("locked", f"is locked by another process for more than {_BUSY:.0f} s"),
     sqlite3.SQLITE_FULL: ("full", "cannot be written: the disk is full"),
@@ -249,11 +270,20 @@ def translated(path: Path) -> Generator[None]:
         yield
     except sqlite3.Error as error:
         code = getattr(error, "sqlite_errorcode", None)
-        primary = None if code is None else code & 0xFF
+        if code is None and "decode" in str(error):
+            raise _unusable(path, "is damaged", "corrupt") from None  # text in it is no UTF-8
         # Its text may quote what was to be written, so it is not repeated.
         name = getattr(error, "sqlite_errorname", type(error).__name__)
-        reason, why = _WHY.get(primary or -1, ("io", f"could not be used ({name})"))
+        reason, why = _WHY.get(code) or _WHY.get((code or 0) & 0xFF) or ("io", f"could not be used ({name})")
         raise _unusable(path, why, reason) from None
+    except msgspec.ValidationError:
+        raise _unusable(path, "holds what this version does not understand", "newer") from None
+    except msgspec.DecodeError:
+        raise _unusable(path, "is damaged", "corrupt") from None
+    except UnicodeEncodeError:
+        raise ConfigError("what is looked for in the journal is not text") from None
+    except BlockingIOError:
+        raise _unusable(path, *reversed(_WHY[sqlite3.SQLITE_BUSY])) from None
     except OSError as error:
         raise _unusable(path, f"cannot be opened: {error.strerror or type(error).__name__}") from None
 
@@ -270,9 +300,12 @@ def identity(path: Path) -> tuple[int, int] | None:
 def move_aside(path: Path, broken: tuple[int, int] | None) -> Path | None:
     """Move a damaged journal out of the way, unless another process has done so already; where it is now.
 
-    `broken` is the identity of the damaged file. Raises JournalError where it cannot be moved.
+    `broken` is the identity of the damaged file. Raises JournalError where it cannot be moved, and for a file that
+    may never have been a journal: somebody named the wrong one.
     """
-    with _OPENING, translated(path), locked(_lock_of(path)):
+    if not (_lock_of(path).exists() or path == default_journal_path().absolute()):
+        raise _unusable(path, "is not a journal, or a damaged one; move it away, or name another", "foreign")
+    with OPENING, translated(path), locked(_lock_of(path)):
         if broken is None or identity(path) != broken:
             return None
         moment = datetime.now(UTC).strftime("%Y%m%dT%H%M%S.%fZ")
@@ -291,8 +324,8 @@ def _lock_of(path: Path) -> Path:
 
 @contextmanager
 def locked(path: Path) -> Generator[None]:
-    """Hold a lock among processes; one that dies gives it up."""
-    descriptor = take_lock(path, wait=True)
+    """Hold a lock among processes; one that dies gives it up. Raises BlockingIOError where that takes too long."""
+    descriptor = take_lock(path, within=_BUSY)
     try:
         yield
     finally:
@@ -300,22 +333,25 @@ def locked(path: Path) -> Generator[None]:
             os.close(descriptor)
 
 
-def take_lock(path: Path, *, wait: bool) -> int | None:
+def take_lock(path: Path, *, within: float = 0.0) -> int | None:
     """Take the lock that the file `path` stands for, and give its descriptor: closing it gives the lock up.
 
-    Raises BlockingIOError when another process, or another descriptor of this one, holds it and `wait` is false.
-    None where the system has no such locks.
+    Raises BlockingIOError when another process, or another descriptor of this one, still holds it after so many
+    seconds. None where the system has no such locks.
     """
     if sys.platform == "win32":
         return None
     flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK
+    ends = time.monotonic() + within
     while True:
         descriptor = os.open(path, flags, 0o600)
         try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX if wait else fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BaseException:
-            os.close(descriptor)
-            raise
-        if os.fstat(descriptor).st_nlink:
-            return descriptor
-        os.close(descriptor)  # whoever held it removed the file meanwhile
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            if os.fstat(descriptor).st_nlink:
+                return descriptor
+        except BlockingIOError:
+            if time.monotonic() > ends:
+                os.close(descriptor)
+                raise
+            time.sleep(_TICK)
+        os.close(descriptor)  # held by another, or removed meanwhile by who held it

@@ -165,8 +165,8 @@ class Subscription:
                 source=ref.source,
                 provider=provider,
                 ref=str(ref),
-                before=sight.before if sight else track.status,
-                status=track.status,
+                before=sight.before if sight else track.last_known,
+                status=track.last_known,
                 verdict=verdict,
                 stale_since=track.stale_since,
                 failure=track.failure,
@@ -233,8 +233,8 @@ def _result(ref: Ref, track: Track, verdict: Verdict) -> Result:
     return Result(
         ref=str(ref),
         verdict=verdict,
-        status=track.status or track.remembered,
-        stale_since=track.stale_since,
+        status=track.last_known,
+        stale_since=None if verdict is Verdict.GONE else track.not_seen_since,
         failure=track.failure,
     )
 

@@ -114,7 +114,7 @@ class Track:
         if isinstance(error, NotFound):
             # Which is an answer, so it is not failing; whether it is believed is another question.
             self.failing_since = self.stale_since = None
-            if self.was_seen and self.misses and now - self.missed_at < _APART:
+            if self.last_known is not None and self.misses and now - self.missed_at < _APART:
                 return False  # one blip that two questions met
             self.misses += 1
             self.missed_at = now
@@ -207,12 +207,19 @@ class Track:
         return Verdict.BLOCKED if terms.stop_when_blocked and is_blocked(status) else None
 
     @property
-    def was_seen(self) -> bool:
-        """True for a bulk that its provider has known at some time."""
-        return self.status is not None or self.remembered is not None
+    def last_known(self) -> BulkStatus | None:
+        """How it was seen last, by this client or before; None when nobody has seen it."""
+        return self.status or self.remembered
+
+    @property
+    def not_seen_since(self) -> datetime | None:
+        """Since when `last_known` has been all there is, if it could not be looked at since."""
+        if self.status is None and self.remembered is not None:
+            return self.remembered.observed_at
+        return self.stale_since
 
     def _missing(self, terms: Terms, since: float) -> Verdict | None:
-        if self.was_seen:
+        if self.last_known is not None:
             return Verdict.GONE if self.forgotten or self.misses > 1 else None
         patient = self.misses > 1 and self.missed_at - since >= terms.grace
         return Verdict.NOT_FOUND if self.forgotten or patient or not terms.grace else None

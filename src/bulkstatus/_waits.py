@@ -4,7 +4,7 @@ import os
 import sqlite3
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 
 from bulkstatus import _rows, _sqlite, _times
@@ -19,32 +19,65 @@ from bulkstatus.errors import ConfigError, JournalError
 class HeldWait:
     """A wait that this process has begun or taken over. `record` is what the journal holds of it."""
 
-    def __init__(self, file: JournalFile, record: WaitRecord, descriptor: int | None) -> None:
+    def __init__(
+        self, file: JournalFile, record: WaitRecord, descriptor: int | None, before: WaitRecord | None = None
+    ) -> None:
         self.record = record
         self._file = file
         self._descriptor = descriptor
+        self._before = before
+
+    def __del__(self) -> None:
+        self.leave()
 
     def end(self, outcome: Outcome) -> None:
         """Record how it ended, and let go of it. Raises JournalError; it is left open then."""
-        at, verdicts = to_text(_times.utc_now()), to_json(outcome.verdicts)
+        self._write(ended_at=to_text(_times.utc_now()), verdicts=to_json(outcome.verdicts))
+
+    def forget(self) -> None:
+        """Let go of a wait that was begun in vain, and leave no trace of it. Raises JournalError."""
 
         def write(db: sqlite3.Connection) -> None:
-            db.execute(
-                "UPDATE waits SET ended_at = ?, verdicts = ? WHERE wait_id = ?",
-                (at, verdicts, self.record.id),
-            )
+            db.execute("DELETE FROM waits WHERE wait_id = ?", (self.record.id,))
 
         try:
             self._file.write(write)
-            with suppress(OSError):
-                _lock(self._file.path, self.record.id).unlink()
+            self._unlock()
         finally:
             self.leave()
+
+    def put_back(self) -> None:
+        """Let go of a wait that was taken over in vain: it is as it was before. Raises JournalError."""
+        before = self._before
+        if before is None or before.ended_at is None:
+            self.leave()
+        else:
+            self._write(ended_at=to_text(before.ended_at), verdicts=to_json(before.verdicts))
+
+    def _write(self, **values: str) -> None:
+        try:
+            _update(self._file, self.record.id, values)
+            self._unlock()
+        finally:
+            self.leave()
+
+    def _unlock(self) -> None:
+        with suppress(OSError):
+            _lock(self._file.path, self.record.id).unlink()
 
     def leave(self) -> None:
         """Leave it open, for another process to go on with."""
         descriptor, self._descriptor = self._descriptor, None
         _let_go(descriptor)
+
+
+def _update(file: JournalFile, number: int, values: Mapping[str, str | None]) -> WaitRecord:
+    def write(db: sqlite3.Connection) -> WaitRecord:
+        columns = ", ".join(f"{name} = ?" for name in values)
+        db.execute(f"UPDATE waits SET {columns} WHERE wait_id = ?", (*values.values(), number))
+        return _rows.waits(db, "wait_id = ?", (number,))[0]
+
+    return file.write(write)
 
 
 def begin(file: JournalFile, refs: Sequence[str], terms: WaitTerms, waiter: str) -> HeldWait:
@@ -54,64 +87,82 @@ def begin(file: JournalFile, refs: Sequence[str], terms: WaitTerms, waiter: str)
         "refs": to_json(tuple(refs)),
         "terms": to_json(terms),
         "begun_at": to_text(at),
-        "deadline_at": None if terms.timeout is None else to_text(at + timedelta(seconds=terms.timeout)),
+        "deadline_at": _deadline(terms, at),
         "waiter": waiter,
     }
+    held: list[int | None] = []
 
     def write(db: sqlite3.Connection) -> WaitRecord:
         marks = _rows.placeholders(len(values))
         made = db.execute(f"INSERT INTO waits ({', '.join(values)}) VALUES ({marks})", tuple(values.values()))
-        return _rows.waits(db, "wait_id = ?", (made.lastrowid or 0,))[0]
+        record = _rows.waits(db, "wait_id = ?", (made.lastrowid or 0,))[0]
+        held.append(_hold(file, record))  # before anybody else can see it
+        return record
 
-    wait = file.write(write)
-    return HeldWait(file, wait, _hold(file, wait))
+    try:
+        return HeldWait(file, file.write(write), held[-1])
+    except BaseException:
+        for descriptor in held:
+            _let_go(descriptor)
+        raise
+
+
+def _deadline(terms: WaitTerms, now: datetime) -> str | None:
+    if terms.timeout is None:
+        return None
+    try:
+        return to_text(now + timedelta(seconds=terms.timeout))
+    except OverflowError:
+        return None  # beyond the calendar
 
 
 def take_over(file: JournalFile, number: int | None, waiter: str) -> HeldWait:
-    """Take over the wait `number`, or the last open one that no process waits for.
+    """Take over the wait `number`, or the last unfinished one that no process waits for.
 
     One whose deadline has passed is given as long again as it was at first.
 
     Raises ConfigError when there is none, and JournalError with the reason `busy` when another process waits for it.
     """
+    where, values = ("1", ()) if number is None else ("wait_id = ?", (number,))
+    found = file.read(lambda db: _rows.waits(db, where, values))
     if number is not None:
-        found = file.read(lambda db: _rows.waits(db, "wait_id = ?", (number,)))
         if not found:
             raise ConfigError(f"there is no wait {number} in the journal {file.path}")
         return _take(file, found[0], waiter)
-    found = file.read(lambda db: _rows.waits(db, "ended_at IS NULL"))
-    for wait in found:
+    unfinished = [wait for wait in found if wait.is_unfinished]
+    # Those that died come before those that ran out of time.
+    for wait in sorted(unfinished, key=lambda wait: wait.ended_at is not None):
         with suppress(JournalError):
             return _take(file, wait, waiter)
-    if found:
-        return _take(file, found[0], waiter)  # which says who waits for it
-    raise ConfigError(
-        "there is no wait to go on with: all have ended; name one that ended in time by its number"
-    )
+    if unfinished:
+        return _take(file, unfinished[0], waiter)  # which says who waits for it
+    raise ConfigError(f"there is no wait to go on with in the journal {file.path}")
 
 
 def _take(file: JournalFile, wait: WaitRecord, waiter: str) -> HeldWait:
     descriptor = _hold(file, wait)
-    now, deadline = _times.utc_now(), wait.deadline_at
-    if deadline is not None and deadline <= now and wait.terms.timeout is not None:
-        deadline = now + timedelta(seconds=wait.terms.timeout)
-    values: Mapping[str, str | None] = {
-        "waiter": waiter,
-        "deadline_at": None if deadline is None else to_text(deadline),
-        "ended_at": None,
-        "verdicts": None,
-    }
-
-    def write(db: sqlite3.Connection) -> WaitRecord:
-        columns = ", ".join(f"{name} = ?" for name in values)
-        db.execute(f"UPDATE waits SET {columns} WHERE wait_id = ?", (*values.values(), wait.id))
-        return _rows.waits(db, "wait_id = ?", (wait.id,))[0]
-
     try:
-        return HeldWait(file, file.write(write), descriptor)
+        before = _still_there(file, wait)
+        now, deadline = _times.utc_now(), before.deadline_at
+        passed = deadline is None or deadline <= now
+        values = {
+            "waiter": waiter,
+            "deadline_at": _deadline(wait.terms, now) if passed else to_text(deadline or now),
+            "ended_at": None,
+            "verdicts": None,
+        }
+        return HeldWait(file, _update(file, wait.id, values), descriptor, before)
     except BaseException:
         _let_go(descriptor)
         raise
+
+
+def _still_there(file: JournalFile, wait: WaitRecord) -> WaitRecord:
+    """The wait as it is now that it is in our hands. Raises JournalError when it was ended or pruned meanwhile."""
+    found = file.read(lambda db: _rows.waits(db, "wait_id = ?", (wait.id,)))
+    if not found or (wait.ended_at is None and found[0].ended_at is not None):
+        raise JournalError(f"wait {wait.id} has ended meanwhile", reason="busy")
+    return found[0]
 
 
 def prune(file: JournalFile, before: str) -> int:
@@ -139,7 +190,7 @@ def prune(file: JournalFile, before: str) -> int:
 def _hold(file: JournalFile, wait: WaitRecord) -> int | None:
     with translated(file.path):
         try:
-            return _sqlite.take_lock(_lock(file.path, wait.id), wait=False)
+            return _sqlite.take_lock(_lock(file.path, wait.id))
         except BlockingIOError:
             why = f"wait {wait.id} is in the hands of another process ({wait.waiter})"
             raise JournalError(f"{why}; go on with it when that has ended", reason="busy") from None

@@ -168,10 +168,10 @@ class AsyncWatch:
             bulks.append(
                 BulkView(
                     ref=str(ref),
-                    status=None if track.status is None else self._follower.recorder.marked(track.status),
+                    status=self._marked(track.last_known),
                     counts=track.counts,
                     verdict=None if result is None else result.verdict,
-                    stale_since=track.stale_since,
+                    stale_since=track.not_seen_since,
                     failure=track.failure,
                     next_look=None if result is not None else when(due),
                     expected_end=None if rest is None else when(moment + rest),
@@ -180,6 +180,9 @@ class AsyncWatch:
         return WatchView(
             bulks=tuple(bulks), sources=tuple(map(self._source_view, self._sources)), observed_at=at
         )
+
+    def _marked(self, status: BulkStatus | None) -> BulkStatus | None:
+        return None if status is None else self._follower.recorder.marked(status)
 
     def _source_view(self, source: str) -> SourceView:
         desk = self._follower.desk(source)

@@ -6,7 +6,7 @@ from datetime import UTC, timedelta, timezone
 import msgspec
 import pytest
 
-from bulkstatus import BulkStatus, ConfigError, JournalError, Outcome, Ref, Result, State, Verdict
+from bulkstatus import BulkStatus, ConfigError, JournalError, Outcome, Ref, Result, State, Verdict, _ledger
 from bulkstatus._journal import Journal
 from bulkstatus._record import WaitTerms
 from bulkstatus._sqlite import MIGRATIONS, default_journal_path
@@ -405,7 +405,21 @@ def test_the_cursor_at_the_end_gives_what_comes_later(journal):
     assert [step.ref for step in journal.changes(end)] == ["payments:2"]
 
 
-@pytest.mark.parametrize("text", ["", "-", "7", "-7", "x-", "x-y", "x--", "x-²", "x-7 "])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "-",
+        "7",
+        "-7",
+        "x-",
+        "0c0ffee0-y",
+        "0c0ffee0.-7",
+        "0c0ffee0-²",
+        "0c0ffee0-7 ",
+        f"0c0ffee0-{'9' * 40}",
+    ],
+)
 def test_what_is_no_cursor_is_told(journal, text):
     """With one that is."""
     with pytest.raises(ConfigError, match=r"is not a cursor: .* such as [0-9a-f]{8}-0"):
@@ -419,32 +433,56 @@ def test_a_cursor_of_another_journal_or_of_the_future_is_told(journal, tmp_path)
         other.record(walk())
         foreign = other.cursor()
     name = journal.cursor().partition("-")[0]
-    for cursor in (foreign, f"{name}-6", f"{name}-{'9' * 40}"):
+    for cursor in (foreign, f"{name}-6", f"{name}-{'9' * 18}", f"{name}.1-5"):
         with pytest.raises(ConfigError, match=rf"is of another journal.* {name}-5$"):
             journal.changes(cursor)
 
 
 def test_a_cursor_behind_which_steps_were_pruned_is_told(journal):
-    """And from where on all are kept; a reader that had seen them goes on."""
+    """With one that goes on with those that are left; a reader that had seen what was pruned goes on as it is."""
     journal.record(walk("1"))
     journal.record([look(id="2", seen=100, wanted=True)])
     steps = journal.changes()
+    name = steps[0].cursor.partition("-")[0]
     assert journal.prune(0).transitions == 5
-    with pytest.raises(ConfigError, match=rf"were pruned before they were read; from {steps[4].cursor} on"):
+    with pytest.raises(ConfigError, match=rf"were pruned before they were read; {name}.1-2 goes on"):
         journal.changes(steps[1].cursor)
-    assert journal.changes(steps[4].cursor) == journal.changes() == steps[5:]
+    left = journal.changes()
+    assert [step.ref for step in left] == ["payments:2"]
+    assert journal.changes(steps[4].cursor) == journal.changes(f"{name}.1-2") == left
 
 
 def test_a_cursor_survives_all_that_is_pruned(journal):
     """Numbers are never given twice."""
     journal.record(walk("1"))
-    end = journal.cursor()
+    before = journal.cursor()
     journal.prune(0)
     journal.vacuum()
     journal.close()
-    assert journal.cursor() == end
-    journal.record([look(id="2", seen=100)])
-    assert [step.ref for step in journal.changes(end)] == ["payments:2"]
+    after = journal.cursor()
+    assert before.partition("-")[2] == after.partition("-")[2] == "5"
+    journal.record([look(id="2", seen=100, wanted=True)])
+    for cursor in (before, after):
+        assert [step.ref for step in journal.changes(cursor)] == ["payments:2"]
+
+
+def test_what_is_pruned_while_it_is_read_is_told(journal, monkeypatch):
+    """Pruning takes a part at a time, and a reader may come between two of them."""
+    monkeypatch.setattr(_ledger, "AT_ONCE", 1)
+    journal.record([look(State.SUCCEEDED, id=str(number), wanted=True) for number in range(4)])
+    pruned, parts, given = _ledger.prune_some, [], []
+
+    def prune_some(*words):
+        if len(parts) == 1:
+            with Journal(journal.path) as reader:
+                given.append(reader.changes(limit=1)[0].cursor)
+        parts.append(pruned(*words))
+        return parts[-1]
+
+    monkeypatch.setattr(_ledger, "prune_some", prune_some)
+    journal.prune(60)
+    with pytest.raises(ConfigError, match="were pruned before they were read"):
+        journal.changes(given[0])
 
 
 # --- what is read ---
@@ -725,7 +763,7 @@ def test_waits_are_pruned_but_for_those_under_way(journal):
     journal.begin_wait(REFS, TERMS).leave()
     held = journal.begin_wait(REFS, TERMS)
     assert journal.prune(3_600).waits == 0
-    assert journal.prune(-1).waits == 2
+    assert journal.prune(0).waits == 2
     assert [wait.id for wait in journal.waits(open_only=False)] == [3]
     held.leave()
     assert [file.name for file in journal.path.parent.glob("*.wait-*")] == ["journal.db.wait-3.lock"]

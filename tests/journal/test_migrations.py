@@ -61,7 +61,7 @@ def schema_of(path):
 
 def contents(path):
     """All rows of all tables that there have been from the first version on."""
-    tables = ("meta", "sources", "bulks", "labels", "transitions", "waits")
+    tables = ("meta", "sources", "bulks", "labels", "transitions", "waits", "prunes")
     return {name: rows(path, f"SELECT * FROM {name}") for name in tables}
 
 
@@ -147,7 +147,7 @@ def test_a_later_version_brings_a_file_up_to_date(path, later):
     assert [row[:-1] for row in after["bulks"]] == before["bulks"]
     assert {row[-1] for row in after["bulks"]} == {"red"}
     assert dict(after["meta"]).keys() - dict(before["meta"]).keys() == {"migrated"}
-    for name in ("sources", "labels", "transitions", "waits"):
+    for name in ("sources", "labels", "transitions", "waits", "prunes"):
         assert after[name] == before[name]
     assert (version_of(path), is_whole(path)) == ((later, APPLICATION), True)
 

@@ -80,9 +80,7 @@ TimeoutOption = Annotated[
         help="How long to wait for answers in all: 90, 90s, 3m, 1h30m.",
     ),
 ]
-_CODES = (
-    "Let the exit code tell the states: 0 succeeded, 3 failed, 6 partial, 7 unknown, 8 not ended, 9 blocked."
-)
+_CODES = "Let the exit code tell the states: 0 succeeded, 3 failed, 5 gone, 6 partial, 7 unknown, 8 not ended, 9 blocked."
 ExitStatusOption = Annotated[bool, Parameter(name="--exit-status", show_default=False, help=_CODES)]
 ListExitStatusOption = Annotated[
     bool, Parameter(name="--exit-status", show_default=False, help=f"{_CODES} Implies --confirm.")
@@ -230,6 +228,8 @@ class _Lines(logging.Handler):
         if record.name == "stamina":
             facts = vars(record)
             text = f"asking again in {facts.get('stamina.wait_for')} s after {facts.get('stamina.caused_by')}"
+        if getattr(record, "of_journal", False):  # about no source, so it says who speaks
+            text = f"bulkstatus: {text}"
         tell(f"{_TIME.formatTime(record, '%H:%M:%S')} {text}" if self.verbose else text, limit=_LONGEST_LINE)
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import msgspec
 
-from bulkstatus import Journal, WaitRecord
+from bulkstatus import ConfigError, Journal, WaitRecord
 from bulkstatus.cli import _exit
 from bulkstatus.cli._options import Format, aside
 from bulkstatus.cli._output import cell, document, lines, table, table_csv, to_json
@@ -38,6 +38,9 @@ def resume(
         say(f"going on with wait {held.record.id} for {len(held.record.refs):,} bulks{within}")
         try:
             return follow(asked, held)
+        except ConfigError:
+            aside(held.put_back)  # nothing was asked
+            raise
         finally:
             held.leave()
 

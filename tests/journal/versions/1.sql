@@ -40,7 +40,7 @@ INSERT INTO "labels" VALUES(1,'release','42');
 INSERT INTO "labels" VALUES(1,'team','ops');
 CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
 INSERT INTO "meta" VALUES('id','0c0ffee0');
-INSERT INTO "meta" VALUES('pruned_to','0');
+CREATE TABLE prunes (generation INTEGER PRIMARY KEY, last_step INTEGER NOT NULL);
 CREATE TABLE sources (
         source_id INTEGER PRIMARY KEY,
         source TEXT NOT NULL,
