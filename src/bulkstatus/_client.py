@@ -46,7 +46,7 @@ from bulkstatus._pages import AsyncListPages, Rows
 from bulkstatus._paging import pages
 from bulkstatus._polling import PollPolicy, Preset
 from bulkstatus._portal import LoopThread
-from bulkstatus._record import Transition, WaitTerms
+from bulkstatus._record import KnownBulk, Transition, WaitTerms
 from bulkstatus._recorder import JournalOrPath, Recorder
 from bulkstatus._retry import Policy
 from bulkstatus._subscription import Subscription, Until
@@ -246,7 +246,8 @@ class AsyncClient:
 
         Rows come from the provider's list, which may say less than `get`. An end that only the list tells is
         `provisional`: a bulk it calls failed may hold operations that succeeded, and the other way round, and a filter
-        on states goes by the list's word too. With `confirm` each such bulk is asked for by its id, at the cost of
+        on states goes by the list's word too. With a journal, one that is known to have ended so is told from there, unless
+        `fresh`. With `confirm` each such bulk is asked for by its id, at the cost of
         a request each; one that cannot be asked is then among the failures.
 
         With a journal, a source whose provider has no list gives the bulks that are tracked: those that were asked for
@@ -338,7 +339,14 @@ class AsyncClient:
             else:
                 query = ListQuery(states=wanted)
                 jobs[name] = partial(
-                    list_source, self._engine, name, adapter, query, gathering, confirm=confirm
+                    list_source,
+                    self._engine,
+                    name,
+                    adapter,
+                    query,
+                    gathering,
+                    confirm=confirm,
+                    fresh=fresh,
                 )
 
         def report() -> Report:
@@ -375,6 +383,19 @@ class AsyncClient:
             done = await self._recorder.do(partial(Journal.untrack, place=place, ids=ids))
             found += (f"{source}:{id}" for id in done)
             self._recorder.wants_no_more(Ref(source, id) for id in ids)
+        return tuple(found)
+
+    async def tracked(
+        self, *, sources: Collection[str] | None = None, labels: Mapping[str, str] | None = None
+    ) -> tuple[KnownBulk, ...]:
+        """The tracked bulks as the journal knows them, those that were asked for first before others. Nothing is sent.
+
+        Raises ConfigError without a journal, and JournalError.
+        """
+        found: builtins.list[KnownBulk] = []
+        for source in self._select(sources):
+            self._recorder.place(source)
+            found += await self._recorder.tracked(source, labels)
         return tuple(found)
 
     async def history(self, ref: str | Ref, *, limit: int = 1_000) -> tuple[Transition, ...]:
@@ -567,7 +588,8 @@ class AsyncClient:
 
         It ends as `wait` does; with `until` None it goes on until it is closed, and looks every ten minutes whether a
         bulk that ended has moved again. Without `refs` it follows every unfinished bulk of all sources that have a list, or of those
-        named in `sources`, those that appear later too, and does not end by itself. With `detail` up to eight bulks
+        named in `sources`, those that appear later too, and does not end by itself; with a journal, of a source without a list
+        those that are tracked. With `detail` up to eight bulks
         of a source are asked for one by one, for the counts that a list may lack.
 
         The other arguments are those of `wait`. Raises ConfigError for what cannot be asked; nothing is sent then.
@@ -606,7 +628,9 @@ class AsyncClient:
         """The bulks to follow, and the sources of which all are."""
         if refs is None:
             names = self._select(sources)
-            scans = tuple(name for name in names if isinstance(self._adapters[name], Listing))
+            scans = tuple(
+                name for name in names if self._recorder.is_on or isinstance(self._adapters[name], Listing)
+            )
             if not scans:
                 raise ConfigError(f"{', '.join(names)}: {NO_LISTING}, as in watch {names[0]}:ID")
             return (), scans
@@ -919,6 +943,12 @@ class Client:
         """As AsyncClient.untrack."""
         asked = refs if isinstance(refs, str | Ref) else tuple(refs)
         return self._loop().call(partial(self._client.untrack, asked))
+
+    def tracked(
+        self, *, sources: Collection[str] | None = None, labels: Mapping[str, str] | None = None
+    ) -> tuple[KnownBulk, ...]:
+        """As AsyncClient.tracked."""
+        return self._loop().call(partial(self._client.tracked, sources=sources, labels=labels))
 
     def history(self, ref: str | Ref, *, limit: int = 1_000) -> tuple[Transition, ...]:
         """As AsyncClient.history."""

@@ -132,14 +132,28 @@ class Desk:
             self.plan.add(id, now, within=within)
         self._settle_up()
 
+    @property
+    def has_list(self) -> bool:
+        """True when the provider can list its bulks."""
+        return isinstance(self.adapter, Listing)
+
+    def adopt(self, subscription: Subscription, bulk: KnownBulk, now: float, at: datetime) -> None:
+        """Follow a bulk that the journal tracks for one that follows everything."""
+        if subscription.over or Ref(self.source, bulk.id) in subscription.tracks:
+            return
+        self._follow(subscription, bulk.id, now)
+        self._subscriptions[subscription] = None
+        self.recall([bulk.id], {bulk.id: bulk}, now, at)
+
     def _recall_settled(self, track: Track, status: BulkStatus, now: float, at: datetime) -> None:
         if status.gone_at is None:
             self._take_in(track.id, status, now, at, asked_at=now)
             return
         track.remembered = status
         gone = NotFound("the provider does not know it any more", reason="gone")
-        error = gone.about(source=self.source, provider=self.adapter.provider, id=track.id)
-        self._look_failed(track.id, error, now, at)
+        track.failed(gone.about(source=self.source, provider=self.adapter.provider, id=track.id), now, at)
+        self._note(track.id, None, now, at)
+        self._let_go(track.id)
 
     def unsubscribe(self, subscription: Subscription) -> None:
         """Follow nothing for `subscription` any more. Questions that are under way go on."""

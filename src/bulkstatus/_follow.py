@@ -3,6 +3,7 @@
 import random
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from functools import partial
 
 import anyio
@@ -18,7 +19,7 @@ from bulkstatus._recorder import Recorder
 from bulkstatus._subscription import Subscription
 from bulkstatus._tasks import now
 from bulkstatus._times import Stamp
-from bulkstatus.errors import BulkStatusError, NotFound, ProtocolError
+from bulkstatus.errors import BulkStatusError, JournalError, NotFound, ProtocolError
 
 _SIDE_BY_SIDE = 4
 _TICK = 0.5
@@ -79,6 +80,8 @@ class Follower:
             loop.desk.subscribe(subscription, ids, now(), recalls=recalls)
             if recalls:
                 tasks.start_soon(partial(loop.recall, ids, fresh=fresh))
+            if subscription.scan and self.recorder.is_on and not loop.desk.has_list:
+                tasks.start_soon(loop.scan_tracked, subscription)
             loop.start()
         if not self._ticking:
             self._ticking = True
@@ -182,6 +185,16 @@ class _Loop:
         by_id = {ref.id: bulk for ref, bulk in known.items()}
         self.desk.recall(ids, by_id, now(), _times.utc_now(), fresh=fresh)
         self.wake()
+
+    async def scan_tracked(self, subscription: Subscription) -> None:
+        """Follow the unfinished bulks that the journal tracks, those that are tracked later too."""
+        while not subscription.over:
+            with suppress(JournalError):
+                for bulk in await self._recorder.tracked(self._source, None):
+                    if not bulk.is_settled:
+                        self.desk.adopt(subscription, bulk, now(), _times.utc_now())
+                self.start()
+            await anyio.sleep(_LONGEST_NAP)
 
     def wake(self) -> None:
         """Something may have become due."""

@@ -39,7 +39,7 @@ class Gathering:
     ) -> None:
         self._adapters = adapters
         self.recorder = recorder
-        self._wanted = wanted or {}
+        self._wanted = dict(wanted or {})
         self._keeps = keeps
         self.tell: Callable[[tuple[BulkStatus, ...]], None] | None = None
         """Hears of rows as soon as they will not change any more."""
@@ -59,6 +59,10 @@ class Gathering:
             self.fail(ref.source, error, ref.id)
         else:
             self.add(gone)
+
+    def expect(self, source: str, ids: Collection[str]) -> None:
+        """These will be asked for by name; without an answer each of them is a failure."""
+        self._wanted[source] = ids
 
     def finish(self, refs: Iterable[Ref]) -> None:
         """These rows will not change any more."""
@@ -96,6 +100,15 @@ class Gathering:
         """The rows of `source` whose state its list alone has told."""
         found = (self.statuses[ref] for ref in self.refs_of(source))
         return [status for status in found if status.provisional]
+
+    async def add_confirmed(self, source: str) -> None:
+        """Where the journal holds the end that a list tells, and the bulk's own record has confirmed it, keep that."""
+        rows = {row.ref: row for row in self.provisional(source)}
+        known = await self.recorder.known(tuple(rows)) if rows else {}
+        for ref, bulk in known.items():
+            status = served(bulk)
+            if status is not None and status.native_state == rows[ref].native_state:
+                self.add(status)
 
     def skip(self, source: str, reason: str) -> None:
         """Note that there was nothing to ask `source` for."""
@@ -152,7 +165,14 @@ def no_list(error: NotFound) -> ProtocolError:
 
 
 async def list_source(
-    engine: Engine, source: str, adapter: Adapter, query: ListQuery, into: Gathering, *, confirm: bool
+    engine: Engine,
+    source: str,
+    adapter: Adapter,
+    query: ListQuery,
+    into: Gathering,
+    *,
+    confirm: bool,
+    fresh: bool,
 ) -> None:
     """Read all of a source's listings into `into`; with `confirm` ask for each bulk whose end the list alone tells."""
     if not isinstance(adapter, Listing):
@@ -167,6 +187,8 @@ async def list_source(
                     into.add(row)
     except NotFound as error:
         raise no_list(error) from error
+    if not fresh:
+        await into.add_confirmed(source)
     if confirm and isinstance(adapter, Confirms):
         await _confirm(engine, source, adapter, into)
     into.finish(into.refs_of(source))
@@ -202,6 +224,7 @@ async def list_tracked(
         into.add(status)
     into.finish(into.refs_of(source))
     left = [bulk.id for bulk in bulks if bulk.id not in settled]
+    into.expect(source, left)
     await get_of_source(engine, source, adapter, left, into)
 
 

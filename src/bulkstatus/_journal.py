@@ -281,6 +281,10 @@ class Journal:
         """
         return _waits.take_over(self._file, number, _whoami())
 
+    def is_held(self, wait: WaitRecord) -> bool:
+        """True while a process waits for it; one that died does not."""
+        return _waits.is_held(self._file, wait)
+
     # --- keeping it small ---
 
     def prune(self, older_than: float) -> Pruned:

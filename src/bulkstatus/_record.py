@@ -112,7 +112,9 @@ class KnownBulk(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def is_settled(self) -> bool:
         """True when it need not be asked for again: it has ended, or its provider has forgotten it."""
-        return self.gone_at is not None or (self.status is not None and self.status.state.is_terminal)
+        if self.status is None or not self.is_current:
+            return False
+        return self.gone_at is not None or self.status.state.is_terminal
 
 
 class WaitTerms(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -319,7 +321,7 @@ def took(status: BulkStatus, first_seen_at: datetime | None) -> float | None:
 def served(bulk: KnownBulk) -> BulkStatus | None:
     """What is said of a bulk without asking for it: how it ended, or was last seen before its provider forgot it."""
     status = bulk.status
-    if status is None or not (bulk.is_settled and bulk.is_current):
+    if status is None or not bulk.is_settled:
         return None
     if status.gone_at is not None:
         return as_gone(status)

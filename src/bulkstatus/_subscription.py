@@ -123,7 +123,7 @@ class Subscription:
             sight = Sight(None, track.status, moved=True, warnings=())
         verdict = None if ref in self.results else track.verdict(self.terms, now, since=self.began)
         if verdict is not None:
-            self.results[ref] = _result(ref, track, verdict)
+            self.results[ref] = _result(ref, track, verdict, at)
         if sight is None and verdict is None:
             return
         self._tell_of(ref, provider, sight, verdict, at)
@@ -149,7 +149,7 @@ class Subscription:
                 track = self.tracks[ref]
                 track.failure = track.failure or failure
                 verdict = _unsettled(track, at_deadline=True)
-                self.results[ref] = _result(ref, track, verdict)
+                self.results[ref] = _result(ref, track, verdict, at)
                 self._tell_of(ref, failure.provider, None, verdict, at)
         self._is_done = self.until is not None and len(self.results) == len(self.tracks)
         self.settle_up()
@@ -166,7 +166,7 @@ class Subscription:
                 provider=provider,
                 ref=str(ref),
                 before=sight.before if sight else track.last_known,
-                status=track.last_known,
+                status=_as_of(track, verdict, at),
                 verdict=verdict,
                 stale_since=track.stale_since,
                 failure=track.failure,
@@ -229,14 +229,23 @@ def _joined(first: Change, later: Change) -> Change:
     )
 
 
-def _result(ref: Ref, track: Track, verdict: Verdict) -> Result:
+def _result(ref: Ref, track: Track, verdict: Verdict, at: datetime | None = None) -> Result:
+    """What is said of a bulk, as of `at`."""
     return Result(
         ref=str(ref),
         verdict=verdict,
-        status=track.last_known,
+        status=_as_of(track, verdict, at),
         stale_since=None if verdict is Verdict.GONE else track.not_seen_since,
         failure=track.failure,
     )
+
+
+def _as_of(track: Track, verdict: Verdict | None, at: datetime | None) -> BulkStatus | None:
+    """How a bulk was seen last; marked, when that is the verdict, as one that its provider has forgotten."""
+    status = track.last_known
+    if verdict is not Verdict.GONE or status is None or status.gone_at is not None:
+        return status
+    return status.changed(gone_at=at)
 
 
 def _unsettled(track: Track, *, at_deadline: bool) -> Verdict:

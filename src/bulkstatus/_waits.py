@@ -165,6 +165,15 @@ def _still_there(file: JournalFile, wait: WaitRecord) -> WaitRecord:
     return found[0]
 
 
+def is_held(file: JournalFile, wait: WaitRecord) -> bool:
+    """True while a process waits for it."""
+    try:
+        _let_go(_hold(file, wait))
+    except JournalError:
+        return True
+    return False
+
+
 def prune(file: JournalFile, before: str) -> int:
     """Take out the waits that began before the time `before`, but for those that a process waits for; how many."""
     found = file.read(lambda db: _rows.waits(db, "begun_at < ?", (before,)))

@@ -278,13 +278,16 @@ def test_an_end_that_a_list_alone_tells_is_neither_kept_nor_served(world):
         assert world.asked() == []
 
 
-def test_a_list_says_what_the_provider_says_although_the_journal_knows_more(world):
-    """It is the provider's list; the journal keeps what the bulk's own record said."""
+def test_an_end_that_was_confirmed_is_not_taken_back_by_a_list(world):
+    """The list says less than the bulk's own record, which the journal holds; `fresh` gives the list's word."""
     world.weavr.add("1", Life.of((0, "COMPLETED")), operations=10, failing=4)
     with world.client("w") as client:
         assert client.get("w:1").state is State.PARTIAL
         world.clock.advance(20)
-        assert [status.state for status in client.list()] == [State.SUCCEEDED]
+        (row,) = client.list()
+        assert (row.state, row.provisional) == (State.PARTIAL, False)
+        (row,) = client.list(fresh=True)
+        assert (row.state, row.provisional) == (State.SUCCEEDED, True)
         assert kinds(client.history("w:1")) == ["first"]
         assert client.get("w:1").state is State.PARTIAL
 

@@ -99,7 +99,8 @@ def asked(client, calls=CALLS):
     return {name: _bare(msgspec.to_builtins(CALLS[name](client))) for name in calls}
 
 
-_OF_ITS_MOMENT = ("observed_at", "evidence", "request_id")
+# A list says less of an end than the journal does where it can be read; which of the two is told is another question.
+_OF_ITS_MOMENT = ("observed_at", "evidence", "request_id", "provisional", "counts")
 
 
 def _bare(value):
@@ -424,16 +425,8 @@ def test_a_folder_that_is_removed_while_it_is_open_harms_no_answer(world, path, 
     assert stat.S_IMODE(path.parent.stat().st_mode) == 0o700 or sys.platform == "win32"
 
 
-@pytest.mark.parametrize(
-    "column",
-    [
-        "status",
-        pytest.param(
-            "gone_at",
-        ),
-    ],
-)
-def test_a_record_that_cannot_be_read_changes_no_answer(world, path, caplog, column):
+@pytest.mark.parametrize(("column", "warned"), [("status", 1), ("gone_at", 0)])
+def test_a_record_that_cannot_be_read_changes_no_answer(world, path, caplog, column, warned):
     """The file holds nonsense about one bulk; what is seen from then on is kept all the same, of that one too."""
     with world.client() as client:
         expected = asked(client)
@@ -446,7 +439,7 @@ def test_a_record_that_cannot_be_read_changes_no_answer(world, path, caplog, col
             world.weavr.add(id, Life.of((0, "PAUSED")))
             assert client.get(f"w:{id}").native_state == "PAUSED"
             assert client.history(f"w:{id}")[-1].to_word == "PAUSED"
-    assert len(warnings_of(caplog)) == 1
+    assert len(warnings_of(caplog)) == warned
 
 
 # --- what cannot be written, for somebody without rights ---

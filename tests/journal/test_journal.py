@@ -532,8 +532,9 @@ def test_what_was_read_with_other_pins_is_not_served(journal):
     journal.record([look(State.SUCCEEDED)])
     assert journal.known(PLACE, ["1"])["1"].status.state is State.SUCCEEDED
     known = journal.known(pinned, ["1"])["1"]
-    assert (known.status, known.note, known.is_settled) == (None, "mine", False)
-    assert journal.tracked(pinned)[0].status is None
+    assert (known.is_current, known.note, known.is_settled) == (False, "mine", False)
+    assert known.status.state is State.SUCCEEDED
+    assert not journal.tracked(pinned)[0].is_settled
     assert bulk(journal).status.state is State.SUCCEEDED
     journal.record([look(State.RUNNING, 5, place=pinned)])
     assert journal.known(pinned, ["1"])["1"].status.state is State.RUNNING

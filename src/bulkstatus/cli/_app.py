@@ -231,7 +231,8 @@ def resume(
 ) -> int:
     """Go on with a wait that died, or that ended before its bulks did: for the same bulks, on the same terms.
 
-    What is left of its timeout goes on; one that has run out begins anew. Exits as wait does.
+    What is left of its timeout goes on; one that has run out begins anew. Exits as wait does, and with 7 when
+    another process waits for it.
 
     For example:
 

@@ -123,7 +123,16 @@ def _about_unknown(status: BulkStatus) -> Iterator[str]:
 
 def shows_operations(provider: str) -> bool:
     """True when the adapter of this provider can list the operations inside a bulk."""
+    return _can(provider, "operations")
+
+
+def has_list(provider: str) -> bool:
+    """True when the adapter of this provider can list its bulks."""
+    return _can(provider, "listing")
+
+
+def _can(provider: str, what: str) -> bool:
     try:
-        return hasattr(load(provider), "operations")
+        return hasattr(load(provider), what)
     except BulkStatusError:
         return False

@@ -11,7 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from bulkstatus import BulkStatus, Change, Counts, Ref, State, printable
-from bulkstatus.cli._text import age, detail, progress, state, word
+from bulkstatus.cli._text import age, detail, late_mark, progress, state, word
 
 _WIDE = 110
 _BAR, _SHORT_BAR = 12, 5
@@ -137,7 +137,7 @@ def _needed(headers: Sequence[str], rows: Sequence[Sequence[Text]]) -> list[int]
 def _cells(status: BulkStatus, now: datetime, *, wide: bool, blocks: bool) -> list[Text]:
     cells = [
         Text(printable(str(status.ref))),
-        Text(state(status), style=COLOURS[status.state]),
+        Text(state(status) + late_mark(status), style=COLOURS[status.state]),
         progress_cell(status.counts, wide=wide, blocks=blocks),
     ]
     if wide:

@@ -20,6 +20,7 @@ from bulkstatus.cli._text import (
     age,
     detail,
     is_sought,
+    late_mark,
     length,
     look_at,
     reason,
@@ -199,7 +200,12 @@ def _cells(
 def _state(bulk: BulkView, now: datetime) -> Text:
     """The last known state, marked where it may not be the present one."""
     status, verdict = bulk.status, bulk.verdict
-    last = Text("not seen") if status is None else Text(standing(status), style=COLOURS[status.state])
+    if status is None:
+        last = Text("not seen")
+    else:
+        last = Text(standing(status) + late_mark(status), style=COLOURS[status.state])
+    if status is not None and status.gone_at is not None:
+        return last  # which says so
     if is_sought(bulk):
         return Text("not found yet", style="yellow")
     if verdict is Verdict.NOT_FOUND:

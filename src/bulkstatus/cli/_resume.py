@@ -7,14 +7,15 @@ from pathlib import Path
 
 import msgspec
 
-from bulkstatus import ConfigError, Journal, WaitRecord
+from bulkstatus import ConfigError, Journal, WaitRecord, printable
 from bulkstatus.cli import _exit
 from bulkstatus.cli._options import Format, aside
 from bulkstatus.cli._output import cell, document, lines, table, table_csv, to_json
 from bulkstatus.cli._text import clock, length, say
 from bulkstatus.cli._wait import Asked, follow
 
-_COLUMNS = ("wait", "begun_at", "deadline_at", "waiter", "bulks")
+_COLUMNS = ("wait", "standing", "begun_at", "deadline_at", "waiter", "bulks", "refs")
+_MOST_REFS = 2
 
 
 def resume(
@@ -35,7 +36,9 @@ def resume(
         )
         rest = held.record.rest(datetime.now(UTC))
         within = "" if rest is None else f" for {length(math.ceil(rest))} at most"
-        say(f"going on with wait {held.record.id} for {len(held.record.refs):,} bulks{within}")
+        number_of = len(held.record.refs)
+        bulks = "1 bulk" if number_of == 1 else f"{number_of:,} bulks"
+        say(f"going on with wait {held.record.id} for {bulks}{within}")
         try:
             return follow(asked, held)
         except ConfigError:
@@ -46,27 +49,47 @@ def resume(
 
 
 def show(journal: Path | None, form: Format) -> int:
-    """Write the waits that are open, the latest first."""
+    """Write the waits that can be gone on with, the latest first."""
     with Journal(journal) as record:
-        found = aside(record.waits)
+        found = [wait for wait in aside(lambda: record.waits(open_only=False)) if wait.is_unfinished]
+        rows = [_row(wait, record) for wait in found]
     if form == "json":
         document({"waits": found})
     elif form == "jsonl":
         lines(map(to_json, found))
     elif form == "csv":
-        table_csv(_COLUMNS, ([cell(value) for value in _row(wait)] for wait in found))
+        table_csv(_COLUMNS, ([cell(value) for value in row] for row in rows))
     elif form == "name":
         lines(str(wait.id) for wait in found)
-    else:
-        table(_COLUMNS, [[_shown(value) for value in _row(wait)] for wait in found])
+    elif found:
+        headers = [name.removesuffix("_at") for name in _COLUMNS]
+        table(headers, [[_shown(value) for value in row] for row in rows])
+    if not found:
+        say("there is no wait to go on with")
     return _exit.OK
 
 
-def _row(wait: WaitRecord) -> Sequence[object]:
-    return wait.id, wait.begun_at, wait.deadline_at, wait.waiter, len(wait.refs)
+def _row(wait: WaitRecord, journal: Journal) -> Sequence[object]:
+    refs = " ".join(wait.refs[:_MOST_REFS]) + (" ..." if len(wait.refs) > _MOST_REFS else "")
+    return (
+        wait.id,
+        _standing(wait, journal),
+        wait.begun_at,
+        wait.deadline_at,
+        wait.waiter,
+        len(wait.refs),
+        refs,
+    )
+
+
+def _standing(wait: WaitRecord, journal: Journal) -> str:
+    """Whether somebody waits for it, or it was left behind by one who died, or ran out of time."""
+    if wait.ended_at is not None:
+        return "out of time"
+    return "under way" if journal.is_held(wait) else "left behind"
 
 
 def _shown(value: object) -> str:
     if value is None:
         return ""
-    return clock(value) if isinstance(value, datetime) else str(value)
+    return clock(value) if isinstance(value, datetime) else printable(str(value))

@@ -204,11 +204,16 @@ def detail(status: BulkStatus) -> str:
     return "; ".join(filter(None, (late(status), printable(status.error or status.action or ""))))
 
 
+def late_mark(status: BulkStatus) -> str:
+    """A word behind the state where there is no room for the figures."""
+    return ", late" if status.overdue is not None or status.stuck is not None else ""
+
+
 def late(status: BulkStatus) -> str:
     """That a bulk takes longer than usual, or does not move, and by which figures; empty for any other."""
     facts: list[str] = []
     if status.overdue is not None:
-        age, usual = length(status.overdue.age), length(status.overdue.usual)
+        age, usual = length(status.overdue.age), length(math.ceil(status.overdue.usual))
         facts.append(f"overdue: {age}, and 95 % of the last {status.overdue.of:,} took at most {usual}")
     if status.stuck is not None:
         limit = length(status.stuck.limit)

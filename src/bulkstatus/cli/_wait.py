@@ -41,6 +41,7 @@ from bulkstatus.cli._ending import (
     say_where_to_look,
     tell_how_to_go_on,
 )
+from bulkstatus.cli._explain import has_list
 from bulkstatus.cli._options import Format, PaceWord, UntilWord, journal_of, left_by_signals, opened, seconds
 from bulkstatus.cli._output import (
     STATUS_COLUMNS,
@@ -146,29 +147,29 @@ class Asked(msgspec.Struct, frozen=True, kw_only=True):
     @classmethod
     def again_from(cls, wait: WaitRecord, *, verbose: bool) -> "Asked":
         """What was asked for when `wait` was begun, by the command line or by a program."""
-        terms, command = wait.terms, wait.terms.command
+        command = wait.terms.command
         return cls(
             command="wait",
             refs=wait.refs,
             config=Path(command["config"]) if "config" in command else None,
             source=(),
             output=msgspec.convert(command.get("output", "table"), Format),
-            timeout=None if terms.timeout is None else f"{terms.timeout:f}",
-            until=next(word for word, until in _UNTIL.items() if until == terms.until),
-            stop_when_blocked=terms.stop_when_blocked,
-            blind_after=f"{terms.blind_after:f}",
-            pace=terms.polling if isinstance(terms.polling, str) else "default",
+            timeout=None,
+            until=next(word for word, until in _UNTIL.items() if until == wait.terms.until),
+            stop_when_blocked=wait.terms.stop_when_blocked,
+            pace="default",
             verbose=verbose,
         )
 
 
 def follow(asked: Asked, resumed: HeldWait | None = None) -> int:
     """Wait or watch, or go on with a wait that is `resumed`, and return the exit code."""
-    timeout, blind_after = seconds(asked.timeout), seconds(asked.blind_after, "--blind-after")
+    terms = asked.terms() if resumed is None else resumed.record.terms
     settings = read_config(asked.config)
     refs = _references(asked, settings)
     names = (asked.source or None) if refs is None else sources_of(refs)
     client = Client(settings.build(names), journal=journal_of(asked.journal, off=asked.no_journal))
+    timeout = terms.timeout
     if resumed is not None:
         resumed.record.check_realms(client.realms)
         timeout = resumed.record.rest(datetime.now(UTC))
@@ -179,24 +180,25 @@ def follow(asked: Asked, resumed: HeldWait | None = None) -> int:
         watched = client.watch(
             refs,
             timeout=timeout,
-            until=_UNTIL[asked.until],
-            stop_when_blocked=asked.stop_when_blocked,
-            blind_after=blind_after or 0.0,
-            polling=asked.pace,
+            until=terms.until,
+            stop_when_blocked=terms.stop_when_blocked,
+            blind_after=terms.blind_after,
+            grace=terms.grace,
+            polling=terms.polling,
             detail=_draws(asked),
             fresh=asked.fresh,
         )
         with left_by_signals(watched) as watch:
             if refs is None:
                 _say_what_is_left_out(client, watch)
-            held = resumed or _record(client, asked, refs)
+            held = resumed or _record(client, asked, refs, terms)
             code, outcome = _Follower(asked, watch, teller, timeout, held).run()
             if held is not None:
                 client.end_wait(held, outcome)
             return code
 
 
-def _record(client: Client, asked: Asked, refs: list[str] | None) -> HeldWait | None:
+def _record(client: Client, asked: Asked, refs: list[str] | None, terms: WaitTerms) -> HeldWait | None:
     """Keep the wait in the journal, and the labels that its bulks are given."""
     if refs is None:
         return None
@@ -205,15 +207,24 @@ def _record(client: Client, asked: Asked, refs: list[str] | None) -> HeldWait | 
             client.track(refs, labels=asked.labels)
         except JournalError as error:
             say(f"{error.message}; the labels are not kept")
-    return client.begin_wait(refs, asked.terms()) if asked.command == "wait" else None
+    return client.begin_wait(refs, terms) if asked.command == "wait" else None
 
 
 def _say_what_is_left_out(client: Client, watch: Watch) -> None:
-    followed = {source.source for source in watch.view().sources}
+    watched = {source.source for source in watch.view().sources}
+    reason = "its provider has no list of bulks"
     for name, provider in client.sources.items():
-        if name not in followed:
-            reason = "its provider has no list of bulks"
-            tell(f"{name} ({provider}): not watched: {reason}; name them, as in 'bulkstatus watch {name}:ID'")
+        if name in watched and (has_list(provider) or _has_tracked(client, name)):
+            continue
+        why = f"{reason}, and none that goes on is tracked" if name in watched else reason
+        tell(f"{name} ({provider}): not watched: {why}; name them, as in 'bulkstatus watch {name}:ID'")
+
+
+def _has_tracked(client: Client, source: str) -> bool:
+    try:
+        return any(not bulk.is_settled for bulk in client.tracked(sources=[source]))
+    except JournalError:
+        return False
 
 
 def _references(asked: Asked, settings: Config) -> list[str] | None:
