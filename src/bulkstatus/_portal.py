@@ -17,6 +17,8 @@ T = TypeVar("T")
 
 # Replies are decoded on this thread, and a decoder that recurses can overrun the small default stack of some systems.
 _STACK = 16 * 1024 * 1024
+# The size is one for all threads that are started: two that start side by side would give it back to each other.
+_STARTING = threading.Lock()
 _GRACE = 2.0
 
 
@@ -26,14 +28,13 @@ class LoopThread:
     def __init__(self) -> None:
         self._pid = os.getpid()
         self._ready: Future[BlockingPortal] = Future()
-        previous = threading.stack_size(_STACK)
-        try:
-            self._thread = threading.Thread(
-                target=anyio.run, args=(self._serve,), name="bulkstatus", daemon=True
-            )
-            self._thread.start()
-        finally:
-            threading.stack_size(previous)
+        self._thread = threading.Thread(target=anyio.run, args=(self._serve,), name="bulkstatus", daemon=True)
+        with _STARTING:
+            previous = threading.stack_size(_STACK)
+            try:
+                self._thread.start()
+            finally:
+                threading.stack_size(previous)
         self._portal = self._ready.result()
 
     async def _serve(self) -> None:
