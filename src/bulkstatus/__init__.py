@@ -44,8 +44,9 @@ from bulkstatus.errors import (
 
 if TYPE_CHECKING:
     from bulkstatus._adapter import Limit
+    from bulkstatus._blocking import Client, ListPages, Watch
     from bulkstatus._budget import Allowance
-    from bulkstatus._client import AsyncClient, Client, ListPages, SourceHealth, Watch
+    from bulkstatus._client import AsyncClient, SourceHealth
     from bulkstatus._config import Config, default_path, read_config
     from bulkstatus._journal import Journal
     from bulkstatus._pages import AsyncListPages
@@ -127,14 +128,14 @@ _LAZY = {
     "AsyncListPages": "_pages",
     "AsyncWatch": "_watch",
     "BulkView": "_watch",
-    "Client": "_client",
+    "Client": "_blocking",
     "Config": "_config",
     "HeldWait": "_waits",
     "Journal": "_journal",
     "JournalStats": "_record",
     "KnownBulk": "_record",
     "Limit": "_adapter",
-    "ListPages": "_client",
+    "ListPages": "_blocking",
     "Policy": "_retry",
     "PollPolicy": "_polling",
     "Provider": "_registry",
@@ -144,7 +145,7 @@ _LAZY = {
     "Transition": "_record",
     "WaitRecord": "_record",
     "WaitTerms": "_record",
-    "Watch": "_client",
+    "Watch": "_blocking",
     "WatchView": "_watch",
     "default_journal_path": "_sqlite",
     "default_path": "_config",

@@ -1,30 +1,26 @@
-"""The facade: one client for all sources, awaiting or blocking."""
+"""The facade: one client for all sources."""
 
 import builtins
-import os
-import threading
-import warnings
 from collections.abc import (
     AsyncGenerator,
     Awaitable,
     Callable,
     Collection,
     Coroutine,
-    Generator,
     Iterable,
     Mapping,
 )
-from contextlib import AbstractContextManager
 from datetime import datetime
 from functools import partial
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, NamedTuple, Self, TypeVar, get_args
+from typing import TYPE_CHECKING, NamedTuple, Self, TypeVar, Unpack, get_args
 
 import msgspec
 
 from bulkstatus import _times
 from bulkstatus._adapter import SOURCE_NAME, Adapter, Limit, Listing, Operations, Probe
+from bulkstatus._arguments import ListArguments
 from bulkstatus._budget import Allowance
 from bulkstatus._call import ListQuery, OperationQuery
 from bulkstatus._config import read_config
@@ -41,11 +37,10 @@ from bulkstatus._gather import (
 )
 from bulkstatus._journal import Journal
 from bulkstatus._model import BulkOperation, BulkStatus, Failure, Ref, Report, State
-from bulkstatus._outcome import Change, Outcome
-from bulkstatus._pages import AsyncListPages, Rows
+from bulkstatus._outcome import Outcome
+from bulkstatus._pages import AsyncListPages
 from bulkstatus._paging import pages
 from bulkstatus._polling import PollPolicy, Preset
-from bulkstatus._portal import LoopThread
 from bulkstatus._record import KnownBulk, Transition, WaitTerms
 from bulkstatus._recorder import JournalOrPath, Recorder
 from bulkstatus._retry import Policy
@@ -55,8 +50,8 @@ from bulkstatus._text import nearest
 from bulkstatus._times import Stamp
 from bulkstatus._track import Terms
 from bulkstatus._waits import HeldWait
-from bulkstatus._watch import AsyncWatch, OnChange, WatchView, drain
-from bulkstatus.errors import BulkStatusError, ConfigError, NotFound, Unavailable
+from bulkstatus._watch import AsyncWatch, OnChange, drain
+from bulkstatus.errors import BulkStatusError, ConfigError, NotFound
 
 if TYPE_CHECKING:
     import httpx
@@ -255,21 +250,26 @@ class AsyncClient:
         asked for afresh, but for those that have ended or are gone, unless `fresh`. `older_than` and `newer_than`
         narrow by age, in seconds since a bulk began, or was first seen; one whose age nobody knows is kept.
         """
-        gathering, gather, report = self._listing(
-            sources,
-            states,
+        _, gather, report = self._listing(
+            sources=sources,
+            states=states,
             confirm=confirm,
             tracked=tracked,
             labels=labels,
-            ages=_ages(older_than, newer_than),
+            older_than=older_than,
+            newer_than=newer_than,
             fresh=fresh,
             timeout=timeout,
         )
-        del gathering
         await gather()
         return report()
 
-    def list_pages(
+    def list_pages(self, **arguments: Unpack[ListArguments]) -> AsyncListPages:
+        """As `list`, with the same arguments, the rows as they become known; see AsyncListPages."""
+        gathering, gather, report = self._listing(**arguments)
+        return AsyncListPages(gathering, gather, report, self._engine.tasks())
+
+    def _listing(
         self,
         *,
         sources: Collection[str] | None = None,
@@ -281,34 +281,9 @@ class AsyncClient:
         newer_than: float | None = None,
         fresh: bool = False,
         timeout: float | None = None,
-    ) -> AsyncListPages:
-        """As `list`, the rows as they become known; see AsyncListPages."""
-        gathering, gather, report = self._listing(
-            sources,
-            states,
-            confirm=confirm,
-            tracked=tracked,
-            labels=labels,
-            ages=_ages(older_than, newer_than),
-            fresh=fresh,
-            timeout=timeout,
-        )
-        return AsyncListPages(gathering, gather, report, self._engine.tasks())
-
-    def _listing(
-        self,
-        sources: Collection[str] | None,
-        states: Collection[str] | None,
-        *,
-        confirm: bool,
-        tracked: bool,
-        labels: Mapping[str, str] | None,
-        ages: "_Ages",
-        fresh: bool,
-        timeout: float | None,
     ) -> tuple[Gathering, Callable[[], Awaitable[None]], Callable[[], Report]]:
         """What a list is made of: where it comes together, what brings it there, and what is made of it."""
-        names = self._select(sources)
+        names, ages = self._select(sources), _ages(older_than, newer_than)
         by_journal = tracked or bool(labels)
         if by_journal and not self._recorder.is_on:
             raise ConfigError("tracked bulks are listed from a journal, and this client has none")
@@ -769,390 +744,3 @@ def _health(failure: Failure | None) -> tuple[bool | None, bool | None]:
     if failure.reason in ("bad_token_reply", "no_token_endpoint"):
         return True, None  # something answered, and not as a token endpoint does
     return _UNTOLD.get(failure.kind, (True, None))
-
-
-class Client:
-    """All sources behind one facade, for callers that block. The methods are those of AsyncClient.
-
-    It drives an AsyncClient on a private thread, started at first use, so calls from several threads run side by
-    side. Close it, best by a `with` statement.
-    """
-
-    def __init__(
-        self,
-        sources: Mapping[str, Adapter],
-        *,
-        policy: Policy | None = None,
-        transport: "httpx.AsyncBaseTransport | None" = None,
-        journal: JournalOrPath | None = None,
-    ) -> None:
-        self._client = AsyncClient(sources, policy=policy, transport=transport, journal=journal)
-        self._pid = os.getpid()
-        self._guard = threading.Lock()
-        self._thread: LoopThread | None = None
-        self._opened: AbstractContextManager[AsyncClient] | None = None
-
-    @classmethod
-    def from_config(
-        cls,
-        path: str | Path | None = None,
-        *,
-        sources: Collection[str] | None = None,
-        policy: Policy | None = None,
-        transport: "httpx.AsyncBaseTransport | None" = None,
-        journal: JournalOrPath | None = None,
-    ) -> Self:
-        """As AsyncClient.from_config."""
-        return cls(read_config(path).build(sources), policy=policy, transport=transport, journal=journal)
-
-    def __enter__(self) -> Self:
-        self._loop()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
-
-    def __del__(self) -> None:
-        if getattr(self, "_thread", None) is not None:
-            warnings.warn("a bulkstatus.Client was not closed", ResourceWarning, source=self, stacklevel=2)
-
-    def close(self) -> None:
-        """Close all connections and end the thread. The client can be used again after it."""
-        with self._guard:  # held to the end: whoever reopens meanwhile would meet an engine half closed
-            thread, opened = self._thread, self._opened
-            self._thread = self._opened = None
-            if self._pid != os.getpid():
-                return  # connections and thread are the parent's
-            if thread is not None and opened is not None:
-                try:
-                    opened.__exit__(None, None, None)
-                finally:
-                    thread.close()
-
-    def _loop(self) -> LoopThread:
-        if self._pid != os.getpid():
-            raise RuntimeError("this client was made before a fork: make a new one in the child process")
-        with self._guard:
-            if self._thread is None:
-                thread = LoopThread()
-                self._opened = thread.enter(self._client)
-                self._opened.__enter__()
-                self._thread = thread
-            return self._thread
-
-    @property
-    def realms(self) -> dict[str, str]:
-        """As AsyncClient.realms."""
-        return self._client.realms
-
-    @property
-    def sources(self) -> dict[str, str]:
-        """As AsyncClient.sources."""
-        return self._client.sources
-
-    @property
-    def journal(self) -> Journal | None:
-        """As AsyncClient.journal."""
-        return self._client.journal
-
-    def get(self, ref: str | Ref, *, fresh: bool = False, timeout: float | None = None) -> BulkStatus:
-        """As AsyncClient.get."""
-        return self._loop().call(partial(self._client.get, ref, fresh=fresh, timeout=timeout))
-
-    def get_many(
-        self, refs: Iterable[str | Ref], *, fresh: bool = False, timeout: float | None = None
-    ) -> Report:
-        """As AsyncClient.get_many."""
-        asked = refs if isinstance(refs, str | Ref) else tuple(refs)
-        return self._loop().call(partial(self._client.get_many, asked, fresh=fresh, timeout=timeout))
-
-    def list(
-        self,
-        *,
-        sources: Collection[str] | None = None,
-        states: Collection[str] | None = None,
-        confirm: bool = False,
-        tracked: bool = False,
-        labels: Mapping[str, str] | None = None,
-        older_than: float | None = None,
-        newer_than: float | None = None,
-        fresh: bool = False,
-        timeout: float | None = None,
-    ) -> Report:
-        """As AsyncClient.list."""
-        return self._loop().call(
-            partial(
-                self._client.list,
-                sources=sources,
-                states=states,
-                confirm=confirm,
-                tracked=tracked,
-                labels=labels,
-                older_than=older_than,
-                newer_than=newer_than,
-                fresh=fresh,
-                timeout=timeout,
-            )
-        )
-
-    def list_pages(
-        self,
-        *,
-        sources: Collection[str] | None = None,
-        states: Collection[str] | None = None,
-        confirm: bool = False,
-        tracked: bool = False,
-        labels: Mapping[str, str] | None = None,
-        older_than: float | None = None,
-        newer_than: float | None = None,
-        fresh: bool = False,
-        timeout: float | None = None,
-    ) -> "ListPages":
-        """As AsyncClient.list_pages; the result is iterated over with `for`."""
-
-        async def begin() -> AsyncListPages:
-            return self._client.list_pages(
-                sources=sources,
-                states=states,
-                confirm=confirm,
-                tracked=tracked,
-                labels=labels,
-                older_than=older_than,
-                newer_than=newer_than,
-                fresh=fresh,
-                timeout=timeout,
-            )
-
-        loop = self._loop()
-        return ListPages(loop, loop.call(begin))
-
-    def track(
-        self,
-        refs: Iterable[str | Ref],
-        *,
-        note: str | None = None,
-        labels: Mapping[str, str] | None = None,
-    ) -> None:
-        """As AsyncClient.track."""
-        asked = refs if isinstance(refs, str | Ref) else tuple(refs)
-        self._loop().call(partial(self._client.track, asked, note=note, labels=labels))
-
-    def untrack(self, refs: Iterable[str | Ref]) -> tuple[str, ...]:
-        """As AsyncClient.untrack."""
-        asked = refs if isinstance(refs, str | Ref) else tuple(refs)
-        return self._loop().call(partial(self._client.untrack, asked))
-
-    def tracked(
-        self, *, sources: Collection[str] | None = None, labels: Mapping[str, str] | None = None
-    ) -> tuple[KnownBulk, ...]:
-        """As AsyncClient.tracked."""
-        return self._loop().call(partial(self._client.tracked, sources=sources, labels=labels))
-
-    def history(self, ref: str | Ref, *, limit: int = 1_000) -> tuple[Transition, ...]:
-        """As AsyncClient.history."""
-        return self._loop().call(partial(self._client.history, ref, limit=limit))
-
-    def changes(self, after: str | None = None, *, limit: int = 1_000) -> tuple[Transition, ...]:
-        """As AsyncClient.changes."""
-        return self._loop().call(partial(self._client.changes, after, limit=limit))
-
-    def operations(
-        self, ref: str | Ref, *, states: Collection[str] | None = None, sequence: int | None = None
-    ) -> Generator[BulkOperation]:
-        """As AsyncClient.operations."""
-        batches = self._client.operation_pages(ref, states=states, sequence=sequence)
-
-        async def next_batch() -> tuple[BulkOperation, ...] | None:
-            return await anext(batches, None)
-
-        def rows() -> Generator[BulkOperation]:
-            while (batch := self._loop().call(next_batch)) is not None:
-                yield from batch
-
-        return rows()
-
-    def check(
-        self, *, sources: Collection[str] | None = None, timeout: float | None = None
-    ) -> tuple[SourceHealth, ...]:
-        """As AsyncClient.check."""
-        return self._loop().call(partial(self._client.check, sources=sources, timeout=timeout))
-
-    def wait(
-        self,
-        refs: Iterable[str | Ref],
-        *,
-        timeout: float | None = None,
-        until: Until = "all",
-        stop_when_blocked: bool = False,
-        blind_after: float = 600.0,
-        grace: float = 20.0,
-        polling: PollPolicy | Preset = "default",
-        fresh: bool = False,
-        on_change: OnChange | None = None,
-    ) -> Outcome:
-        """As AsyncClient.wait."""
-        asked = refs if isinstance(refs, str | Ref) else tuple(refs)
-        return self._loop().call(
-            partial(
-                self._client.wait,
-                asked,
-                timeout=timeout,
-                until=until,
-                stop_when_blocked=stop_when_blocked,
-                blind_after=blind_after,
-                grace=grace,
-                polling=polling,
-                fresh=fresh,
-                on_change=on_change,
-            )
-        )
-
-    def begin_wait(self, refs: Iterable[str | Ref], terms: WaitTerms) -> HeldWait | None:
-        """As AsyncClient.begin_wait."""
-        asked = refs if isinstance(refs, str | Ref) else tuple(refs)
-        return self._loop().call(partial(self._client.begin_wait, asked, terms))
-
-    def end_wait(self, held: HeldWait, outcome: Outcome) -> None:
-        """As AsyncClient.end_wait."""
-        self._loop().call(partial(self._client.end_wait, held, outcome))
-
-    def resume(
-        self, wait: int | None = None, *, fresh: bool = False, on_change: OnChange | None = None
-    ) -> Outcome:
-        """As AsyncClient.resume."""
-        return self._loop().call(partial(self._client.resume, wait, fresh=fresh, on_change=on_change))
-
-    def watch(
-        self,
-        refs: Iterable[str | Ref] | None = None,
-        *,
-        sources: Collection[str] | None = None,
-        timeout: float | None = None,
-        until: Until | None = "all",
-        stop_when_blocked: bool = False,
-        blind_after: float = 600.0,
-        grace: float = 20.0,
-        polling: PollPolicy | Preset = "default",
-        detail: bool = False,
-        fresh: bool = False,
-    ) -> "Watch":
-        """As AsyncClient.watch; the result is iterated over with `for`."""
-        asked = refs if refs is None or isinstance(refs, str | Ref) else tuple(refs)
-
-        async def begin() -> AsyncWatch:
-            return self._client.watch(
-                asked,
-                sources=sources,
-                timeout=timeout,
-                until=until,
-                stop_when_blocked=stop_when_blocked,
-                blind_after=blind_after,
-                grace=grace,
-                polling=polling,
-                detail=detail,
-                fresh=fresh,
-            )
-
-        loop = self._loop()
-        return Watch(loop, loop.call(begin))
-
-
-class Watch:
-    """Changes as they are noticed; made by `Client.watch`.
-
-    Iterate over it with `for`. The methods are those of AsyncWatch. Leave it early with `close`, or use it in a
-    `with` statement.
-    """
-
-    def __init__(self, loop: LoopThread, watch: AsyncWatch) -> None:
-        self._loop = loop
-        self._watch = watch
-        self._closed = False
-
-    def __del__(self) -> None:
-        self.close()
-
-    @property
-    def is_over(self) -> bool:
-        """As AsyncWatch.is_over."""
-        return self._watch.is_over
-
-    def changes(self, within: float | None = None) -> tuple[Change, ...]:
-        """As AsyncWatch.changes."""
-        return self._loop.call(partial(self._watch.changes, within))
-
-    def __iter__(self) -> Self:
-        return self
-
-    def __next__(self) -> Change:
-        try:
-            return self._loop.call(self._watch.__anext__)
-        except StopAsyncIteration:
-            raise StopIteration from None
-
-    def outcome(self) -> Outcome:
-        """As AsyncWatch.outcome, also after the client was closed."""
-        try:
-            return self._loop.run(self._watch.outcome)
-        except Unavailable:
-            return self._watch.outcome()
-
-    def view(self) -> WatchView:
-        """As AsyncWatch.view."""
-        return self._loop.run(self._watch.view)
-
-    def close(self) -> None:
-        """As AsyncWatch.close."""
-        if not self._closed:
-            self._closed = True
-            self._loop.post(self._watch.close)
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
-
-
-class ListPages:
-    """The rows of a list as they become known; made by `Client.list_pages`.
-
-    Iterate over it with `for`. The methods are those of AsyncListPages.
-    """
-
-    def __init__(self, loop: LoopThread, pages: AsyncListPages) -> None:
-        self._loop = loop
-        self._pages = pages
-
-    def __iter__(self) -> Self:
-        return self
-
-    def __next__(self) -> Rows:
-        try:
-            return self._loop.call(self._pages.__anext__)
-        except StopAsyncIteration:
-            raise StopIteration from None
-
-    def rows(self, within: float) -> Rows:
-        """As AsyncListPages.rows."""
-        return self._loop.call(partial(self._pages.rows, within))
-
-    def report(self) -> Report:
-        """As AsyncListPages.report."""
-        return self._loop.run(self._pages.report)
-
-    def close(self) -> None:
-        """As AsyncListPages.close."""
-        self._loop.post(self._pages.close)
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
