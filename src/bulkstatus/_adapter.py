@@ -3,6 +3,7 @@
 import re
 from hashlib import sha256
 from typing import ClassVar, Protocol, get_type_hints, runtime_checkable
+from urllib.parse import urlsplit
 
 import msgspec
 
@@ -125,7 +126,10 @@ class Adapter(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
 def realm(adapter: Adapter) -> str:
     """Whose bulks the ids of `adapter` name, in a form that may be shown and kept: no credential is in it."""
     account = [f"{name}={getattr(adapter, name)}" for name in adapter.account_by]
-    return " ".join([adapter.provider, *sorted(set(adapter.base_urls())), *account])
+    urls = {
+        f"{origin(url)}{urlsplit(url).path}" for url in adapter.base_urls()
+    }  # a host is written in one way
+    return " ".join([adapter.provider, *sorted(urls), *account])
 
 
 def counted_as(adapter: Adapter) -> str | None:

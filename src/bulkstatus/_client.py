@@ -181,7 +181,7 @@ class AsyncClient:
         asked = Stamp.take()
         try:
             with deadline(timeout):
-                status = await self._engine.perform(wanted.source, adapter.status(wanted.id))
+                status = await self._engine.perform(wanted.source, adapter.status(wanted.id), id=wanted.id)
         except BulkStatusError as error:
             error.about(source=wanted.source, provider=adapter.provider, id=wanted.id)
             if isinstance(error, NotFound):
@@ -378,11 +378,11 @@ class AsyncClient:
 
         Raises ConfigError without a journal, and JournalError.
         """
-        return await self._recorder.do(partial(Journal.history, ref=self._resolve(ref), limit=limit))
+        return await self._recorder.look(partial(Journal.history, ref=self._resolve(ref), limit=limit))
 
     async def changes(self, after: str | None = None, *, limit: int = 1_000) -> tuple[Transition, ...]:
         """The steps of all bulks behind a cursor, as of Journal.changes. Nothing is sent."""
-        return await self._recorder.do(partial(Journal.changes, after=after, limit=limit))
+        return await self._recorder.look(partial(Journal.changes, after=after, limit=limit))
 
     def _by_source(self, refs: Iterable[str | Ref]) -> dict[str, "builtins.list[str]"]:
         asked = [refs] if isinstance(refs, str | Ref) else refs
@@ -594,7 +594,7 @@ class AsyncClient:
                 notify=notify,
             )
 
-        self._recorder.wants(wanted)
+        self._recorder.follows(wanted)
         return AsyncWatch(self._follower, make, wanted, scans, fresh=fresh)
 
     def _watched(

@@ -22,7 +22,6 @@ from bulkstatus._track import Sight, Track, says_less
 from bulkstatus.errors import (
     BulkStatusError,
     DeadlineExceeded,
-    NotFound,
     RateLimited,
     RequestRejected,
 )
@@ -127,7 +126,7 @@ class Desk:
                 track.recall(bulk.status, max(0.0, (at - since).total_seconds()))
                 status = None if fresh else served(bulk)
                 if status is not None:
-                    self._recall_settled(track, status, now, at)
+                    self._take_in(id, status, now, at, asked_at=now)
                     continue
             self.plan.add(id, now, within=within)
         self._settle_up()
@@ -144,16 +143,6 @@ class Desk:
         self._follow(subscription, bulk.id, now)
         self._subscriptions[subscription] = None
         self.recall([bulk.id], {bulk.id: bulk}, now, at)
-
-    def _recall_settled(self, track: Track, status: BulkStatus, now: float, at: datetime) -> None:
-        if status.gone_at is None:
-            self._take_in(track.id, status, now, at, asked_at=now)
-            return
-        track.remembered = status
-        gone = NotFound("the provider does not know it any more", reason="gone")
-        track.failed(gone.about(source=self.source, provider=self.adapter.provider, id=track.id), now, at)
-        self._note(track.id, None, now, at)
-        self._let_go(track.id)
 
     def unsubscribe(self, subscription: Subscription) -> None:
         """Follow nothing for `subscription` any more. Questions that are under way go on."""

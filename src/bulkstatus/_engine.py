@@ -24,6 +24,7 @@ from bulkstatus._call import Call, Request, Response
 from bulkstatus._credentials import Credentials, Headers, NoCredentials
 from bulkstatus._gate import Gate
 from bulkstatus._http import exchange
+from bulkstatus._model import BulkStatus
 from bulkstatus._pools import Pools
 from bulkstatus._retry import LONGEST_PAUSE, Policy, Quota, with_retries
 from bulkstatus._tasks import now
@@ -33,8 +34,8 @@ from bulkstatus.errors import AuthError, BulkStatusError, ConfigError, ProtocolE
 
 T = TypeVar("T")
 
-Witness = Callable[[str, object, Stamp], Awaitable[None]]
-"""Hears of every answer: its source, what was read, and when it was asked for."""
+Witness = Callable[[str, object, Stamp, str | None], Awaitable[None]]
+"""Hears of every answer: its source, what was read, when it was asked for, and by which id where it was by one."""
 
 _LONGEST_CHAIN = 1_000
 _UNAUTHORIZED = 401
@@ -165,16 +166,27 @@ class Engine:
         await pending.settle(line, call)
         self._open.discard(pending)
 
-    async def perform(self, source: str, call: Call[T]) -> T:
+    async def perform(self, source: str, call: Call[T], *, id: str | None = None) -> T:
         """Ask `source` and wait for the answer. Raises an error of `bulkstatus.errors`, source and provider set.
 
-        The witness, if there is one, hears of it before the caller does.
+        With `id` the answer has to be about that bulk: one about another raises ProtocolError. The witness, if there
+        is one, hears of the answer before the caller does.
         """
         asked = Stamp.take()
         answer = await self.start(source, call).result()
+        if id is not None:
+            _check_id(answer, id)
         if self._witness is not None:
-            await self._witness(source, answer, asked)
+            await self._witness(source, answer, asked, id)
         return answer
+
+
+def _check_id(answer: object, id: str) -> None:
+    """Raises ProtocolError for what only a faulty adapter gives."""
+    if not isinstance(answer, BulkStatus) or answer.id.lower() != id.lower():
+        raise ProtocolError(
+            "the adapter read something else than the bulk that was asked for", reason="adapter"
+        )
 
 
 class _Line:

@@ -17,6 +17,7 @@ from bulkstatus.errors import JournalError
 
 T = TypeVar("T")
 
+_MOMENT = 0.1
 _OPEN: "WeakSet[JournalFile]" = WeakSet()
 
 
@@ -75,25 +76,44 @@ class JournalFile:
 
         return self.use(reading)
 
-    def write(self, work: Callable[[sqlite3.Connection], T]) -> T:
-        """What `work` gives, all of it written or nothing; it is on the disk then."""
+    def write(self, work: Callable[[sqlite3.Connection], T], *, again: bool = False) -> T:
+        """What `work` gives, all of it written or nothing; it is on the disk then. `again` is that of `use`."""
 
         def writing(db: sqlite3.Connection) -> T:
             with transaction(db):
                 return work(db)
 
-        return self.use(writing)
+        return self.use(writing, again=again)
 
-    def use(self, work: Callable[[sqlite3.Connection], T]) -> T:
-        """What `work` gives; when the file turns out to be damaged, once more with a new one."""
+    def use(self, work: Callable[[sqlite3.Connection], T], *, again: bool = False) -> T:
+        """What `work` gives. A file that turns out to be damaged is moved aside, and a new one begun.
+
+        That is raised then, so that nobody takes the new one for what was asked about; with `again`, `work` is done
+        with the new one instead.
+        """
         with self._guard:
             try:
                 return self._try(work)
             except JournalError as error:
                 if error.reason != "corrupt":
                     raise
-            self.moved_to = _sqlite.move_aside(self.path, self._identity) or self.moved_to
-            return self._try(work)
+            aside = _sqlite.move_aside(self.path, self._identity)
+            self.moved_to = aside or self.moved_to
+            if again:
+                return self._try(work)
+        kept = "another process has moved it away" if aside is None else f"it is kept as {aside.name}"
+        raise JournalError(
+            f"the journal {self.path} was damaged; {kept}, and a new one was begun", reason="corrupt"
+        )
+
+    def is_still(self, identity: tuple[int, int] | None) -> bool:
+        """True while the file is the one of this identity."""
+        return identity is not None and _sqlite.identity(self.path) == identity
+
+    @property
+    def identity(self) -> tuple[int, int] | None:
+        """What tells this file from another at the same place."""
+        return self._identity
 
     def size(self) -> int:
         """In bytes, with what has not been merged into the file yet."""
@@ -101,12 +121,16 @@ class JournalFile:
         return sum(file.stat().st_size for file in files if file.exists())
 
     def close(self) -> None:
-        """Close it. It is opened again when it is needed."""
-        with self._guard:
+        """Close it, unless another thread is at work with it. It is opened again when it is needed."""
+        if not self._guard.acquire(timeout=_MOMENT):
+            return
+        try:
             db, self._db = self._db, None
             if db is not None:
                 with suppress(sqlite3.Error):
                     db.close()
+        finally:
+            self._guard.release()
 
     def _try(self, work: Callable[[sqlite3.Connection], T]) -> T:
         with translated(self.path):

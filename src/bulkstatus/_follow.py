@@ -257,7 +257,7 @@ class _Loop:
     async def _look(self, look: Look) -> None:
         asked = Stamp.take()
         try:
-            status = _checked(await self._engine.perform(self._source, self.desk.call(look)), look)
+            status = await self._engine.perform(self._source, self.desk.call(look), id=look.id)
             self.desk.looked(look, status, now(), _times.utc_now())
         except (Exception, SystemExit) as error:  # noqa: BLE001 - a fault of one adapter ends nobody's wait but for its bulks
             told = self._told(error, look.id)
@@ -300,13 +300,3 @@ class _Loop:
             # Its text may quote a setting, and so a credential.
             error = ProtocolError(f"the adapter failed ({type(error).__name__})", reason="adapter")
         return error.about(source=self._source, provider=self._adapter.provider, id=id)
-
-
-def _checked(status: BulkStatus, look: Look) -> BulkStatus:
-    """The answer, if it is one. Raises ProtocolError for what only a faulty adapter gives."""
-    found: object = status
-    if not isinstance(found, BulkStatus) or found.id.lower() != look.id.lower():
-        raise ProtocolError(
-            "the adapter read something else than the bulk that was asked for", reason="adapter"
-        )
-    return status

@@ -10,7 +10,7 @@ from bulkstatus._call import Call, ListQuery, Page
 from bulkstatus._engine import Engine
 from bulkstatus._model import BulkStatus, Failure, Ref, Report, Skipped, State
 from bulkstatus._paging import pages
-from bulkstatus._record import served
+from bulkstatus._record import long_gone, served
 from bulkstatus._recorder import Recorder
 from bulkstatus._sweep import Swept, sweep
 from bulkstatus._tasks import deadline, together
@@ -219,7 +219,9 @@ async def list_tracked(
         return
     if not bulks and not asked_for:
         into.skip(source, _NONE_TRACKED)
-    settled = {} if fresh else {bulk.id: status for bulk in bulks if (status := served(bulk)) is not None}
+    now = _times.utc_now()
+    known = ((bulk.id, served(bulk) or long_gone(bulk, now)) for bulk in bulks if not fresh)
+    settled = {id: status for id, status in known if status is not None}
     for status in settled.values():
         into.add(status)
     into.finish(into.refs_of(source))
@@ -244,7 +246,7 @@ async def _settle(
     try:
         status = row
         if call is not None:
-            status = await engine.perform(ref.source, call)
+            status = await engine.perform(ref.source, call, id=ref.id)
         if status is not None:
             into.add(status)
             ref = status.ref  # which may write the id in another case

@@ -3,12 +3,12 @@
 import os
 import socket
 import sqlite3
-from collections.abc import Generator, Iterable, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from contextlib import suppress
 from datetime import timedelta
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Self, TypeVar
 
 from bulkstatus import _ledger, _rows, _times, _waits
 from bulkstatus._file import JournalFile
@@ -29,7 +29,9 @@ from bulkstatus._rows import AT_ONCE, placeholders, to_moment, to_text
 from bulkstatus._sqlite import default_journal_path
 from bulkstatus._usual import LATEST, RAN_TO_AN_END, Usual, usual
 from bulkstatus._waits import HeldWait
-from bulkstatus.errors import ConfigError
+from bulkstatus.errors import ConfigError, JournalError
+
+T = TypeVar("T")
 
 _PAGE = 2_000
 _MOST = 2**63 - 1
@@ -43,8 +45,9 @@ class Journal:
     opened before it is needed. The file is made with mode 0600, its folder with 0700. Hand it to a client
     (`Client(..., journal=...)`) to have what that sees recorded, and read it from anywhere.
 
-    Every method may raise JournalError. A damaged file is moved aside, never deleted, and a new one begun; a file of a
-    newer version, or of another program, is left as it is.
+    Every method may raise JournalError. A damaged file is moved aside, never deleted, and a new one begun: whoever reads
+    is told so by an error, and what is recorded goes into the new one. A file of a newer version, or of another program,
+    is left as it is.
     """
 
     def __init__(self, path: str | os.PathLike[str] | None = None) -> None:
@@ -127,33 +130,43 @@ class Journal:
         return tuple(bulk for _, bulk in found)
 
     def all_changes(self) -> Generator[Transition]:
-        """Every step that is kept, a page at a time: nobody is held up, and little is held in memory."""
-        last = 0
-        while True:
+        """Every step that is kept, a page at a time: nobody is held up, and little is held in memory.
 
-            def read(db: sqlite3.Connection, after: int = last) -> list[Transition]:
-                where = "WHERE t.seq > ? ORDER BY t.seq LIMIT ?"
-                return _rows.steps(db, where, (after, _PAGE), journal=_rows.name_of(db))
+        Raises JournalError when the journal is replaced meanwhile.
+        """
 
-            batch = self._file.read(read)
-            if not batch:
-                return
-            yield from batch
-            last = _rows.number(batch[-1].cursor)
+        def page(db: sqlite3.Connection, after: int) -> list[tuple[int, Transition]]:
+            where = "WHERE t.seq > ? ORDER BY t.seq LIMIT ?"
+            found = _rows.steps(db, where, (after, _PAGE), journal=_rows.name_of(db))
+            return [(_rows.number(step.cursor), step) for step in found]
+
+        return self._pages(page)
 
     def all_bulks(self) -> Generator[KnownBulk]:
-        """Every bulk that is known, a page at a time."""
-        last = 0
+        """Every bulk that is known, a page at a time. Raises JournalError when it is replaced meanwhile."""
+
+        def page(db: sqlite3.Connection, after: int) -> list[tuple[int, KnownBulk]]:
+            return _rows.bulks(db, "WHERE b.bulk_id > ? ORDER BY b.bulk_id LIMIT ?", (after, _PAGE))
+
+        return self._pages(page)
+
+    def _pages(self, page: Callable[[sqlite3.Connection, int], list[tuple[int, T]]]) -> Generator[T]:
+        """All rows that `page` gives behind a number, of one file: half of one and half of another are nothing whole."""
+        last, journal = 0, None
         while True:
 
-            def read(db: sqlite3.Connection, after: int = last) -> list[tuple[int, KnownBulk]]:
-                return _rows.bulks(db, "WHERE b.bulk_id > ? ORDER BY b.bulk_id LIMIT ?", (after, _PAGE))
+            def read(db: sqlite3.Connection, after: int = last) -> tuple[str, list[tuple[int, T]]]:
+                return _rows.name_of(db).id, page(db, after)
 
-            batch = self._file.read(read)
-            if not batch:
+            name, rows = self._file.read(read)
+            if journal not in (None, name):
+                raise JournalError(
+                    f"the journal {self.path} was replaced while it was read", reason="corrupt"
+                )
+            if not rows:
                 return
-            yield from (bulk for _, bulk in batch)
-            last = batch[-1][0]
+            yield from (row for _, row in rows)
+            last, journal = rows[-1][0], name
 
     def waits(self, *, open_only: bool = True) -> tuple[WaitRecord, ...]:
         """The waits that were recorded, the latest first; only those that have not ended unless told otherwise."""
@@ -265,7 +278,7 @@ class Journal:
                     found[Ref(answer.place.source, answer.status.id)] = facts
             return found
 
-        return self._file.write(write)
+        return self._file.write(write, again=True)
 
     def begin_wait(self, refs: Sequence[str], terms: WaitTerms) -> HeldWait:
         """Record that a wait begins. It stays open until it is ended, also when this process dies."""

@@ -6,7 +6,7 @@ from datetime import datetime
 from typing import NamedTuple
 
 from bulkstatus._model import BulkStatus
-from bulkstatus._record import Last, Miss, Place, Pruned, Sighting, Weighed, took, weigh
+from bulkstatus._record import Last, Miss, Place, Pruned, Sighting, Weighed, contradicts, overlap, took, weigh
 from bulkstatus._rows import AT_ONCE, generation, placeholders, to_json, to_moment, to_status, to_text
 from bulkstatus._times import Stamp
 from bulkstatus.errors import ConfigError
@@ -36,13 +36,18 @@ class _Row(NamedTuple):
     moved_at: str | None = None
     tracked_at: str | None = None
     missed_at: str | None = None
+    missed_boot: str | None = None
+    missed_tick: float | None = None
     gone_at: str | None = None
+    wavers: int = 0
+    pins: str | None = None
 
     def last(self) -> Last | None:
         status = to_status(self.status)
         if status is None or self.boot is None or self.tick is None:
             return None
-        return Last(status, Stamp(self.boot, self.tick), self.gone_at is not None)
+        read = Stamp(self.boot, self.tick)
+        return Last(status, read, self.gone_at is not None, bool(self.wavers), self.pins or "")
 
 
 def source(db: sqlite3.Connection, place: Place) -> int:
@@ -73,26 +78,58 @@ def _row(db: sqlite3.Connection, source_id: int, id: str) -> _Row | None:
 def saw(db: sqlite3.Connection, seen: Sighting, observer: str) -> Facts | None:
     """Take in an answer; None for one that is not kept."""
     status = seen.status
-    if status.provisional:
-        return None  # an end that only a list tells is kept once the bulk's own record says so
     source_id = source(db, seen.place)
     row = _row(db, source_id, status.id)
+    last = None if row is None else row.last()
+    if status.provisional:
+        # An end that only a list tells is kept once the bulk's own record says so; but it shows that the bulk is there.
+        if row is not None and last is not None and last.gone:
+            _return(db, row, last, seen, observer)
+        return None
     if row is None:
         if status.state.is_terminal and not seen.wanted:
             return None
         row = _Row(bulk(db, source_id, status.id))
+    if seen.name is not None and seen.name != status.id:
+        _rename(db, source_id, seen.name, row.bulk_id)
     at = to_text(status.observed_at)
-    if seen.wanted and row.tracked_at is None:
-        db.execute("UPDATE bulks SET tracked_at = ? WHERE bulk_id = ?", (at, row.bulk_id))
-    last = row.last()
+    if seen.wanted:
+        db.execute(
+            "UPDATE bulks SET tracked_at = coalesce(tracked_at, ?) WHERE bulk_id = ?", (at, row.bulk_id)
+        )
     weighed = weigh(last, seen)
     if weighed is None:
+        if last is not None and contradicts(last, seen):
+            db.execute("UPDATE bulks SET doubted = 1 WHERE bulk_id = ?", (row.bulk_id,))
         return Facts(to_moment(row.first_seen_at), to_moment(row.moved_at))
     row = row._replace(first_seen_at=row.first_seen_at or at, moved_at=at if weighed.moved else row.moved_at)
     _keep(db, row, seen, weighed, last)
     if weighed.kind is not None:
         _add_step(db, row.bulk_id, last=last, weighed=weighed, observer=observer)
     return Facts(to_moment(row.first_seen_at), to_moment(row.moved_at))
+
+
+def _return(db: sqlite3.Connection, row: _Row, last: Last, seen: Sighting, observer: str) -> None:
+    """A bulk that was gone is there again, though it is not known how it stands."""
+    if overlap(last, seen):
+        return
+    db.execute("UPDATE bulks SET gone_at = NULL, missed_at = NULL WHERE bulk_id = ?", (row.bulk_id,))
+    back = Weighed(last.status.changed(observed_at=seen.status.observed_at), "returned", moved=True)
+    _add_step(db, row.bulk_id, last=last, weighed=back, observer=observer)
+
+
+def _rename(db: sqlite3.Connection, source_id: int, name: str, bulk_id: int) -> None:
+    """What was kept under the name that a bulk was asked for by is kept under the provider's own."""
+    row = _row(db, source_id, name)
+    if row is None or row.status is not None:
+        return
+    db.execute(
+        "UPDATE bulks SET tracked_at = coalesce(tracked_at, ?), note = coalesce(note, (SELECT note FROM bulks WHERE"
+        " bulk_id = ?)) WHERE bulk_id = ?",
+        (row.tracked_at, row.bulk_id, bulk_id),
+    )
+    db.execute("UPDATE OR IGNORE labels SET bulk_id = ? WHERE bulk_id = ?", (bulk_id, row.bulk_id))
+    db.execute("DELETE FROM bulks WHERE bulk_id = ?", (row.bulk_id,))
 
 
 def _keep(db: sqlite3.Connection, row: _Row, seen: Sighting, weighed: Weighed, last: Last | None) -> None:
@@ -103,6 +140,8 @@ def _keep(db: sqlite3.Connection, row: _Row, seen: Sighting, weighed: Weighed, l
         "moved_at": row.moved_at,
         "missed_at": None,
         "gone_at": None,
+        "wavers": row.wavers or weighed.regressed,
+        "doubted": False,
         "state": status.state,
         "native_state": status.native_state,
         "action": status.action,
@@ -132,20 +171,32 @@ def missed(db: sqlite3.Connection, miss: Miss, observer: str) -> None:
     last = None if row is None else row.last()
     if row is None or last is None or last.gone:
         return
-    if miss.asked.is_before(last.read) and miss.asked.boot == last.read.boot:
+    if overlap(last, miss):
         return  # somebody has seen it since
-    first = to_moment(row.missed_at) or miss.at
-    if not miss.final and abs((miss.at - first).total_seconds()) < _APART:
-        db.execute(
-            "UPDATE bulks SET missed_at = ? WHERE bulk_id = ?", (to_text(min(first, miss.at)), row.bulk_id)
-        )
-        return
+    apart = _apart(row, miss)
+    if not miss.final and (apart is None or apart < _APART):
+        if apart is None or apart < 0:  # the earlier of the two counts
+            db.execute(
+                "UPDATE bulks SET missed_at = ?, missed_boot = ?, missed_tick = ? WHERE bulk_id = ?",
+                (to_text(miss.at), *miss.read, row.bulk_id),
+            )
+        if apart is None or apart > -_APART:
+            return
     db.execute(
         "UPDATE bulks SET gone_at = ?, boot = ?, tick = ? WHERE bulk_id = ?",
         (to_text(miss.at), *miss.read, row.bulk_id),
     )
     gone = Weighed(last.status.changed(observed_at=miss.at), "gone", moved=True)
     _add_step(db, row.bulk_id, last=last, weighed=gone, observer=observer)
+
+
+def _apart(row: _Row, miss: Miss) -> float | None:
+    """How many seconds lie between this miss and an earlier one; None without one."""
+    if row.missed_at is None:
+        return None
+    ticks = miss.read.since(Stamp(row.missed_boot or "", row.missed_tick or 0.0))
+    first = to_moment(row.missed_at) or miss.at
+    return (miss.at - first).total_seconds() if ticks is None else ticks
 
 
 def _add_step(

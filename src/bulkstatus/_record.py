@@ -27,13 +27,17 @@ class Place(NamedTuple):
 
 
 class Sighting(NamedTuple):
-    """An answer about one bulk: asked for at `asked`, read at `read`. `wanted` says that it was asked for by name."""
+    """An answer about one bulk: asked for at `asked`, read at `read`.
+
+    `wanted` says that it was asked for by name, and `name` by which, where the provider writes its id in another case.
+    """
 
     place: Place
     status: BulkStatus
     asked: Stamp
     read: Stamp
     wanted: bool = False
+    name: str | None = None
 
 
 class Miss(NamedTuple):
@@ -111,10 +115,8 @@ class KnownBulk(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def is_settled(self) -> bool:
-        """True when it need not be asked for again: it has ended, or its provider has forgotten it."""
-        if self.status is None or not self.is_current:
-            return False
-        return self.gone_at is not None or self.status.state.is_terminal
+        """True when it need not be asked for again: it has ended."""
+        return self.status is not None and self.is_current and self.status.state.is_terminal
 
 
 class WaitTerms(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -146,6 +148,8 @@ class WaitRecord(msgspec.Struct, frozen=True, kw_only=True):
     waiter: str
     ended_at: datetime | None = None
     verdicts: dict[str, Verdict] | None = None
+    journal: str = ""
+    """The name of the journal that it stands in."""
 
     def check_realms(self, realms: Mapping[str, str]) -> None:
         """Raises ConfigError when a source of this wait stands for another account now: its ids would mean other bulks."""
@@ -163,8 +167,12 @@ class WaitRecord(msgspec.Struct, frozen=True, kw_only=True):
         return self.ended_at is None or any(verdict in left for verdict in (self.verdicts or {}).values())
 
     def rest(self, now: datetime) -> float | None:
-        """How many seconds are left of its timeout, at least a moment; None without one."""
-        return None if self.deadline_at is None else max(0.1, (self.deadline_at - now).total_seconds())
+        """How many seconds are left of its timeout, at least a moment and at most all of it; None without one."""
+        if self.deadline_at is None:
+            return None
+        # The clock may have been set back since.
+        most = float("inf") if self.terms.timeout is None else self.terms.timeout
+        return max(0.1, min(most, (self.deadline_at - now).total_seconds()))
 
 
 class JournalStats(msgspec.Struct, frozen=True, kw_only=True):
@@ -197,11 +205,17 @@ class Pruned(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Last(NamedTuple):
-    """What the journal last knew of a bulk, and when that was read."""
+    """What the journal last knew of a bulk, and when that was read.
+
+    `wavers` is True for a bulk that has been seen to go back: then nobody knows which of two answers is the later one.
+    `pins` is how words were read then.
+    """
 
     status: BulkStatus
     read: Stamp
-    gone: bool
+    gone: bool = False
+    wavers: bool = False
+    pins: str = ""
 
 
 class Weighed(NamedTuple):
@@ -218,25 +232,39 @@ def weigh(last: Last | None, seen: Sighting) -> Weighed | None:
     """What an answer changes; None when it is not known to be newer than what was read before.
 
     Two processes ask side by side, and the answer that is read later may have been given earlier. Only what was asked
-    for after the last reading is surely newer. Of all else, what lies further along the way is believed, and the rest
-    left out: the next look tells.
+    for after the last reading is surely newer. Of all else, what lies further along the way is believed, as long as the
+    bulk has only gone forward, and the rest left out: the next look tells.
     """
     status = msgspec.structs.replace(seen.status, gone_at=None, overdue=None, stuck=None)
     if last is None:
         return Weighed(status, "first", moved=True)
     before = last.status
-    overlaps = seen.asked.is_before(last.read) and seen.asked.boot == last.read.boot
+    overlaps = overlap(last, seen)
+    if last.pins != seen.place.pins and before.native_state == status.native_state and not last.gone:
+        return (
+            None if overlaps else Weighed(_filled(status, before), None, moved=False)
+        )  # read otherwise, no step
     if position(before) == position(status) and not _recounted(before, status):
         if overlaps and (last.gone or seen.read.is_before(last.read) or _counts_less(status, before)):
             return None
         filled = _filled(status, before)
         moved = last.gone or _pulse(filled) != _pulse(before)
         return Weighed(filled, "returned" if last.gone else None, moved)
-    if overlaps and (last.gone or not _is_ahead(status, before)):
+    if overlaps and (last.gone or last.wavers or not _is_ahead(status, before)):
         return None
     kept = _carried(status, before)
     kind: TransitionKind = "returned" if last.gone else "state"
     return Weighed(kept, kind, True, went_back(before, kept), passed_over(before, kept))
+
+
+def overlap(last: Last, seen: Sighting | Miss) -> bool:
+    """True when an answer was asked for before the last one was read, so that nobody knows which is the newer."""
+    return seen.asked.is_before(last.read) and seen.asked.boot == last.read.boot
+
+
+def contradicts(last: Last, seen: Sighting) -> bool:
+    """True for an answer that is left out, and yet says something else: the journal's own may be the older one."""
+    return position(last.status) != position(seen.status)
 
 
 def _is_ahead(status: BulkStatus, before: BulkStatus) -> bool:
@@ -302,7 +330,7 @@ def passed_over(before: BulkStatus, status: BulkStatus) -> tuple[State, ...]:
 
 
 def began(status: BulkStatus, first_seen_at: datetime | None) -> datetime | None:
-    """When a bulk began, by the provider, else when it was first seen."""
+    """When a bulk began: by the provider, else when it was first seen."""
     return status.started_at or status.created_at or first_seen_at
 
 
@@ -318,14 +346,24 @@ def took(status: BulkStatus, first_seen_at: datetime | None) -> float | None:
     return max(0.0, (until - since).total_seconds())
 
 
+_LONG_GONE = 86_400.0
+
+
 def served(bulk: KnownBulk) -> BulkStatus | None:
-    """What is said of a bulk without asking for it: how it ended, or was last seen before its provider forgot it."""
+    """How a bulk has ended, where the journal knows that and it need not be asked for again."""
     status = bulk.status
     if status is None or not bulk.is_settled:
         return None
     if status.gone_at is not None:
         return as_gone(status)
     return _with_evidence(status, f"From the journal, as it was read at {_clock(status.observed_at)}.")
+
+
+def long_gone(bulk: KnownBulk, now: datetime) -> BulkStatus | None:
+    """The last status of a bulk that its provider has not known for a day; before that it may yet come back."""
+    if bulk.status is None or bulk.gone_at is None or (now - bulk.gone_at).total_seconds() < _LONG_GONE:
+        return None
+    return as_gone(bulk.status)
 
 
 def as_gone(status: BulkStatus) -> BulkStatus:

@@ -31,7 +31,7 @@ from bulkstatus._record import (
     position,
     served,
 )
-from bulkstatus._scribe import Answer, Scribe
+from bulkstatus._scribe import Answer, Complaints, Scribe
 from bulkstatus._times import Stamp
 from bulkstatus._usual import Usual, overdue, stuck
 from bulkstatus.errors import ConfigError, JournalError, NotFound
@@ -68,7 +68,9 @@ class Recorder:
             {} if journal is None else {name: _place(name, adapter) for name, adapter in adapters.items()}
         )
         self._scribe: Scribe | None = None
+        self._reader: Scribe | None = None
         self._wanted: set[Ref] = set()
+        self._followed: set[Ref] = set()
         self._noted: dict[Ref, _Noted] = {}
         self._facts: dict[Ref, Facts] = {}
         self._usual: dict[_Key, tuple[float, Usual | None]] = {}
@@ -86,13 +88,19 @@ class Recorder:
     def open(self) -> None:
         """Begin to remember."""
         if self.journal is not None:
-            self._scribe = Scribe(self.journal)
+            said = Complaints()
+            self._scribe = Scribe(self.journal, said)
+            # Apart from it: who reads waits for no writer, and so not for one that waits itself.
+            self._reader = Scribe(Journal(self.journal.path), said)
 
     async def close(self) -> None:
         """Write what is left to be written, waiting no longer than a journal that is locked can take."""
         scribe, self._scribe = self._scribe, None
-        if scribe is not None:
+        reader, self._reader = self._reader, None
+        if scribe is not None and reader is not None:
             with anyio.CancelScope(shield=True), anyio.move_on_after(_LAST_WORDS):
+                await asyncio.wrap_future(reader.end())
+                reader.journal.close()
                 await asyncio.wrap_future(scribe.end())
                 if self.journal is not None and self._is_ours:
                     self.journal.close()
@@ -104,12 +112,22 @@ class Recorder:
         if self.is_on:
             self._wanted.update(Ref(ref.source, ref.id.lower()) for ref in refs)
 
+    def follows(self, refs: Iterable[Ref]) -> None:
+        """These are waited for by name: they are tracked whenever they are seen, until `wants_no_more` says otherwise."""
+        if self.is_on:
+            self._followed.update(Ref(ref.source, ref.id.lower()) for ref in refs)
+
     def wants_no_more(self, refs: Iterable[Ref]) -> None:
         """These are tracked no longer."""
-        self._wanted.difference_update(Ref(ref.source, ref.id.lower()) for ref in refs)
+        keys = {Ref(ref.source, ref.id.lower()) for ref in refs}
+        self._wanted -= keys
+        self._followed -= keys
 
-    async def saw(self, source: str, answer: object, asked: Stamp) -> None:
-        """Record what an answer tells of bulks; other answers are none of its business."""
+    async def saw(self, source: str, answer: object, asked: Stamp, id: str | None = None) -> None:
+        """Record what an answer tells of bulks, of the one that was asked for as `id` or of many.
+
+        Other answers are none of its business.
+        """
         if self._scribe is None:
             return
         place, read = self._places[source], Stamp.take()
@@ -120,14 +138,19 @@ class Recorder:
             news = [row for row in rows if self._is_news(row, read)]
         else:
             return
-        seen = [Sighting(place, status, asked, read, self._take_wanted(status)) for status in news]
+        seen = [Sighting(place, status, asked, read, self._take_wanted(status), id) for status in news]
         if seen:
             self._noted.update((status.ref, _Noted(status, read.tick)) for status in news)
             await self._record(seen)
 
     def _take_wanted(self, status: BulkStatus) -> bool:
-        """True once for a bulk that was asked for by name. A row that is not kept leaves that for a later one."""
+        """True for a bulk that is waited for, and once for one that was asked for by name.
+
+        A row that is not kept leaves that for a later one.
+        """
         ref = Ref(status.source, status.id.lower())
+        if ref in self._followed:
+            return True
         if status.provisional or ref not in self._wanted:
             return False
         self._wanted.discard(ref)
@@ -135,8 +158,6 @@ class Recorder:
 
     def _is_news(self, status: BulkStatus, read: Stamp) -> bool:
         """True for a row that says something else than the one before, or that was written long enough ago."""
-        if status.provisional:
-            return False
         noted = self._noted.get(status.ref)
         if (
             noted is None
@@ -162,7 +183,9 @@ class Recorder:
             facts = await asyncio.wrap_future(self._scribe.write(answers))
             self._facts.update(facts)
             if stale:
-                self._usual.update(await self.try_to(lambda journal: self._learn(journal, stale)) or {})
+                self._usual.update(
+                    await self._within(self._reader, lambda journal: self._learn(journal, stale)) or {}
+                )
 
     def _learn(self, journal: Journal, keys: Iterable[_Key]) -> dict[_Key, tuple[float, Usual | None]]:
         moment = time.monotonic()
@@ -196,7 +219,7 @@ class Recorder:
                 for id, bulk in journal.known(self._places[source], ids).items()
             }
 
-        found = await self.try_to(read) or {}
+        found = await self._within(self._reader, read) or {}
         self._facts.update((ref, Facts(bulk.first_seen_at, bulk.moved_at)) for ref, bulk in found.items())
         return found
 
@@ -212,7 +235,7 @@ class Recorder:
     async def tracked(self, source: str, labels: Mapping[str, str] | None) -> list[KnownBulk]:
         """The tracked bulks of a source. Raises JournalError: without the journal there is nothing to list."""
         place = self._places[source]
-        found = await self.do(lambda journal: journal.tracked(place, labels))
+        found = await self.look(lambda journal: journal.tracked(place, labels))
         self._facts.update((Ref(source, bulk.id), Facts(bulk.first_seen_at, bulk.moved_at)) for bulk in found)
         return found
 
@@ -236,16 +259,17 @@ class Recorder:
     # --- what callers want of the journal itself ---
 
     async def do(self, work: Callable[[Journal], T], *, undo: Callable[[T], object] | None = None) -> T:
-        """Have something done with the journal. Raises JournalError, and ConfigError where there is none."""
-        if self._scribe is None:
-            raise ConfigError("this client has no journal: give it one, as in Client(..., journal=PATH)")
-        return await asyncio.wrap_future(self._scribe.ask(work, undo=undo))
+        """Have something written. Raises JournalError, and ConfigError where there is no journal."""
+        return await asyncio.wrap_future(_there(self._scribe).ask(work, undo=undo))
 
     def place(self, source: str) -> Place:
         """Where the bulks of a source are. Raises ConfigError without a journal."""
-        if source not in self._places:
-            raise ConfigError("this client has no journal: give it one, as in Client(..., journal=PATH)")
+        _there(self._scribe)
         return self._places[source]
+
+    async def look(self, work: Callable[[Journal], T]) -> T:
+        """Have something read. Raises as `do` does."""
+        return await asyncio.wrap_future(_there(self._reader).ask(work))
 
     def complain(self, error: JournalError) -> None:
         """Say what is wrong with the journal, once."""
@@ -256,12 +280,24 @@ class Recorder:
         self, work: Callable[[Journal], T], *, undo: Callable[[T], object] | None = None
     ) -> T | None:
         """As `do`, within a second; None where that cannot be done, and then it is undone should it be done later."""
-        if self._scribe is None or self._scribe.is_down:
+        return await self._within(self._scribe, work, undo=undo)
+
+    @staticmethod
+    async def _within(
+        scribe: Scribe | None, work: Callable[[Journal], T], *, undo: Callable[[T], object] | None = None
+    ) -> T | None:
+        if scribe is None or scribe.is_down:
             return None
         with anyio.move_on_after(_READING):
             with suppress(Exception):  # the scribe says so
-                return await asyncio.wrap_future(self._scribe.ask(work, undo=undo, quiet=False))
+                return await asyncio.wrap_future(scribe.ask(work, undo=undo, quiet=False))
         return None
+
+
+def _there(scribe: Scribe | None) -> Scribe:
+    if scribe is None:
+        raise ConfigError("this client has no journal: give it one, as in Client(..., journal=PATH)")
+    return scribe
 
 
 def _track(journal: Journal, bulks: Iterable[tuple[Place, str]]) -> None:

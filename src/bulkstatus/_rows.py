@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 import msgspec
 
-from bulkstatus._model import BulkStatus, Counts
+from bulkstatus._model import BulkStatus, Counts, State
 from bulkstatus._outcome import Verdict
 from bulkstatus._record import KnownBulk, Transition, WaitRecord, WaitTerms
 from bulkstatus.errors import ConfigError
@@ -24,7 +24,7 @@ _VERDICTS = msgspec.json.Decoder(dict[str, Verdict])
 
 _BULK = """
     SELECT b.bulk_id, s.source, s.provider, s.realm, b.id, b.status, b.note, b.tracked_at, b.first_seen_at,
-           b.moved_at, b.ended_at, b.gone_at, b.duration, b.pins
+           b.moved_at, b.ended_at, b.gone_at, b.duration, b.pins, b.doubted
     FROM bulks b JOIN sources s USING (source_id)
 """
 _STEP = """
@@ -85,7 +85,7 @@ def _labels_of(db: sqlite3.Connection, bulk_ids: Sequence[int]) -> dict[int, dic
 
 
 def _bulk(row: Sequence[object], labels: Mapping[str, str], pins: str | None) -> KnownBulk:
-    _, source, provider, realm, id, text, note, tracked, first, moved, ended, gone, duration, read_with = row
+    _, source, provider, realm, id, text, note, tracked, first, moved, ended, gone, duration, *read = row
     status = to_status(text)
     gone_at = to_moment(gone)
     if status is not None and gone_at is not None:
@@ -105,7 +105,7 @@ def _bulk(row: Sequence[object], labels: Mapping[str, str], pins: str | None) ->
         ended_at=to_moment(ended),
         gone_at=gone_at,
         duration=duration if isinstance(duration, float) else None,
-        is_current=pins in (None, read_with),
+        is_current=pins in (None, read[0]) and not read[1],
     )
 
 
@@ -126,8 +126,8 @@ def _step(row: Sequence[object], journal: "Name") -> Transition:
             "source": source,
             "provider": provider,
             "kind": kind,
-            "from_state": from_state,
-            "to_state": to_state,
+            "from_state": _state(from_state),
+            "to_state": _state(to_state),
             "from_word": from_word,
             "to_word": to_word,
             "phase": phase,
@@ -141,16 +141,30 @@ def _step(row: Sequence[object], journal: "Name") -> Transition:
     )
 
 
+def _state(word: object) -> object:
+    """A state that was kept; `unknown` for one of another version."""
+    return word if word is None or word in State.__members__.values() else State.UNKNOWN
+
+
 def waits(db: sqlite3.Connection, where: str, values: Iterable[str | int] = ()) -> tuple[WaitRecord, ...]:
-    """Waits, the latest first."""
+    """Waits, the latest first; without those that this version does not understand."""
     query = (
         "SELECT wait_id, refs, terms, begun_at, deadline_at, waiter, ended_at, verdicts FROM waits"
         f" WHERE {where} ORDER BY wait_id DESC"
     )
-    return tuple(map(_wait, db.execute(query, tuple(values))))
+    journal = name_of(db).id
+    found = (_wait(row, journal) for row in db.execute(query, tuple(values)))
+    return tuple(wait for wait in found if wait is not None)
 
 
-def _wait(row: Sequence[object]) -> WaitRecord:
+def _wait(row: Sequence[object], journal: str) -> WaitRecord | None:
+    try:
+        return _read_wait(row, journal)
+    except msgspec.DecodeError:
+        return None
+
+
+def _read_wait(row: Sequence[object], journal: str) -> WaitRecord:
     number, refs, terms, begun_at, deadline_at, waiter, ended_at, verdicts = row
     return msgspec.convert(
         {
@@ -162,6 +176,7 @@ def _wait(row: Sequence[object]) -> WaitRecord:
             "waiter": waiter,
             "ended_at": to_moment(ended_at),
             "verdicts": None if verdicts is None else _VERDICTS.decode(str(verdicts)),
+            "journal": journal,
         },
         WaitRecord,
     )

@@ -54,21 +54,41 @@ class _Job(Generic[T]):
             self.future.set_exception(error)
 
 
+class Complaints:
+    """What is wrong with a journal, said once for all who work with it, as a warning of the logger `bulkstatus`."""
+
+    def __init__(self) -> None:
+        self._said = False
+        self._moved: Path | None = None
+
+    def about(self, error: BulkStatusError) -> None:
+        """It cannot be used."""
+        if not self._said:
+            self._said = True
+            _LOG.warning("%s; the answers are given without it", error.message, extra=_OF_JOURNAL)
+
+    def moved(self, journal: Journal) -> None:
+        """It was damaged, and may have been moved aside."""
+        if journal.moved_to is not None and journal.moved_to != self._moved:
+            self._moved = journal.moved_to
+            told = "the journal %s was damaged; it is kept as %s, and a new one was begun"
+            _LOG.warning(told, journal.path, journal.moved_to.name, extra=_OF_JOURNAL)
+
+
 class Scribe:
     """Works with the journal in the order it is told. What cannot be written is kept, and tried again.
 
-    Whatever is wrong with the journal is said once, as a warning of the logger `bulkstatus`.
+    Whatever is wrong with the journal is said to `complaints`.
     """
 
-    def __init__(self, journal: Journal) -> None:
-        self._journal = journal
+    def __init__(self, journal: Journal, complaints: Complaints) -> None:
+        self.journal = journal
+        self._complaints = complaints
         self._jobs: queue.SimpleQueue[_Job[Any] | None] = queue.SimpleQueue()
         self._unwritten: list[Answer] = []
         self._pause = _SHORTEST_PAUSE
         self._again_at = 0.0
         self._failed_at: float | None = None
-        self._complained = False
-        self._told_of: Path | None = None
         self._ended: Future[None] = Future()
         threading.Thread(target=self._run, name="bulkstatus-journal", daemon=True).start()
 
@@ -105,10 +125,8 @@ class Scribe:
         return self._ended
 
     def complain(self, error: BulkStatusError) -> None:
-        """Say what is wrong with the journal, once."""
-        if not self._complained:
-            self._complained = True
-            _LOG.warning("%s; the answers are given without it", error.message, extra=_OF_JOURNAL)
+        """Say what is wrong with the journal."""
+        self._complaints.about(error)
 
     # --- on the thread ---
 
@@ -146,25 +164,25 @@ class Scribe:
         if job.future.cancelled():
             return
         try:
-            job.give(job.work(self._journal) if job.work is not None else None)
+            job.give(job.work(self.journal) if job.work is not None else None)
         except JournalError as error:
             if error.reason != "busy":  # which says nothing about the file
                 self._rest()
-            if not job.quiet:
+            if not (job.quiet or error.reason == "corrupt"):  # that it was moved is said below
                 self.complain(error)
             job.fail(error)
         except Exception as error:  # noqa: BLE001 - it is raised where the work was asked for
             if not job.quiet:
-                self.complain(JournalError(f"the journal {self._journal.path}: {type(error).__name__}"))
+                self.complain(JournalError(f"the journal {self.journal.path}: {type(error).__name__}"))
             job.fail(error)
-        self._look_for_moved()
+        self._complaints.moved(self.journal)
 
     def _write(self, jobs: Sequence[_Job[Any]]) -> None:
         self._unwritten += (answer for job in jobs for answer in job.answers)
         found: dict[Ref, Facts] = {}
         if self._unwritten and not self.is_down:
             try:
-                found = self._journal.record(self._unwritten)
+                found = self.journal.record(self._unwritten)
                 self._unwritten.clear()
                 self._pause = _SHORTEST_PAUSE
             except JournalError as error:
@@ -173,7 +191,7 @@ class Scribe:
                 del self._unwritten[:-_MOST_UNWRITTEN]
             except Exception:  # noqa: BLE001 - one record that cannot be read must not keep out the others
                 found = self._one_by_one()
-            self._look_for_moved()
+            self._complaints.moved(self.journal)
         for job in jobs:
             job.give(found)
 
@@ -182,24 +200,13 @@ class Scribe:
         answers, self._unwritten = self._unwritten, []
         for answer in answers:
             try:
-                found |= self._journal.record([answer])
+                found |= self.journal.record([answer])
             except Exception as error:  # noqa: BLE001 - as above
                 why = error.message if isinstance(error, JournalError) else type(error).__name__
-                self.complain(JournalError(f"the journal {self._journal.path} lost a record: {why}"))
+                self.complain(JournalError(f"the journal {self.journal.path} lost a record: {why}"))
         return found
 
     def _rest(self) -> None:
         self._failed_at = time.monotonic()
         self._again_at = time.monotonic() + self._pause
         self._pause = min(2 * self._pause, _LONGEST_PAUSE)
-
-    def _look_for_moved(self) -> None:
-        moved = self._journal.moved_to
-        if moved is not None and moved != self._told_of:
-            self._told_of = moved
-            _LOG.warning(
-                "the journal %s was damaged; it is kept as %s, and a new one was begun",
-                self._journal.path,
-                moved.name,
-                extra=_OF_JOURNAL,
-            )

@@ -63,6 +63,10 @@ MIGRATIONS: tuple[str, ...] = (
         pins TEXT,
         boot TEXT,
         tick REAL,
+        missed_boot TEXT,
+        missed_tick REAL,
+        wavers INTEGER NOT NULL DEFAULT 0,
+        doubted INTEGER NOT NULL DEFAULT 0,
         UNIQUE (source_id, id)
     );
     CREATE INDEX bulks_tracked ON bulks (source_id, bulk_id) WHERE tracked_at IS NOT NULL;
@@ -110,9 +114,17 @@ MIGRATIONS: tuple[str, ...] = (
 
 
 def default_journal_path() -> Path:
-    """Where the command line keeps its journal: `$BULKSTATUS_JOURNAL`, else the user's folder for state."""
+    """Where the command line keeps its journal: `$BULKSTATUS_JOURNAL`, else the user's folder for state.
+
+    Raises ConfigError for a user without a home.
+    """
     named = os.environ.get("BULKSTATUS_JOURNAL")
-    return Path(named).expanduser() if named else _state_folder() / "bulkstatus" / "journal.db"
+    try:
+        return Path(named).expanduser() if named else _state_folder() / "bulkstatus" / "journal.db"
+    except RuntimeError:  # no home, as in a container
+        raise ConfigError(
+            "there is no home folder to keep the journal in; name a file with --journal or $BULKSTATUS_JOURNAL"
+        ) from None
 
 
 def _state_folder() -> Path:
@@ -252,10 +264,14 @@ def transaction(db: sqlite3.Connection) -> Generator[None]:
 
 _WHY: dict[int | None, tuple[str, str]] = {
     sqlite3.SQLITE_IOERR_SHMSIZE: ("full", "cannot be written: the disk is full"),
+    sqlite3.SQLITE_IOERR_WRITE: ("full", "cannot be written: the disk is full, or a file may not grow"),
     sqlite3.SQLITE_BUSY: ("locked", f"is locked by another process for more than {_BUSY:.0f} s"),
     sqlite3.SQLITE_LOCKED: ("locked", f"is locked by another process for more than {_BUSY:.0f} s"),
     sqlite3.SQLITE_FULL: ("full", "cannot be written: the disk is full"),
-    sqlite3.SQLITE_READONLY: ("readonly", "cannot be written: it is read-only"),
+    sqlite3.SQLITE_READONLY: (
+        "readonly",
+        "cannot be written: it is read-only, or its -wal or -shm file is",
+    ),
     sqlite3.SQLITE_PERM: ("readonly", "cannot be opened: permission denied"),
     sqlite3.SQLITE_CANTOPEN: ("unusable", "cannot be opened; check its folder"),
     sqlite3.SQLITE_CORRUPT: ("corrupt", "is damaged"),

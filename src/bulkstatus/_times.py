@@ -44,7 +44,13 @@ class Stamp(NamedTuple):
     @classmethod
     def take(cls) -> "Stamp":
         """The moment."""
-        return cls(_boot(), time.clock_gettime(_CLOCK) if _CLOCK is not None else time.time())
+        boot = _boot()
+        # Ticks of two starts of the machine cannot be compared, so without its name the clock on the wall has to do.
+        return cls(boot, time.clock_gettime(_CLOCK) if boot and _CLOCK is not None else time.time())
+
+    def since(self, earlier: "Stamp") -> float | None:
+        """How many seconds lie between; None where the machine was started anew between the two."""
+        return self.tick - earlier.tick if self.boot == earlier.boot else None
 
 
 # Goes on while the machine is asleep, and is never set; on systems without it the clock on the wall has to do.

@@ -219,8 +219,10 @@ class Track:
         return self.stale_since
 
     def _missing(self, terms: Terms, since: float) -> Verdict | None:
-        if self.last_known is not None:
-            return Verdict.GONE if self.forgotten or self.misses > 1 else None
+        known = self.last_known
+        if known is not None:
+            missed_before = known.gone_at is not None
+            return Verdict.GONE if self.forgotten or self.misses > 1 or missed_before else None
         patient = self.misses > 1 and self.missed_at - since >= terms.grace
         return Verdict.NOT_FOUND if self.forgotten or patient or not terms.grace else None
 

@@ -40,16 +40,21 @@ def usual(durations: Sequence[float]) -> Usual | None:
 
 
 def overdue(status: BulkStatus, began_at: datetime | None, known: Usual | None) -> Overdue | None:
-    """By how much an unfinished bulk is late, or None."""
-    if known is None or began_at is None or status.state.is_terminal or status.gone_at is not None:
+    """By how much a running bulk is late, or None. One that waits to begin takes no part in what is compared."""
+    if known is None or began_at is None or status.state is not State.RUNNING or status.gone_at is not None:
         return None
     age = (status.observed_at - began_at).total_seconds()
     return Overdue(age=age, usual=known.seconds, of=known.of) if age > known.seconds else None
 
 
 def stuck(status: BulkStatus, moved_at: datetime | None, known: Usual | None) -> Stuck | None:
-    """Since when nothing has moved in an unfinished bulk, if that is long; None also for one that waits for somebody."""
-    if moved_at is None or status.state.is_terminal or status.gone_at is not None or is_blocked(status):
+    """Since when nothing has moved in an unfinished bulk, if that is long and would have been seen.
+
+    None for one that waits for somebody, and for one that runs and counts nothing: it may be well on its way.
+    """
+    counted = status.counts is not None and status.counts.finished is not None
+    watched = status.state is State.QUEUED or (status.state is State.RUNNING and counted)
+    if moved_at is None or not watched or status.gone_at is not None or is_blocked(status):
         return None
     idle = (status.observed_at - moved_at).total_seconds()
     limit = _STANDSTILL if known is None else max(_SHORTEST_STANDSTILL, known.seconds / 2)

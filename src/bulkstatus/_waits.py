@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from datetime import datetime, timedelta
 from pathlib import Path
+from weakref import WeakSet
 
 from bulkstatus import _rows, _sqlite, _times
 from bulkstatus._file import JournalFile
@@ -14,6 +15,19 @@ from bulkstatus._record import WaitRecord, WaitTerms
 from bulkstatus._rows import to_json, to_text
 from bulkstatus._sqlite import translated
 from bulkstatus.errors import ConfigError, JournalError
+
+_MOST = 2**63 - 1
+_HELD: "WeakSet[HeldWait]" = WeakSet()
+
+
+def _let_go_in_child() -> None:
+    """A wait stays in the hands of the process that began it: a lock that a child inherits would outlive it."""
+    for held in tuple(_HELD):
+        held.leave()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_let_go_in_child)
 
 
 class HeldWait:
@@ -26,9 +40,16 @@ class HeldWait:
         self._file = file
         self._descriptor = descriptor
         self._before = before
+        self._identity = file.identity
+        _HELD.add(self)
 
     def __del__(self) -> None:
         self.leave()
+
+    @property
+    def is_kept(self) -> bool:
+        """True while the journal that holds it is still in its place."""
+        return self._file.is_still(self._identity)
 
     def end(self, outcome: Outcome) -> None:
         """Record how it ended, and let go of it. Raises JournalError; it is left open then."""
@@ -38,7 +59,8 @@ class HeldWait:
         """Let go of a wait that was begun in vain, and leave no trace of it. Raises JournalError."""
 
         def write(db: sqlite3.Connection) -> None:
-            db.execute("DELETE FROM waits WHERE wait_id = ?", (self.record.id,))
+            if _rows.name_of(db).id == self.record.journal:
+                db.execute("DELETE FROM waits WHERE wait_id = ?", (self.record.id,))
 
         try:
             self._file.write(write)
@@ -56,14 +78,14 @@ class HeldWait:
 
     def _write(self, **values: str) -> None:
         try:
-            _update(self._file, self.record.id, values)
+            _update(self._file, self.record, values)
             self._unlock()
         finally:
             self.leave()
 
     def _unlock(self) -> None:
         with suppress(OSError):
-            _lock(self._file.path, self.record.id).unlink()
+            _lock(self._file.path, self.record).unlink()
 
     def leave(self) -> None:
         """Leave it open, for another process to go on with."""
@@ -71,11 +93,15 @@ class HeldWait:
         _let_go(descriptor)
 
 
-def _update(file: JournalFile, number: int, values: Mapping[str, str | None]) -> WaitRecord:
-    def write(db: sqlite3.Connection) -> WaitRecord:
+def _update(file: JournalFile, wait: WaitRecord, values: Mapping[str, str | None]) -> WaitRecord | None:
+    """Change a wait; None when it is not there any more, or the journal is another, whose numbers mean other waits."""
+
+    def write(db: sqlite3.Connection) -> WaitRecord | None:
+        if _rows.name_of(db).id != wait.journal:
+            return None
         columns = ", ".join(f"{name} = ?" for name in values)
-        db.execute(f"UPDATE waits SET {columns} WHERE wait_id = ?", (*values.values(), number))
-        return _rows.waits(db, "wait_id = ?", (number,))[0]
+        db.execute(f"UPDATE waits SET {columns} WHERE wait_id = ?", (*values.values(), wait.id))
+        return next(iter(_rows.waits(db, "wait_id = ?", (wait.id,))), None)
 
     return file.write(write)
 
@@ -100,7 +126,7 @@ def begin(file: JournalFile, refs: Sequence[str], terms: WaitTerms, waiter: str)
         return record
 
     try:
-        return HeldWait(file, file.write(write), held[-1])
+        return HeldWait(file, file.write(write, again=True), held[-1])
     except BaseException:
         for descriptor in held:
             _let_go(descriptor)
@@ -123,6 +149,8 @@ def take_over(file: JournalFile, number: int | None, waiter: str) -> HeldWait:
 
     Raises ConfigError when there is none, and JournalError with the reason `busy` when another process waits for it.
     """
+    if number is not None and not 0 < number <= _MOST:
+        raise ConfigError(f"there is no wait {number}: waits are counted from 1")
     where, values = ("1", ()) if number is None else ("wait_id = ?", (number,))
     found = file.read(lambda db: _rows.waits(db, where, values))
     if number is not None:
@@ -132,8 +160,11 @@ def take_over(file: JournalFile, number: int | None, waiter: str) -> HeldWait:
     unfinished = [wait for wait in found if wait.is_unfinished]
     # Those that died come before those that ran out of time.
     for wait in sorted(unfinished, key=lambda wait: wait.ended_at is not None):
-        with suppress(JournalError):
+        try:
             return _take(file, wait, waiter)
+        except JournalError as error:
+            if error.reason != "busy":
+                raise
     if unfinished:
         return _take(file, unfinished[0], waiter)  # which says who waits for it
     raise ConfigError(f"there is no wait to go on with in the journal {file.path}")
@@ -151,7 +182,7 @@ def _take(file: JournalFile, wait: WaitRecord, waiter: str) -> HeldWait:
             "ended_at": None,
             "verdicts": None,
         }
-        return HeldWait(file, _update(file, wait.id, values), descriptor, before)
+        return HeldWait(file, _update(file, before, values) or before, descriptor, before)
     except BaseException:
         _let_go(descriptor)
         raise
@@ -190,7 +221,7 @@ def prune(file: JournalFile, before: str) -> int:
         try:
             pruned += file.write(write)
             with suppress(OSError):
-                _lock(file.path, wait.id).unlink()
+                _lock(file.path, wait).unlink()
         finally:
             _let_go(descriptor)
     return pruned
@@ -199,14 +230,15 @@ def prune(file: JournalFile, before: str) -> int:
 def _hold(file: JournalFile, wait: WaitRecord) -> int | None:
     with translated(file.path):
         try:
-            return _sqlite.take_lock(_lock(file.path, wait.id))
+            return _sqlite.take_lock(_lock(file.path, wait))
         except BlockingIOError:
             why = f"wait {wait.id} is in the hands of another process ({wait.waiter})"
             raise JournalError(f"{why}; go on with it when that has ended", reason="busy") from None
 
 
-def _lock(path: Path, number: int) -> Path:
-    return path.with_name(f"{path.name}.wait-{number}.lock")
+def _lock(path: Path, wait: WaitRecord) -> Path:
+    # With the journal's name: one that was moved aside may have a wait of the same number.
+    return path.with_name(f"{path.name}.{wait.journal}.wait-{wait.id}.lock")
 
 
 def _let_go(descriptor: int | None) -> None:

@@ -80,7 +80,7 @@ def populate(path: Path, steps: int, *, tracked: int = TRACKED) -> int:
             )
         marks = ", ".join("?" * 19)
         bulks = (_bulk(number, is_open=number > ended) for number in numbers)
-        db.executemany(f"INSERT INTO bulks VALUES ({marks})", bulks)
+        db.executemany(f"INSERT INTO bulks VALUES ({marks}, NULL, NULL, 0, 0)", bulks)
         marks = ", ".join("?" * 13)
         db.executemany(f"INSERT INTO transitions VALUES ({marks})", _steps(ended, tracked))
         db.execute("COMMIT")

@@ -7,6 +7,7 @@ import shlex
 import sys
 import time
 from collections.abc import Iterable, Iterator, Sequence
+from functools import partial
 from itertools import chain
 from pathlib import Path
 
@@ -14,7 +15,7 @@ import msgspec
 
 from bulkstatus import Counts, Journal, KnownBulk, Transition, printable
 from bulkstatus.cli import _exit
-from bulkstatus.cli._options import Format
+from bulkstatus.cli._options import Format, with_journal
 from bulkstatus.cli._output import array, cell, document, lines, table_csv, to_json
 from bulkstatus.cli._text import clock, length, progress, say, standing, tell, word
 from bulkstatus.errors import ConfigError
@@ -55,18 +56,26 @@ def changes(path: Path | None, after: str | None, form: Format, *, follow: bool,
         raise ConfigError(
             "--follow goes on for ever, and a JSON document has an end: write -o jsonl, a step a line"
         )
-    with Journal(path) as journal:
-        coming = _Coming(journal, journal.cursor() if after == NOW else after, limit)
-        steps(coming.followed() if follow else coming.kept(), form)
-        sys.stdout.flush()  # what is behind the cursor that is named below has been given away then
-        if follow:
-            return _exit.OK
-        end = coming.after or journal.cursor()
-        if not coming.number:
-            say(f"no step is kept in {journal.path}{'' if after is None else ' behind this cursor'}")
-    given = () if path is None else ("--journal", str(path))
-    say(f"to go on: {shlex.join(('bulkstatus', 'changes', '--after', end, *given))}", limit=_LONGEST_COMMAND)
+    end = with_journal(path, partial(_write, after=after, form=form, follow=follow, limit=limit))
+    if end is not None:
+        given = () if path is None else ("--journal", str(path))
+        command = shlex.join(("bulkstatus", "changes", "--after", end, *given))
+        say(f"to go on: {command}", limit=_LONGEST_COMMAND)
     return _exit.OK
+
+
+def _write(
+    journal: Journal, *, after: str | None, form: Format, follow: bool, limit: int | None
+) -> str | None:
+    """Write the steps, and give the cursor behind the last; None when there is nothing to go on with."""
+    coming = _Coming(journal, journal.cursor() if after == NOW else after, limit)
+    steps(coming.followed() if follow else coming.kept(), form)
+    sys.stdout.flush()  # what is behind the cursor that is named then has been given away
+    if follow:
+        return None
+    if not coming.number:
+        say(f"no step is kept in {journal.path}{'' if after is None else ' behind this cursor'}")
+    return coming.after or journal.cursor()
 
 
 class _Coming:
@@ -212,9 +221,9 @@ def _notes(step: Transition) -> Iterator[str]:
 
 def history(path: Path | None, ref: str, form: Format) -> int:
     """Write what the journal knows of the bulk `ref`; return the exit code."""
-    with Journal(path) as journal:
-        bulks, found = journal.find(ref), journal.history(ref, limit=sys.maxsize)
-        file = journal.path
+    bulks, found, file = with_journal(
+        path, lambda journal: (journal.find(ref), journal.history(ref, limit=sys.maxsize), journal.path)
+    )
     if not bulks:
         shown = printable(ref)
         say(

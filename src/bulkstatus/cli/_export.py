@@ -17,6 +17,7 @@ import msgspec
 
 from bulkstatus import ConfigError, Journal, KnownBulk, printable
 from bulkstatus.cli._changes import COUNT_COLUMNS, STEP_COLUMNS, cells, flat_counts, flat_step
+from bulkstatus.cli._options import with_journal
 from bulkstatus.cli._output import to_json
 from bulkstatus.cli._text import say
 
@@ -75,11 +76,14 @@ def export(path: Path | None, kind: ExportKind, form: ExportFormat, to: Path | N
 
     Raises ConfigError where it cannot be made, and for Parquet that goes to stdout or has no pyarrow.
     """
-    with Journal(path) as journal:
+
+    def write(journal: Journal) -> None:
         if kind == "steps":
             _write(_Table(STEP_COLUMNS, journal.all_changes(), flat_step), form, to, journal.path)
         else:
             _write(_Table(BULK_COLUMNS, journal.all_bulks(), flat_bulk), form, to, journal.path)
+
+    with_journal(path, write)
     if to is not None:
         say(f"written to {printable(str(to), _LONGEST_PATH)}")
 

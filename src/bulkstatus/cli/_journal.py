@@ -11,7 +11,7 @@ from bulkstatus import Client, ConfigError, Journal, JournalStats, Pruned, print
 from bulkstatus.cli import _exit
 from bulkstatus.cli._export import ExportFormat, ExportKind
 from bulkstatus.cli._export import export as write_export
-from bulkstatus.cli._options import JournalOption, opened, seconds
+from bulkstatus.cli._options import JournalOption, opened, seconds, with_journal
 from bulkstatus.cli._output import clock_exact, document, lines
 from bulkstatus.cli._refs import references, sources_of
 from bulkstatus.cli._text import STDIN, say
@@ -60,8 +60,7 @@ def stats(*, journal: JournalOption = None, output: DocumentOption = "table") ->
         bulkstatus journal stats
         bulkstatus journal stats -o json
     """
-    with Journal(journal) as opened_journal:
-        found = opened_journal.stats()
+    found = with_journal(journal, Journal.stats)
     if output == "json":
         document(found)
     else:
@@ -110,8 +109,7 @@ def prune(
     age = seconds(older_than, "--older-than", most=_CENTURY)
     if age is None or older_than[-1].isdigit():
         raise ConfigError(f"--older-than {older_than} ends without a unit: write 90d for days, 12h or 30m")
-    with Journal(journal) as opened_journal:
-        found = opened_journal.prune(age)
+    found = with_journal(journal, lambda opened_journal: opened_journal.prune(age))
     if output == "json":
         document(found)
     else:
@@ -136,8 +134,7 @@ def vacuum(*, journal: JournalOption = None) -> int:
         bulkstatus journal vacuum
         bulkstatus journal vacuum --journal ./staging.db
     """
-    with Journal(journal) as opened_journal:
-        saved = opened_journal.vacuum()
+    saved = with_journal(journal, Journal.vacuum)
     lines([f"{max(0, saved):,} bytes given back"])
     return _exit.OK
 

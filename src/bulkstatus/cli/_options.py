@@ -13,7 +13,7 @@ from typing import Annotated, Literal, TypeVar, get_args
 from cyclopts import Parameter, Token
 
 from bulkstatus import Client, ConfigError, Journal, Watch, log_retries
-from bulkstatus.cli._text import tell
+from bulkstatus.cli._text import say, tell
 
 T = TypeVar("T")
 Format = Literal["table", "json", "jsonl", "csv", "name"]
@@ -180,7 +180,13 @@ def journal_of(path: Path | None, *, off: bool = False) -> Journal | None:
     """
     if off and path is not None:
         raise ConfigError("--journal and --no-journal contradict each other: give one of them")
-    return None if off else Journal(path)
+    if off:
+        return None
+    try:
+        return Journal(path)
+    except ConfigError as error:
+        say(f"{error.message}; the answers are given without it")
+        return None
 
 
 def labels_of(words: Iterable[str]) -> dict[str, str]:
@@ -219,9 +225,10 @@ def seconds(text: str | None, option: str = "--timeout", *, most: float = _YEAR)
 
 
 class _Lines(logging.Handler):
-    """One printable line a record, on stderr; with `verbose`, the time before it."""
+    """One printable line a record, on stderr; with `verbose`, the time before it. `held` keeps them while a picture is drawn."""
 
     verbose = False
+    held: list[str] | None = None
 
     def emit(self, record: logging.LogRecord) -> None:
         text = record.getMessage()
@@ -230,7 +237,25 @@ class _Lines(logging.Handler):
             text = f"asking again in {facts.get('stamina.wait_for')} s after {facts.get('stamina.caused_by')}"
         if getattr(record, "of_journal", False):  # about no source, so it says who speaks
             text = f"bulkstatus: {text}"
-        tell(f"{_TIME.formatTime(record, '%H:%M:%S')} {text}" if self.verbose else text, limit=_LONGEST_LINE)
+        if self.held is not None:
+            self.held.append(text)
+        else:
+            tell(
+                f"{_TIME.formatTime(record, '%H:%M:%S')} {text}" if self.verbose else text,
+                limit=_LONGEST_LINE,
+            )
+
+
+def hold_log() -> None:
+    """Keep what is logged: a line between two pictures would be drawn over, and spoil them."""
+    _LINES.held = []
+
+
+def release_log() -> None:
+    """Write what was kept meanwhile, each line once, and all that comes at once again."""
+    held, _LINES.held = _LINES.held or [], None
+    for text in dict.fromkeys(held):
+        tell(text, limit=_LONGEST_LINE)
 
 
 _LONGEST_LINE = 1_000
@@ -273,6 +298,16 @@ def aside(work: Callable[[], T]) -> T:
     return done.result()
 
 
+def with_journal(path: Path | None, work: Callable[[Journal], T]) -> T:
+    """What `work` does with the journal in the file `path`, else in the usual one; an interrupt waits for no lock."""
+
+    def run() -> T:
+        with Journal(path) as journal:
+            return work(journal)
+
+    return aside(run)
+
+
 @contextmanager
 def left_by_signals(watch: Watch) -> Generator[Watch]:
     """The watch, closed at the end; but left as it is when a signal ends the process: its loop may not answer."""
@@ -290,6 +325,6 @@ def opened(client: Client) -> Generator[Client]:
     try:
         yield client
     except (Exception, GeneratorExit):
-        client.close()
+        aside(client.close)
         raise
-    client.close()
+    aside(client.close)

@@ -252,14 +252,15 @@ def status_tables(batches: Iterable[Sequence[BulkStatus]]) -> None:
         return
     headers = ("REF", "STATE", "PROGRESS", "WORD", "SINCE", "DETAIL")
     widths = plain_table(headers, [_status_row(status, now) for status in first])
+    sys.stdout.flush()
     for batch in coming:
-        sys.stdout.flush()
         rows = [_status_row(status, now) for status in batch]
         widths = [
             max(width, *map(len, column))
             for width, column in zip(widths, zip(*rows, strict=True), strict=True)
         ]
         _aligned(rows, widths)
+        sys.stdout.flush()
 
 
 def _status_row(status: BulkStatus, now: datetime) -> tuple[str, ...]:

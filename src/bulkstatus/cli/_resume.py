@@ -9,7 +9,7 @@ import msgspec
 
 from bulkstatus import ConfigError, Journal, WaitRecord, printable
 from bulkstatus.cli import _exit
-from bulkstatus.cli._options import Format, aside
+from bulkstatus.cli._options import Format, aside, with_journal
 from bulkstatus.cli._output import cell, document, lines, table, table_csv, to_json
 from bulkstatus.cli._text import clock, length, say
 from bulkstatus.cli._wait import Asked, follow
@@ -50,9 +50,7 @@ def resume(
 
 def show(journal: Path | None, form: Format) -> int:
     """Write the waits that can be gone on with, the latest first."""
-    with Journal(journal) as record:
-        found = [wait for wait in aside(lambda: record.waits(open_only=False)) if wait.is_unfinished]
-        rows = [_row(wait, record) for wait in found]
+    found, rows = with_journal(journal, _unfinished)
     if form == "json":
         document({"waits": found})
     elif form == "jsonl":
@@ -67,6 +65,11 @@ def show(journal: Path | None, form: Format) -> int:
     if not found:
         say("there is no wait to go on with")
     return _exit.OK
+
+
+def _unfinished(journal: Journal) -> tuple[list[WaitRecord], list[Sequence[object]]]:
+    found = [wait for wait in journal.waits(open_only=False) if wait.is_unfinished]
+    return found, [_row(wait, journal) for wait in found]
 
 
 def _row(wait: WaitRecord, journal: Journal) -> Sequence[object]:

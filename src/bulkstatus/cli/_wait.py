@@ -42,7 +42,17 @@ from bulkstatus.cli._ending import (
     tell_how_to_go_on,
 )
 from bulkstatus.cli._explain import has_list
-from bulkstatus.cli._options import Format, PaceWord, UntilWord, journal_of, left_by_signals, opened, seconds
+from bulkstatus.cli._options import (
+    Format,
+    PaceWord,
+    UntilWord,
+    hold_log,
+    journal_of,
+    left_by_signals,
+    opened,
+    release_log,
+    seconds,
+)
 from bulkstatus.cli._output import (
     STATUS_COLUMNS,
     cell,
@@ -329,7 +339,7 @@ class _Follower:
         return any(result.verdict is Verdict.PENDING for result in outcome)
 
     def _tell_how_to_go_on(self, outcome: Outcome) -> None:
-        if self._held is not None:
+        if self._held is not None and self._held.is_kept:
             where = () if self._asked.journal is None else ("--journal", str(self._asked.journal))
             tell(f"  {shlex.join(('bulkstatus', 'resume', str(self._held.record.id), *where))}")
             return
@@ -561,6 +571,7 @@ class _OnTerminal(_Teller):
         self._wrote_at = self._began - _REDRAW  # the first picture comes at once
 
     def __enter__(self) -> Self:
+        hold_log()
         self._picture.__enter__()
         return self
 
@@ -568,6 +579,7 @@ class _OnTerminal(_Teller):
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._picture.__exit__(kind, error, trace)
+        release_log()
 
     def rest(self) -> float:
         """Until the next picture: later when there is so much of it that drawing takes its time."""
@@ -593,6 +605,7 @@ class _OnTerminal(_Teller):
         took = length(time.monotonic() - self._began)
         self._picture.draw(end.view, f"{summary(end.outcome)}; took {took}")
         self._picture.__exit__(None, None, None)
+        release_log()
         lines(beyond(end.outcome, self._picture.shown))
 
     def _headline(self, view: WatchView) -> str:
