@@ -4,6 +4,7 @@ import errno
 import os
 import select
 import shlex
+import shutil
 import sys
 import time
 from collections.abc import Iterable, Iterator, Sequence
@@ -16,7 +17,7 @@ import msgspec
 from bulkstatus import Counts, Journal, KnownBulk, Transition, printable
 from bulkstatus.cli import _exit
 from bulkstatus.cli._options import Format, with_journal
-from bulkstatus.cli._output import array, cell, document, lines, table_csv, to_json
+from bulkstatus.cli._output import array, cell, document, lines, on_terminal, table_csv, to_json
 from bulkstatus.cli._text import clock, length, progress, say, standing, tell, word
 from bulkstatus.errors import ConfigError
 
@@ -24,6 +25,7 @@ NOW = "now"
 """Stands for the cursor at the end of the journal."""
 _PAGE = 1_000
 _PAUSE = 0.5
+_WIDE = 120
 _LONGEST_WORD = 80
 _LONGEST_COMMAND = 4_500
 
@@ -126,15 +128,15 @@ def _pause() -> None:
 # --- the forms of steps ---
 
 
-def steps(pages: Iterable[Sequence[Transition]], form: Format) -> None:
-    """Write steps to stdout as their pages come."""
+def steps(pages: Iterable[Sequence[Transition]], form: Format, *, of_one: bool = False) -> None:
+    """Write steps to stdout as their pages come; with `of_one` they are all of the same bulk."""
     rows = chain.from_iterable(pages)
     if form == "csv":
         table_csv(STEP_COLUMNS, (cells(flat_step(row)) for row in rows))
     elif form == "name":
         lines(printable(row.ref) for row in rows)
     elif form == "table":
-        lines(_step_lines(pages))
+        lines(_step_lines(pages, _columns(of_one=of_one)))
     else:
         encoded = map(to_json, rows)
         lines(encoded if form == "jsonl" else array(encoded))
@@ -161,12 +163,22 @@ def cells(values: Iterable[object]) -> list[str]:
     return [cell(value, numeric=isinstance(value, int | float)) for value in values]
 
 
-def _step_lines(pages: Iterable[Sequence[Transition]]) -> Iterator[str]:
+def _columns(*, of_one: bool) -> list[int]:
+    """Which columns are shown: not what is the same in all rows, and on a narrow terminal not what can be spared."""
+    left_out = {"REF"} if of_one else set[str]()
+    if on_terminal() and shutil.get_terminal_size().columns < _WIDE:
+        left_out |= {"PROGRESS", "OBSERVER"}
+    return [index for index, header in enumerate(_HEADERS) if header not in left_out]
+
+
+def _step_lines(pages: Iterable[Sequence[Transition]], columns: Sequence[int]) -> Iterator[str]:
     """One line a step, below a header; columns are as wide as the widest value so far."""
-    widths = [len(header) for header in _HEADERS]
-    header: Sequence[Sequence[str]] = [_HEADERS]
+    headers = [_HEADERS[index] for index in columns]
+    widths = [len(header) for header in headers]
+    header: Sequence[Sequence[str]] = [headers]
     for page in pages:
-        rows = [*header, *(_step_row(step) for step in page)]
+        values = (_step_row(step) for step in page)
+        rows = [*header, *([row[index] for index in columns] for row in values)]
         header = ()
         widths = [max(width, *map(len, column)) for width, *column in zip(widths, *rows, strict=True)]
         for row in rows:
@@ -239,7 +251,7 @@ def history(path: Path | None, ref: str, form: Format) -> int:
             lines(_about(bulk))
         if found:
             lines(["steps"])
-            steps([found], form)
+            steps([found], form, of_one=True)
         else:
             tell(f"{printable(ref)} has not been seen yet: no step is kept")
     else:
