@@ -247,7 +247,7 @@ class AsyncClient:
 
         With a journal, a source whose provider has no list gives the bulks that are tracked: those that were asked for
         by name, or `track`ed. So does every source with `tracked`, and with `labels`, which they have to bear. They are
-        asked for afresh, but for those that have ended or are gone, unless `fresh`. `older_than` and `newer_than`
+        asked for afresh, but for those that have ended, or have been gone for a day, unless `fresh`. `older_than` and `newer_than`
         narrow by age, in seconds since a bulk began, or was first seen; one whose age nobody knows is kept.
         """
         _, gather, report = self._listing(

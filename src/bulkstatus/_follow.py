@@ -15,6 +15,7 @@ from bulkstatus._engine import Engine
 from bulkstatus._gather import look_through
 from bulkstatus._model import BulkStatus, Ref
 from bulkstatus._plan import Look, Sweep
+from bulkstatus._record import goes_on
 from bulkstatus._recorder import Recorder
 from bulkstatus._subscription import Subscription
 from bulkstatus._tasks import now
@@ -191,7 +192,7 @@ class _Loop:
         while not subscription.over:
             with suppress(JournalError):
                 for bulk in await self._recorder.tracked(self._source, None):
-                    if not bulk.is_settled:
+                    if goes_on(bulk, _times.utc_now()):
                         self.desk.adopt(subscription, bulk, now(), _times.utc_now())
                 self.start()
             await anyio.sleep(_LONGEST_NAP)

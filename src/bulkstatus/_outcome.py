@@ -41,6 +41,10 @@ class Verdict(StrEnum):
         """True for what `until="first_failure"` stops at: a bad end, and a bulk that the provider does not have."""
         return self in _FAILURES
 
+    def stops(self, until: str | None) -> bool:
+        """True for what ends a wait `until` any, or the first failure, though others go on."""
+        return (until == "any" and self.is_end) or (until == "first_failure" and self.is_failure)
+
 
 _ENDS = frozenset(Verdict(state.value) for state in State if state.is_terminal)
 _FAILURES = (_ENDS - {Verdict.SUCCEEDED}) | {Verdict.NOT_FOUND, Verdict.GONE}

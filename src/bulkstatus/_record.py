@@ -162,9 +162,13 @@ class WaitRecord(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def is_unfinished(self) -> bool:
-        """True when it is open, or has ended before all of its bulks did, or could be seen to."""
-        left = (Verdict.PENDING, Verdict.BLIND)
-        return self.ended_at is None or any(verdict in left for verdict in (self.verdicts or {}).values())
+        """True when it is open, or has ended before what it waited for, as by its deadline."""
+        if self.ended_at is None:
+            return True
+        verdicts = (self.verdicts or {}).values()
+        if any(verdict.stops(self.terms.until) for verdict in verdicts):
+            return False
+        return any(verdict in (Verdict.PENDING, Verdict.BLIND) for verdict in verdicts)
 
     def rest(self, now: datetime) -> float | None:
         """How many seconds are left of its timeout, at least a moment and at most all of it; None without one."""
@@ -364,6 +368,11 @@ def long_gone(bulk: KnownBulk, now: datetime) -> BulkStatus | None:
     if bulk.status is None or bulk.gone_at is None or (now - bulk.gone_at).total_seconds() < _LONG_GONE:
         return None
     return as_gone(bulk.status)
+
+
+def goes_on(bulk: KnownBulk, now: datetime) -> bool:
+    """True for a bulk that there is a reason to ask for."""
+    return not bulk.is_settled and long_gone(bulk, now) is None
 
 
 def as_gone(status: BulkStatus) -> BulkStatus:

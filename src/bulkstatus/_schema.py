@@ -8,7 +8,7 @@ import msgspec
 from bulkstatus._client import SourceHealth
 from bulkstatus._model import BulkOperation, BulkStatus, Failure, Report
 from bulkstatus._outcome import Change, Outcome
-from bulkstatus._record import JournalStats, KnownBulk, Pruned, Transition
+from bulkstatus._record import JournalStats, KnownBulk, Pruned, Transition, WaitRecord
 
 
 class BulkOperationWithPayload(
@@ -81,6 +81,7 @@ def json_schema() -> dict[str, Any]:
         History,
         JournalStats,
         Pruned,
+        WaitRecord,
     )
     _, components = msgspec.json.schema_components(kinds, ref_template="#/$defs/{name}")
     for component in components.values():

@@ -120,11 +120,22 @@ def default_journal_path() -> Path:
     """
     named = os.environ.get("BULKSTATUS_JOURNAL")
     try:
-        return Path(named).expanduser() if named else _state_folder() / "bulkstatus" / "journal.db"
+        return Path(named).expanduser() if named else _usual_path()
     except RuntimeError:  # no home, as in a container
         raise ConfigError(
             "there is no home folder to keep the journal in; name a file with --journal or $BULKSTATUS_JOURNAL"
         ) from None
+
+
+def _usual_path() -> Path:
+    return _state_folder() / "bulkstatus" / "journal.db"
+
+
+def _is_usual(path: Path) -> bool:
+    try:
+        return path == _usual_path()
+    except RuntimeError:
+        return False
 
 
 def _state_folder() -> Path:
@@ -319,7 +330,7 @@ def move_aside(path: Path, broken: tuple[int, int] | None) -> Path | None:
     `broken` is the identity of the damaged file. Raises JournalError where it cannot be moved, and for a file that
     may never have been a journal: somebody named the wrong one.
     """
-    if not (_lock_of(path).exists() or path == default_journal_path().absolute()):
+    if not (_lock_of(path).exists() or _is_usual(path)):
         raise _unusable(path, "is not a journal, or a damaged one; move it away, or name another", "foreign")
     with OPENING, translated(path), locked(_lock_of(path)):
         if broken is None or identity(path) != broken:

@@ -203,9 +203,7 @@ class Subscription:
             return False
         if len(self.results) == len(self.tracks):
             return True
-        return (self.until == "any" and verdict.is_end) or (
-            self.until == "first_failure" and verdict.is_failure
-        )
+        return verdict.stops(self.until)
 
     def _join(self) -> None:
         """Make one of all changes of the same bulk that nobody has read."""

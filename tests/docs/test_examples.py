@@ -318,6 +318,36 @@ def test_links_lead_somewhere():
                 assert anchor in slugs, f"{page.name}: {target}"
 
 
+def test_the_layout_names_every_module():
+    """docs/development.md says what each module of the library is for, and names none that is not there."""
+    text = (ROOT / "docs" / "development.md").read_text()
+    (layout,) = re.findall(r"^```text\nsrc/bulkstatus/\n(.*?)^adapters/", text, re.MULTILINE | re.DOTALL)
+    named = re.findall(r"\b\w+\.py\b", layout)
+    assert sorted(named) == sorted(path.name for path in (ROOT / "src" / "bulkstatus").glob("*.py"))
+
+
+@pytest.mark.parametrize(
+    "record",
+    [
+        bulkstatus.BulkStatus,
+        bulkstatus.BulkOperation,
+        bulkstatus.Counts,
+        bulkstatus.Report,
+        bulkstatus.Failure,
+        bulkstatus.Outcome,
+        bulkstatus.Result,
+        bulkstatus.Change,
+        bulkstatus.Transition,
+        bulkstatus.KnownBulk,
+        bulkstatus.WaitRecord,
+    ],
+)
+def test_the_reference_names_every_field(record):
+    """A field of a record that callers get, and that is written as JSON, is in the reference."""
+    named = set(re.findall(r"`(?:\w+\.)?(\w+)`", (ROOT / "docs" / "reference.md").read_text()))
+    assert set(record.__struct_fields__) <= named
+
+
 @pytest.mark.parametrize("word", ["weavr", "cloudflare", "druid"])
 def test_provider_pages_have_one_shape(word):
     """All pages of providers have the same headings, so that a reader of one knows them all."""

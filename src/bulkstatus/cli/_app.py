@@ -213,12 +213,19 @@ def wait(
 def resume(
     wait: Annotated[
         int | None,
-        Parameter(name="WAIT", negative=(), help="Its number. Default: the last that no process waits for."),
+        Parameter(
+            name="WAIT",
+            negative=(),
+            help="Its number. Default: the last that died, else the last that ran out of time.",
+        ),
     ] = None,
     /,
     *,
     waits: Annotated[
-        bool, Parameter(name="--list", show_default=False, help="Name the waits that are open; ask nothing.")
+        bool,
+        Parameter(
+            name="--list", show_default=False, help="Name the waits that can be gone on with; ask nothing."
+        ),
     ] = False,
     config: ConfigOption = None,
     output: Annotated[
@@ -265,7 +272,7 @@ def watch(
     no_journal: NoJournalOption = False,
     verbose: VerboseOption = False,
 ) -> int:
-    """Show bulks as they change: those named, or every unfinished one of all sources that have a list.
+    """Show bulks as they change: those named, or every unfinished one; where there is no list, those that are tracked.
 
     With references it ends when all of them have; without, by --timeout or Ctrl-C.
 

@@ -232,7 +232,7 @@ def _say_what_is_left_out(client: Client, watch: Watch) -> None:
 
 def _has_tracked(client: Client, source: str) -> bool:
     try:
-        return any(not bulk.is_settled for bulk in client.tracked(sources=[source]))
+        return any(not bulk.is_settled and bulk.gone_at is None for bulk in client.tracked(sources=[source]))
     except JournalError:
         return False
 
@@ -332,11 +332,9 @@ class _Follower:
         return found[0] if found else None
 
     def _deadline_came(self, outcome: Outcome) -> bool:
-        if self._asked.until == "any" and any(result.verdict.is_end for result in outcome):
-            return False
-        if self._asked.until == "first-failure" and any(result.verdict.is_failure for result in outcome):
-            return False
-        return any(result.verdict is Verdict.PENDING for result in outcome)
+        until = _UNTIL[self._asked.until]
+        verdicts = [result.verdict for result in outcome]
+        return Verdict.PENDING in verdicts and not any(verdict.stops(until) for verdict in verdicts)
 
     def _tell_how_to_go_on(self, outcome: Outcome) -> None:
         if self._held is not None and self._held.is_kept:
