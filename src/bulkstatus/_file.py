@@ -21,6 +21,9 @@ _MOMENT = 0.1
 _OPEN: "WeakSet[JournalFile]" = WeakSet()
 
 
+_FROZEN: "list[JournalFile]" = []
+
+
 def _before_fork() -> None:
     """Close every file, and let no thread open one meanwhile.
 
@@ -28,15 +31,16 @@ def _before_fork() -> None:
     closed, another one of the child would share its view of the log, which grows old
     (https://www.sqlite.org/howtocorrupt.html, 2.6).
     """
-    for file in tuple(_OPEN):
+    for file in tuple(_OPEN):  # one that is made meanwhile has nothing open
         file.freeze()
+        _FROZEN.append(file)
     _sqlite.OPENING.acquire()
 
 
 def _after_fork() -> None:
     _sqlite.OPENING.release()
-    for file in tuple(_OPEN):
-        file.thaw()
+    while _FROZEN:
+        _FROZEN.pop().thaw()
 
 
 if hasattr(os, "register_at_fork"):

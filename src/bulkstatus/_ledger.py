@@ -40,6 +40,7 @@ class _Row(NamedTuple):
     missed_tick: float | None = None
     gone_at: str | None = None
     wavers: int = 0
+    doubted: int = 0
     pins: str | None = None
 
     def last(self) -> Last | None:
@@ -83,8 +84,8 @@ def saw(db: sqlite3.Connection, seen: Sighting, observer: str) -> Facts | None:
     last = None if row is None else row.last()
     if status.provisional:
         # An end that only a list tells is kept once the bulk's own record says so; but it shows that the bulk is there.
-        if row is not None and last is not None and last.gone:
-            _return(db, row, last, seen, observer)
+        if row is not None and last is not None and not overlap(last, seen):
+            _is_there(db, row, last, seen, observer)
         return None
     if row is None:
         if status.state.is_terminal and not seen.wanted:
@@ -109,13 +110,16 @@ def saw(db: sqlite3.Connection, seen: Sighting, observer: str) -> Facts | None:
     return Facts(to_moment(row.first_seen_at), to_moment(row.moved_at))
 
 
-def _return(db: sqlite3.Connection, row: _Row, last: Last, seen: Sighting, observer: str) -> None:
-    """A bulk that was gone is there again, though it is not known how it stands."""
-    if overlap(last, seen):
-        return
-    db.execute("UPDATE bulks SET gone_at = NULL, missed_at = NULL WHERE bulk_id = ?", (row.bulk_id,))
-    back = Weighed(last.status.changed(observed_at=seen.status.observed_at), "returned", moved=True)
-    _add_step(db, row.bulk_id, last=last, weighed=back, observer=observer)
+def _is_there(db: sqlite3.Connection, row: _Row, last: Last, seen: Sighting, observer: str) -> None:
+    """The provider knows a bulk, though it is not known how it stands: it is not missing, and no longer gone."""
+    if last.gone:
+        back = Weighed(last.status.changed(observed_at=seen.status.observed_at), "returned", moved=True)
+        _add_step(db, row.bulk_id, last=last, weighed=back, observer=observer)
+    if last.gone or row.missed_at is not None:
+        db.execute(
+            "UPDATE bulks SET gone_at = NULL, missed_at = NULL, boot = ?, tick = ? WHERE bulk_id = ?",
+            (*seen.read, row.bulk_id),
+        )
 
 
 def _rename(db: sqlite3.Connection, source_id: int, name: str, bulk_id: int) -> None:
@@ -141,7 +145,7 @@ def _keep(db: sqlite3.Connection, row: _Row, seen: Sighting, weighed: Weighed, l
         "missed_at": None,
         "gone_at": None,
         "wavers": row.wavers or weighed.regressed,
-        "doubted": False,
+        "doubted": row.doubted and last is not None and overlap(last, seen),
         "state": status.state,
         "native_state": status.native_state,
         "action": status.action,
@@ -247,6 +251,9 @@ def track(
             "INSERT INTO labels VALUES (?, ?, ?) ON CONFLICT DO UPDATE SET value = excluded.value",
             [(bulk_id, key, value) for key, value in labels.items()],
         )
+        (number,) = db.execute("SELECT count(*) FROM labels WHERE bulk_id = ?", (bulk_id,)).fetchone()
+        if number > _MOST_LABELS:
+            raise ConfigError(f"a bulk has at most {_MOST_LABELS} labels; {id} would have {number}")
 
 
 def check_notes(note: str | None, labels: Mapping[str, str]) -> None:

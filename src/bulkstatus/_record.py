@@ -244,10 +244,9 @@ def weigh(last: Last | None, seen: Sighting) -> Weighed | None:
         return Weighed(status, "first", moved=True)
     before = last.status
     overlaps = overlap(last, seen)
-    if last.pins != seen.place.pins and before.native_state == status.native_state and not last.gone:
-        return (
-            None if overlaps else Weighed(_filled(status, before), None, moved=False)
-        )  # read otherwise, no step
+    if last.pins != seen.place.pins and _word(before) == _word(status) and not last.gone:
+        # Read otherwise, which is no step of the bulk.
+        return None if overlaps else Weighed(_filled(status, before), None, moved=False)
     if position(before) == position(status) and not _recounted(before, status):
         if overlaps and (last.gone or seen.read.is_before(last.read) or _counts_less(status, before)):
             return None
@@ -269,6 +268,11 @@ def overlap(last: Last, seen: Sighting | Miss) -> bool:
 def contradicts(last: Last, seen: Sighting) -> bool:
     """True for an answer that is left out, and yet says something else: the journal's own may be the older one."""
     return position(last.status) != position(seen.status)
+
+
+def _word(status: BulkStatus) -> tuple[str | None, str | None]:
+    """What the provider said, however it is read."""
+    return status.native_state, status.phase
 
 
 def _is_ahead(status: BulkStatus, before: BulkStatus) -> bool:

@@ -196,12 +196,17 @@ def _prepare(db: sqlite3.Connection, path: Path) -> None:
         f"journal_size_limit = {_LARGEST_WAL}",
     ):
         db.execute(f"PRAGMA {pragma}")
+    _refuse_foreign(db, path)  # before anything is made beside it
     if _version(db) != len(MIGRATIONS):
         # Changing to WAL does not wait for others as a transaction does, so those who make a file take turns.
         with locked(_lock_of(path)):
             _migrate(db, path)
-    # Again after it: another process may have made the file meanwhile.
-    if _pragma(db, "application_id") != APPLICATION:
+
+
+def _refuse_foreign(db: sqlite3.Connection, path: Path) -> None:
+    application, version = _pragma(db, "application_id"), _version(db)
+    is_new = version == 0 and application in (0, APPLICATION) and _is_empty(db)
+    if not (is_new or (version > 0 and application == APPLICATION)):
         raise _unusable(path, "is a database of another program; name another file", "foreign")
 
 
@@ -220,10 +225,7 @@ def _migrate(db: sqlite3.Connection, path: Path) -> None:
         _use_log(db)
     with transaction(db):
         version = _version(db)
-        if _pragma(db, "application_id") not in ((0, APPLICATION) if version == 0 else (APPLICATION,)):
-            raise _unusable(path, "is a database of another program; name another file", "foreign")
-        if version == 0 and not _is_empty(db):
-            raise _unusable(path, "is a database of another program; name another file", "foreign")
+        _refuse_foreign(db, path)
         if version > len(MIGRATIONS):
             why = f"was written by a newer version of bulkstatus (schema {version}, this one knows {len(MIGRATIONS)})"
             raise _unusable(path, f"{why}; upgrade, or name another file", "newer")

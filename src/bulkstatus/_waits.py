@@ -71,12 +71,17 @@ class HeldWait:
     def put_back(self) -> None:
         """Let go of a wait that was taken over in vain: it is as it was before. Raises JournalError."""
         before = self._before
-        if before is None or before.ended_at is None:
+        if before is None:
             self.leave()
-        else:
-            self._write(ended_at=to_text(before.ended_at), verdicts=to_json(before.verdicts))
+            return
+        self._write(
+            waiter=before.waiter,
+            deadline_at=None if before.deadline_at is None else to_text(before.deadline_at),
+            ended_at=None if before.ended_at is None else to_text(before.ended_at),
+            verdicts=None if before.verdicts is None else to_json(before.verdicts),
+        )
 
-    def _write(self, **values: str) -> None:
+    def _write(self, **values: str | None) -> None:
         try:
             _update(self._file, self.record, values)
             self._unlock()

@@ -48,10 +48,18 @@ def look(
     return Sighting(place, answer, Stamp(boot, began), Stamp(boot, seen), wanted)
 
 
-def miss(seen: float, *, id: str = "1", final: bool = False, asked: float | None = None) -> Miss:
-    """An answer at `seen` that does not know the bulk."""
+def miss(
+    seen: float,
+    *,
+    id: str = "1",
+    final: bool = False,
+    asked: float | None = None,
+    wall: float | None = None,
+    boot: str = BOOT,
+) -> Miss:
+    """An answer at `seen` that does not know the bulk; `wall` is what the clock on the wall says then."""
     began = seen - 0.1 if asked is None else asked
-    return Miss(PLACE, id, stamp(began), stamp(seen), at(seen), final)
+    return Miss(PLACE, id, Stamp(boot, began), Stamp(boot, seen), at(seen if wall is None else wall), final)
 
 
 def counted(done: int, total: int = 9) -> Counts:

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from bulkstatus import JournalError, State
+from bulkstatus import ConfigError, JournalError, State
 from bulkstatus import _sqlite as sqlite
 from bulkstatus._file import JournalFile
 from bulkstatus._journal import Journal
@@ -106,9 +106,11 @@ def test_nobody_else_reads_it(path, umask):
     assert done.stderr == ""
     found = dict(line.split() for line in done.stdout.splitlines())
     names = ("", "-shm", "-wal", ".lock")
+    with Journal(path) as journal:
+        (wait,) = journal.waits()
     assert set(found) == {
         *(f"{stem}.db{name}" for stem in ("broken", "journal") for name in names),
-        "journal.db.wait-1.lock",
+        f"journal.db.{wait.journal}.wait-1.lock",
     }
     assert set(found.values()) == {"0o600"}
     assert mode(path.parent) == "0o700"
@@ -239,30 +241,187 @@ def assert_begun_anew(journal, before):
     assert len(list(journal.path.parent.glob("*.corrupt-*[0-9]Z"))) == 1
 
 
-@pytest.mark.parametrize(
-    "data", [b"no database", b"no database" * 9_999, b"SQLite format 3\0" + b"\xa5" * 9_999]
-)
-@pytest.mark.parametrize("work", [Journal.changes, Journal.stats, lambda journal: journal.record([])])
-def test_what_is_no_database_is_moved_aside(path, data, work):
-    """And a new journal begun; nothing is lost."""
-    path.parent.mkdir()
+def told_once(journal, work):
+    """The journal says that it was damaged, and where it is kept; the next time it says nothing."""
+    with pytest.raises(
+        JournalError, match=r"was damaged; it is kept as \S+, and a new one was begun"
+    ) as caught:
+        work(journal)
+    assert caught.value.reason == "corrupt"
+    assert journal.moved_to.name in str(caught.value)
+    work(journal)
+
+
+def damaged(path, data):
+    """A file that was a journal before it came to this."""
+    path.parent.mkdir(exist_ok=True)
     path.write_bytes(data)
     path.chmod(0o600)
     path.with_name(f"{path.name}.lock").touch(0o600)  # every journal has had one since it was made
+
+
+NO_DATABASES = [b"no database", b"no database" * 9_999, b"SQLite format 3\0" + b"\xa5" * 9_999]
+
+
+@pytest.mark.parametrize("data", NO_DATABASES)
+@pytest.mark.parametrize("work", [Journal.changes, Journal.stats])
+def test_what_is_no_database_is_moved_aside(path, data, work):
+    """And a new journal begun, which nobody takes for the old one; nothing is lost."""
+    damaged(path, data)
     with Journal(path) as journal:
-        work(journal)
+        told_once(journal, work)
         assert_begun_anew(journal, data)
 
 
-def test_a_file_that_never_was_a_journal_stays_where_it_is(path):
-    """Somebody named the wrong one."""
+@pytest.mark.parametrize("data", NO_DATABASES)
+def test_what_is_recorded_goes_on_with_the_new_file(path, data):
+    """Who records asks nothing of the old one."""
+    damaged(path, data)
+    with Journal(path) as journal:
+        journal.record([])
+        assert_begun_anew(journal, data)
+
+
+def test_a_wait_that_begins_goes_on_with_the_new_file(path):
+    """It is held in that, and found there."""
+    damaged(path, b"no database" * 999)
+    with Journal(path) as journal:
+        held = journal.begin_wait(["payments:1"], WaitTerms())
+        assert journal.moved_to is not None
+        assert (journal.waits(), held.is_kept, journal.is_held(held.record)) == ((held.record,), True, True)
+        held.leave()
+
+
+READS = {
+    "changes": Journal.changes,
+    "history": lambda journal: journal.history("payments:1"),
+    "find": lambda journal: journal.find("payments:1"),
+    "known": lambda journal: journal.known(PLACE, ["1"]),
+    "tracked": lambda journal: journal.tracked(PLACE),
+    "usual": lambda journal: journal.usual(PLACE, None),
+    "waits": Journal.waits,
+    "stats": Journal.stats,
+    "cursor": Journal.cursor,
+    "all changes": lambda journal: list(journal.all_changes()),
+    "all bulks": lambda journal: list(journal.all_bulks()),
+    "track": lambda journal: journal.track(PLACE, ["1"]),
+    "untrack": lambda journal: journal.untrack(PLACE, ["1"]),
+    "prune": lambda journal: journal.prune(60),
+    "vacuum": Journal.vacuum,
+}
+
+
+@pytest.mark.parametrize("work", READS.values(), ids=READS)
+def test_who_asks_is_told_once_that_the_journal_was_damaged(path, work):
+    """An empty answer of the new one would be taken for the old one's."""
+    fill(path, 5)
+    before = overwrite(path, start=100)
+    with Journal(path) as journal:
+        told_once(journal, work)
+        assert journal.moved_to.read_bytes() == before
+        assert len(list(path.parent.glob("*.corrupt-*[0-9]Z"))) == 1
+
+
+def test_who_would_go_on_with_a_wait_is_told_too(path):
+    """The wait is in the file that was moved aside."""
+    fill(path, 1)
+    overwrite(path, start=100)
+    with Journal(path) as journal:
+        with pytest.raises(JournalError, match="was damaged") as caught:
+            journal.resume_wait()
+        assert caught.value.reason == "corrupt"
+        with pytest.raises(ConfigError, match="there is no wait to go on with"):
+            journal.resume_wait()
+
+
+@pytest.mark.parametrize("name", ["all_changes", "all_bulks"])
+def test_who_reads_page_by_page_is_told_when_the_journal_is_replaced(path, name):
+    """Half of one and half of another are nothing whole."""
+    fill(path, 2_100)
+    with Journal(path) as journal:
+        reading = getattr(journal, name)()
+        next(reading)
+        path.unlink()
+        for companion in path.parent.glob("journal.db-*"):
+            companion.unlink()
+        with Journal(path) as other:
+            other.record([look(id=f"new {number}") for number in range(3)])
+        with pytest.raises(JournalError, match="was replaced while it was read") as caught:
+            list(reading)
+        assert caught.value.reason == "corrupt"
+        assert len(list(getattr(journal, name)())) == 3
+        assert journal.moved_to is None
+
+
+@pytest.mark.parametrize("data", [b"my notes", *NO_DATABASES])
+@pytest.mark.parametrize("work", [Journal.changes, Journal.vacuum, lambda journal: journal.record([look()])])
+def test_a_file_that_never_was_a_journal_stays_where_it_is(path, data, work):
+    """Somebody named the wrong one; also the second time."""
     path.parent.mkdir()
-    path.write_text("my notes")
-    with Journal(path) as journal, pytest.raises(JournalError, match="name another") as caught:
-        journal.record([look()])
-    assert caught.value.reason == "foreign"
-    assert path.read_text() == "my notes"
+    path.write_bytes(data)
+    error = refusal(path, work)
+    assert (error.reason, "name another" in str(error)) == ("foreign", True)
+    assert path.read_bytes() == data
     assert [file.name for file in path.parent.iterdir()] == [path.name]
+
+
+def test_a_damaged_journal_without_its_lock_stays_where_it_is(path):
+    """It may be anything; the error says so."""
+    fill(path)
+    path.with_name("journal.db.lock").unlink()
+    before = overwrite(path, start=0)
+    error = refusal(path)
+    assert (error.reason, "or a damaged one" in str(error)) == ("foreign", True)
+    assert path.read_bytes() == before
+
+
+def test_what_lies_where_the_users_journal_is_kept_was_one(tmp_path, monkeypatch):
+    """Nobody has named it by mistake."""
+    monkeypatch.setattr("sys.platform", "linux")
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
+    path = tmp_path / "bulkstatus" / "journal.db"
+    path.parent.mkdir()
+    path.write_bytes(b"no database")
+    with Journal() as journal:
+        assert journal.path == path
+        told_once(journal, Journal.changes)
+        assert_begun_anew(journal, b"no database")
+
+
+def test_a_file_that_the_environment_names_may_be_the_wrong_one(path, monkeypatch):
+    """As any other that somebody named."""
+    monkeypatch.setenv("BULKSTATUS_JOURNAL", str(path))
+    path.parent.mkdir()
+    path.write_bytes(b"my notes")
+    with Journal() as journal, pytest.raises(JournalError, match="name another") as caught:
+        journal.changes()
+    assert caught.value.reason == "foreign"
+    assert path.read_bytes() == b"my notes"
+
+
+@rooted
+def test_a_file_that_never_was_a_journal_is_told_to_a_user_without_a_home(open_path):
+    """As in a container: there is no usual place to compare it with."""
+    open_path.parent.mkdir()
+    open_path.write_bytes(b"my notes")
+    for one in (open_path.parent, open_path):
+        os.chown(one, 54_321, 54_321)
+    script = """
+        import os, pathlib, sys
+        for name in ("HOME", "XDG_STATE_HOME", "BULKSTATUS_JOURNAL"):
+            os.environ.pop(name, None)
+        from bulkstatus import JournalError
+        from bulkstatus._journal import Journal
+        os.setgid(54321)
+        os.setuid(54321)
+        try:
+            Journal(sys.argv[1]).changes()
+        except JournalError as error:
+            print(error.reason, pathlib.Path(sys.argv[1]).read_text(), flush=True)
+        os._exit(0)  # what records coverage cannot write its file as this user, and would say so
+    """
+    done = run_script(script, str(open_path))
+    assert (done.stderr, done.stdout) == ("", "foreign my notes\n")
 
 
 @pytest.mark.parametrize("start", [100, PAGE, 5 * PAGE])
@@ -270,15 +429,18 @@ def test_a_file_that_was_overwritten_is_moved_aside(path, start):
     """From its schema, or from somewhere in the middle on; found when it is opened, or when the part is needed."""
     fill(path)
     before = overwrite(path, start=start)
+    told = []
     with Journal(path) as journal:
-        for work in (journal.changes, journal.tracked, journal.stats, journal.all_bulks):
-            list(work(PLACE)) if work == journal.tracked else [
-                *iter(work())
-            ] if work != journal.stats else work()
+        for name in ("changes", "tracked", "stats", "all bulks"):
+            try:
+                READS[name](journal)
+            except JournalError as error:
+                told.append(error.reason)
         journal.record([look(id=str(index)) for index in range(0, 600, 60)])
         journal.prune(1)
         journal.record([miss(9, id="1")])
         assert journal.moved_to is not None
+    assert told == ["corrupt"]
     with Journal(path) as journal:
         journal.record([look(id="new")])
         assert journal.moved_to is None
@@ -293,7 +455,7 @@ def test_a_file_that_was_cut_off_is_moved_aside(path):
     before = path.read_bytes()[: 3 * PAGE + 17]
     path.write_bytes(before)
     with Journal(path) as journal:
-        journal.stats()
+        told_once(journal, Journal.stats)
         assert_begun_anew(journal, before)
 
 
@@ -347,8 +509,7 @@ def test_what_others_have_open_is_theirs_until_they_look_again(path):
             journal.changes(limit=1)
         overwrite(path, start=PAGE)
         first.close()
-        first.stats()
-        assert first.moved_to is not None
+        told_once(first, Journal.stats)
         first.record([look(id="first")])
         second.record([look(id="second")])
         third.close()
@@ -364,10 +525,7 @@ def test_what_others_have_open_is_theirs_until_they_look_again(path):
 
 def test_several_who_find_it_broken_move_it_once(path):
     """And all go on with the same new file."""
-    path.parent.mkdir()
-    path.write_bytes(b"no database" * 999)
-    path.chmod(0o600)
-    path.with_name(f"{path.name}.lock").touch(0o600)
+    damaged(path, b"no database" * 999)
     journals = [Journal(path) for _ in range(8)]
 
     def use(number):
@@ -381,6 +539,31 @@ def test_several_who_find_it_broken_move_it_once(path):
     assert len([journal for journal in journals if journal.moved_to]) == 1
     assert {step.ref for step in journals[0].changes()} == {f"payments:{number}" for number in range(8)}
     for journal in journals:
+        journal.close()
+    assert len(list(path.parent.glob("*.corrupt-*Z"))) == 1
+
+
+def test_several_who_ask_a_broken_one_move_it_once(path):
+    """Each is told so, or has the new file already."""
+    damaged(path, b"no database" * 999)
+    journals = [Journal(path) for _ in range(8)]
+    told = []
+
+    def use(number):
+        try:
+            assert journals[number].changes() == ()
+        except JournalError as error:
+            told.append(error.reason)
+
+    threads = [threading.Thread(target=use, args=(number,)) for number in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert set(told) == {"corrupt"}
+    assert len([journal for journal in journals if journal.moved_to]) == 1
+    for journal in journals:
+        assert journal.changes() == ()
         journal.close()
     assert len(list(path.parent.glob("*.corrupt-*Z"))) == 1
 
@@ -445,7 +628,8 @@ AS_NOBODY = """
             found[name] = len(work())
         except JournalError as error:
             found[name] = error.reason
-    print(json.dumps(found))
+    print(json.dumps(found), flush=True)
+    os._exit(0)  # what records coverage cannot write its file as this user, and would say so
 """
 
 
@@ -535,9 +719,9 @@ def assert_full_disk_is_told(done, reason):
 
 @posix
 def test_a_file_that_may_not_grow_is_told(path):
-    """By a limit on the size of files; what was written before is there."""
+    """By a limit on the size of files, which is as a full disk; what was written before is there."""
     limit = "import resource; resource.setrlimit(resource.RLIMIT_FSIZE, (300_000, 300_000))\n"
-    assert_full_disk_is_told(run_script(limit + textwrap.dedent(ON_A_SMALL_DISK), str(path)), "io")
+    assert_full_disk_is_told(run_script(limit + textwrap.dedent(ON_A_SMALL_DISK), str(path)), "full")
 
 
 def can_mount():
@@ -718,6 +902,31 @@ def test_a_process_that_stands_still_while_it_makes_the_file_holds_up_nobody_for
     assert reasons == ["locked"]
 
 
+def test_who_closes_it_does_not_wait_for_who_reads(path):
+    """That thread reads on, and the file is closed when it is closed the next time."""
+    fill(path, 3)
+    file = JournalFile(path)
+    reading, go = threading.Event(), threading.Event()
+    found = []
+
+    def work(db):
+        reading.set()
+        assert go.wait(9)
+        return len(db.execute("SELECT * FROM bulks").fetchall())
+
+    thread = threading.Thread(target=lambda: found.append(file.read(work)))
+    thread.start()
+    assert reading.wait(9)
+    file.close()
+    assert thread.is_alive()
+    go.set()
+    thread.join()
+    assert found == [3]
+    assert path.with_name("journal.db-wal").exists()
+    file.close()
+    assert not path.with_name("journal.db-wal").exists()
+
+
 def test_what_went_wrong_inside_writes_nothing(path):
     """And the next try works."""
     file = JournalFile(path)
@@ -817,7 +1026,7 @@ def test_a_child_that_outlives_its_parent_harms_nothing(path):
 
 @posix
 def test_a_child_that_is_born_while_another_thread_reads_may_use_the_journal(path):
-    """No thread is there to give the parent's locks up in it."""
+    """It is born when that has read: no thread is there to give the parent's locks up in it."""
     script = """
         import os, signal, sys, threading, warnings
         warnings.simplefilter("ignore", DeprecationWarning)  # of forking with threads, which some callers do
@@ -826,7 +1035,7 @@ def test_a_child_that_is_born_while_another_thread_reads_may_use_the_journal(pat
         journal = Journal(sys.argv[1])
         journal.record([look()])
         reading, go = threading.Event(), threading.Event()
-        thread = threading.Thread(target=journal._file.read, args=[lambda db: (reading.set(), go.wait(1))])
+        thread = threading.Thread(target=journal._file.read, args=[lambda db: (reading.set(), go.wait(0.2))])
         thread.start()
         reading.wait()
         child = os.fork()
@@ -839,6 +1048,38 @@ def test_a_child_that_is_born_while_another_thread_reads_may_use_the_journal(pat
     """
     done = run_script(script, str(path))
     assert (done.stderr, done.stdout) == ("", "1\n")
+
+
+@posix
+def test_children_that_are_born_while_another_thread_writes_may_use_the_journal(path):
+    """Each of them, and what the thread was about to write is written once."""
+    script = """
+        import os, signal, sys, threading, warnings
+        warnings.simplefilter("ignore", DeprecationWarning)  # of forking with threads, which some callers do
+        from bulkstatus._journal import Journal
+        from journal.looks import is_whole, look
+        journal, stop, turns = Journal(sys.argv[1]), threading.Event(), []
+        def write():
+            while not stop.is_set():
+                journal.record([look(id=f"parent {len(turns)}")])
+                turns.append(1)
+        thread = threading.Thread(target=write)
+        thread.start()
+        codes = []
+        for number in range(12):
+            child = os.fork()
+            if not child:
+                signal.alarm(5)
+                journal.changes(limit=1)
+                journal.record([look(id=f"child {number}")])
+                os._exit(0)
+            codes.append(os.waitpid(child, 0)[1])
+        stop.set()
+        thread.join()
+        print(set(codes), len(list(journal.all_changes())) - len(turns), is_whole(journal.path))
+    """
+    done = run_script(script, str(path))
+    assert (done.stderr, done.stdout) == ("", "{0} 12 True\n")
 
 
 @posix
@@ -856,3 +1097,72 @@ def test_a_wait_of_a_process_that_died_may_be_gone_on_with(path):
         held = journal.resume_wait()
         assert (held.record.refs, held.record.terms) == (("payments:1",), WaitTerms())
         held.leave()
+
+
+@posix
+def test_a_wait_of_a_process_that_died_is_not_held_by_its_children(path):
+    """They were born with its lock, and gave their copy up; those that end take nothing from it either."""
+    script = """
+        import os, sys
+        from bulkstatus import JournalError
+        from bulkstatus._journal import Journal
+        from bulkstatus._record import WaitTerms
+
+        def resume():
+            with Journal(sys.argv[1]) as journal:
+                try:
+                    journal.resume_wait().leave()
+                    return "resumed"
+                except JournalError as error:
+                    return error.reason
+
+        ready, tell = os.pipe()
+        rest, end = os.pipe()
+        holder = os.fork()
+        if not holder:
+            held = Journal(sys.argv[1]).begin_wait(["payments:1"], WaitTerms())
+            first = os.fork()
+            if not first:
+                held.leave()
+                os._exit(0)
+            os.waitpid(first, 0)
+            if not os.fork():
+                os.close(end)
+                os.write(tell, b"x")
+                os.read(rest, 1)  # until all others are through
+                os._exit(0)
+            os.read(rest, 1)
+            os.kill(os.getpid(), 9)
+        os.read(ready, 1)
+        print(resume())
+        os.kill(holder, 9)
+        os.waitpid(holder, 0)
+        print(resume())
+        os.close(end)
+    """
+    done = run_script(script, str(path))
+    assert (done.stderr, done.stdout) == ("", "busy\nresumed\n")
+
+
+@posix
+def test_a_process_that_is_born_finds_every_journal_closed(path):
+    """It inherits no descriptor of theirs, and both may go on with all of them."""
+    script = """
+        import os, sys
+        from bulkstatus._journal import Journal
+        from journal.looks import is_whole, look
+        journals = [Journal(f"{sys.argv[1]}{number}") for number in range(3)]
+        for journal in journals:
+            journal.record([look(id="before")])
+        child = os.fork()
+        if not child:
+            if sys.platform == "linux":
+                links = [os.readlink(entry.path) for entry in os.scandir("/proc/self/fd")]
+                assert not [link for link in links if link.startswith(sys.argv[1])], links
+            for journal in journals:
+                journal.record([look(id="child")])
+            os._exit(0)
+        print(os.waitpid(child, 0)[1], [len(journal.changes()) for journal in journals])
+    """
+    done = run_script(script, str(path))
+    assert (done.stderr, done.stdout) == ("", "0 [2, 2, 2]\n")

@@ -1,14 +1,27 @@
 """The journal over real files: what is written, what is read, and which of it once."""
 
 import re
+import sqlite3
+from contextlib import closing
 from datetime import UTC, timedelta, timezone
 
 import msgspec
 import pytest
 
-from bulkstatus import BulkStatus, ConfigError, JournalError, Outcome, Ref, Result, State, Verdict, _ledger
+from bulkstatus import (
+    BulkStatus,
+    ConfigError,
+    JournalError,
+    Outcome,
+    Ref,
+    Result,
+    State,
+    Verdict,
+    _ledger,
+    _waits,
+)
 from bulkstatus._journal import Journal
-from bulkstatus._record import WaitTerms
+from bulkstatus._record import WaitTerms, served
 from bulkstatus._sqlite import MIGRATIONS, default_journal_path
 from bulkstatus._times import utc_now
 from bulkstatus._usual import FEWEST, Usual
@@ -33,6 +46,13 @@ def bulk(journal, ref=REF):
     """The one bulk of that name."""
     (found,) = journal.find(ref)
     return found
+
+
+def write(journal, statement):
+    """Change the file as another version may have."""
+    with closing(sqlite3.connect(journal.path)) as db:
+        db.execute(statement)
+        db.commit()
 
 
 # --- where it is ---
@@ -277,6 +297,102 @@ def test_a_step_back_is_recorded_and_marked(journal):
     assert [step.regressed for step in journal.changes()] == [False, False, True]
 
 
+def test_an_answer_that_is_late_does_not_end_a_bulk_that_has_gone_back(journal):
+    """It was asked for before the bulk went back, read after it, and tells an end that is none any more."""
+    journal.record([look(seen=0), look(State.SUCCEEDED, 10), look(State.RUNNING, 20)])
+    journal.record([look(State.SUCCEEDED, 20.1, asked=19.5)])
+    assert [step.to_state for step in journal.changes()] == [State.RUNNING, State.SUCCEEDED, State.RUNNING]
+    assert (bulk(journal).status.state, bulk(journal).ended_at) == (State.RUNNING, None)
+    journal.record([look(State.SUCCEEDED, 30)])
+    assert kinds(journal.changes())[3:] == [("state", State.SUCCEEDED)]
+    assert bulk(journal).is_settled
+
+
+def test_that_a_bulk_has_gone_back_is_kept_for_good(journal):
+    """Once is enough to know that further along is not later, also after it went forward again."""
+    journal.record([look(State.RUNNING, 0), look(State.QUEUED, 10), look(State.RUNNING, 20)])
+    journal.close()
+    journal.record([look(State.SUCCEEDED, 20.5, asked=19)])
+    assert bulk(journal).status.state is State.RUNNING
+    assert rows(journal.path, "SELECT wavers FROM bulks") == [(1,)]
+
+
+def test_an_end_that_an_answer_contradicts_is_not_served(journal):
+    """Both were under way at once, so nobody knows which was given first: it is looked at again."""
+    journal.record([look(seen=0), look(State.SUCCEEDED, 10)])
+    assert served(bulk(journal)).state is State.SUCCEEDED
+    journal.record([look(State.RUNNING, 11, asked=9)])
+    known = bulk(journal)
+    assert (known.status.state, known.is_current, known.is_settled, served(known)) == (
+        State.SUCCEEDED,
+        False,
+        False,
+        None,
+    )
+    assert not journal.known(PLACE, ["1"])["1"].is_settled
+    assert not journal.tracked(PLACE)
+    assert len(journal.changes()) == 2
+
+
+@pytest.mark.parametrize(("state", "settled"), [(State.SUCCEEDED, True), (State.RUNNING, False)])
+def test_the_next_look_settles_a_doubt(journal, state, settled):
+    """One that was asked for after both: it says how the bulk stands."""
+    journal.record([look(seen=0), look(State.SUCCEEDED, 10), look(State.RUNNING, 11, asked=9)])
+    journal.record([look(state, 12)])
+    known = bulk(journal)
+    assert (known.status.state, known.is_current, known.is_settled) == (state, True, settled)
+    assert [step.regressed for step in journal.changes()][2:] == ([] if settled else [True])
+
+
+def test_an_answer_as_old_as_the_end_settles_no_doubt(journal):
+    """It was asked for before what casts the doubt was read."""
+    journal.record([look(State.RUNNING, 0, wanted=True), look(State.SUCCEEDED, 10, asked=5)])
+    journal.record([look(State.RUNNING, 11, asked=8), look(State.SUCCEEDED, 12, asked=5.5)])
+    assert not journal.known(PLACE, ["1"])["1"].is_settled
+    journal.record([look(State.SUCCEEDED, 20)])
+    assert journal.known(PLACE, ["1"])["1"].is_settled
+
+
+def test_a_row_of_a_list_ends_the_counting_of_misses(journal):
+    """Between the two the provider knew the bulk, though not how it had ended."""
+    seen = look(State.SUCCEEDED, 12, provisional=True)
+    journal.record([look(seen=0), miss(10), seen, miss(15)])
+    assert [step.kind for step in journal.changes()] == ["first"]
+    journal.record([miss(20)])
+    assert [step.kind for step in journal.changes()] == ["first", "gone"]
+
+
+def test_a_miss_that_is_older_than_a_row_of_a_list_takes_nothing_away(journal):
+    """It was asked for before the list was read."""
+    seen = look(State.SUCCEEDED, 31, asked=30, provisional=True)
+    journal.record([look(seen=0), miss(10, final=True), seen, miss(32, asked=25, final=True)])
+    assert [step.kind for step in journal.changes()] == ["first", "gone", "returned"]
+
+
+def test_another_phase_is_a_step_however_words_are_read(journal):
+    """The provider says something else; a state that is only read otherwise is none."""
+    pinned = PLACE._replace(pins="x")
+    journal.record([look(State.QUEUED, 0, phase="checking", wanted=True)])
+    journal.record([look(State.QUEUED, 5, phase="awaiting_action", place=pinned)])
+    assert [step.phase for step in journal.changes()] == ["checking", "awaiting_action"]
+
+
+def test_labels_are_counted_over_all_calls(journal):
+    """What is too many is not kept in part."""
+    journal.track(PLACE, ["1"], labels={str(number): "x" for number in range(32)})
+    with pytest.raises(ConfigError, match="at most 32"):
+        journal.track(PLACE, ["1"], labels={"one": "more"})
+    (known,) = journal.find("payments:1")
+    assert len(known.labels) == 32
+
+
+def test_an_answer_that_is_late_and_says_the_same_casts_no_doubt(journal):
+    """Nor do older counts of what still goes on."""
+    journal.record([look(seen=0, counts=counted(1)), look(State.SUCCEEDED, 10)])
+    journal.record([look(State.SUCCEEDED, 9.9, asked=9, counts=counted(2))])
+    assert bulk(journal).is_settled
+
+
 def test_states_that_were_passed_over_are_noted(journal):
     """As far as a later look proves them."""
     journal.record([look(State.QUEUED), look(State.SUCCEEDED, 9)])
@@ -310,9 +426,32 @@ def test_two_answers_that_do_not_know_a_bulk_make_it_gone(journal):
     assert step.observed_at == at(14)
     known = bulk(journal)
     assert (known.gone_at, known.status.gone_at, known.status.state) == (at(14), at(14), State.RUNNING)
-    assert known.is_settled
+    assert not known.is_settled
     journal.record([miss(20), miss(30)])
     assert len(journal.changes()) == 2
+    assert bulk(journal).gone_at == at(14)
+
+
+@pytest.mark.parametrize("wall", [15.0, 10.1 + 86_400, 10.1 - 86_400])
+def test_a_clock_that_is_set_between_two_misses_does_not_part_them(journal, wall):
+    """They lie a tenth of a second apart, by the time since the machine was started."""
+    journal.record([look(), miss(10), miss(10.1, wall=wall)])
+    assert kinds(journal.changes()) == [("first", State.RUNNING)]
+
+
+@pytest.mark.parametrize("wall", [10.0, 14.0 - 86_400])
+def test_a_clock_that_is_set_between_two_misses_does_not_join_them_either(journal, wall):
+    """They lie four seconds apart."""
+    journal.record([look(), miss(10), miss(14, wall=wall)])
+    assert kinds(journal.changes())[1:] == [("gone", None)]
+    assert bulk(journal).gone_at == at(wall)
+
+
+@pytest.mark.parametrize(("wall", "gone"), [(11.0, False), (13.9, False), (14.0, True)])
+def test_misses_of_two_starts_of_the_machine_are_parted_by_the_clock_on_the_wall(journal, wall, gone):
+    """There is nothing else to tell by."""
+    journal.record([look(), miss(10), miss(3, boot="another-boot", wall=wall)])
+    assert (len(journal.changes()) == 2) is gone
 
 
 def test_a_bulk_that_is_gone_for_good_is_gone_at_once(journal):
@@ -365,6 +504,100 @@ def test_a_bulk_that_is_known_again_has_returned(journal):
         None,
         at(9),
     )
+
+
+def test_a_row_of_a_list_shows_that_a_bulk_is_there_again(journal):
+    """Though the end that it tells is not believed: the bulk stands as it was last seen, and is asked for."""
+    journal.record([look(counts=counted(3), wanted=True), miss(10, final=True)])
+    assert journal.record([look(State.SUCCEEDED, 20, provisional=True)]) == {}
+    step = journal.changes()[-1]
+    assert (step.kind, step.from_state, step.to_state) == ("returned", State.RUNNING, State.RUNNING)
+    assert (step.observed_at, step.regressed) == (at(20), False)
+    known = bulk(journal)
+    assert (known.gone_at, known.status.gone_at, known.ended_at, known.is_settled) == (
+        None,
+        None,
+        None,
+        False,
+    )
+    assert (known.status.state, known.status.counts) == (State.RUNNING, counted(3))
+    journal.record([look(State.SUCCEEDED, 25, provisional=True)])
+    assert [step.kind for step in journal.changes()] == ["first", "gone", "returned"]
+    journal.record([look(State.PARTIAL, 30)])
+    assert kinds(journal.changes())[3:] == [("state", State.PARTIAL)]
+
+
+def test_a_row_of_a_list_that_was_asked_for_before_a_bulk_was_gone_does_not_bring_it_back(journal):
+    """It says how things were."""
+    journal.record([look(), miss(10, final=True), look(State.SUCCEEDED, 12, asked=9, provisional=True)])
+    assert [step.kind for step in journal.changes()] == ["first", "gone"]
+    assert bulk(journal).gone_at == at(10)
+
+
+def test_after_a_return_it_takes_two_misses_again(journal):
+    """Those from before it are over, whoever told that it is there."""
+    for number, provisional in enumerate((False, True)):
+        id = str(number)
+        state = State.SUCCEEDED if provisional else State.RUNNING
+        journal.record([look(id=id), miss(10, id=id), miss(20, id=id)])
+        journal.record([look(state, 30, id=id, provisional=provisional), miss(40, id=id)])
+        assert [step.kind for step in journal.history(f"payments:{id}")] == ["first", "gone", "returned"]
+        journal.record([miss(44, id=id)])
+        assert journal.history(f"payments:{id}")[-1].kind == "gone"
+
+
+# --- by which name ---
+
+
+def asked_as(name, seen, **more):
+    """An answer to a question for `name`, in which the bulk bears the provider's own."""
+    return look(seen=seen, wanted=True, **more)._replace(name=name)
+
+
+def test_what_was_asked_for_in_another_case_is_kept_under_the_providers_name(journal):
+    """With all that was said of it when nobody knew that name."""
+    journal.track(PLACE, ["ABC"], note="mine", labels={"release": "42"})
+    since = bulk(journal, "payments:ABC").tracked_at
+    journal.record([asked_as("ABC", 5, id="abc")])
+    assert journal.find("payments:ABC") == ()
+    (known,) = journal.tracked(PLACE, {"release": "42"})
+    assert (known.id, known.note, known.tracked_at) == ("abc", "mine", since)
+    assert [step.ref for step in journal.changes()] == ["payments:abc"]
+    assert is_whole(journal.path)
+
+
+def test_what_was_said_under_the_providers_name_stays(journal):
+    """What was said under the other one fills what is missing."""
+    journal.record([look(id="abc", wanted=True)])
+    journal.track(PLACE, ["abc"], labels={"release": "42"})
+    journal.track(PLACE, ["ABC"], note="mine", labels={"release": "43", "team": "ops"})
+    journal.record([asked_as("ABC", 5, id="abc")])
+    (known,) = journal.tracked(PLACE)
+    assert (known.id, known.note, known.labels) == ("abc", "mine", {"release": "42", "team": "ops"})
+    assert known.tracked_at == at(0)
+    assert rows(journal.path, "SELECT count(*) FROM labels") == [(2,)]
+
+
+def test_what_is_tracked_under_two_names_is_one_bulk_also_when_the_answer_is_left_out(journal):
+    """It tells the name, whatever else it tells."""
+    journal.record([look(State.SUCCEEDED, 10, id="abc", wanted=True)])
+    journal.track(PLACE, ["ABC"])
+    journal.record([asked_as("ABC", 12, asked=9, id="abc")])
+    assert [known.id for known in journal.all_bulks()] == ["abc"]
+
+
+def test_a_bulk_that_was_seen_under_the_other_name_is_another_bulk(journal):
+    """Its steps are its own."""
+    journal.record([look(id="ABC", wanted=True)])
+    journal.record([asked_as("ABC", 5, id="abc")])
+    assert [known.id for known in journal.all_bulks()] == ["ABC", "abc"]
+    assert [step.ref for step in journal.changes()] == ["payments:ABC", "payments:abc"]
+
+
+def test_a_name_that_nobody_tracked_leaves_no_trace(journal):
+    """The answer is kept under the provider's."""
+    journal.record([asked_as("ABC", 5, id="abc")])
+    assert [known.id for known in journal.all_bulks()] == ["abc"]
 
 
 # --- each step once ---
@@ -540,6 +773,110 @@ def test_what_was_read_with_other_pins_is_not_served(journal):
     assert journal.known(pinned, ["1"])["1"].status.state is State.RUNNING
 
 
+def test_two_who_read_a_word_otherwise_make_no_steps(journal):
+    """However often they take turns: the bulk stays where it is, and its end is that of who asks."""
+    pinned = PLACE._replace(pins="archiving=succeeded")
+    for turn in range(3):
+        seen = 20.0 * turn
+        journal.record([look(State.RUNNING, seen, native_state="ARCHIVING", wanted=True)])
+        assert not bulk(journal).is_settled
+        journal.record([look(State.SUCCEEDED, seen + 10, native_state="ARCHIVING", place=pinned)])
+        known = journal.known(pinned, ["1"])["1"]
+        assert (known.is_settled, known.ended_at) == (True, at(seen + 10))
+        assert not journal.known(PLACE, ["1"])["1"].is_settled
+    assert kinds(journal.changes()) == [("first", State.RUNNING)]
+    journal.record([look(State.RUNNING, 90, native_state="DONE", place=pinned)])
+    assert kinds(journal.changes())[1:] == [("state", State.RUNNING)]
+
+
+# --- what another version has written ---
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        "kind = 'weird'",
+        "observed_at = 'x'",
+        'counts = \'{"total": "many"}\'',
+        "passed_over = 'running archived'",
+    ],
+)
+def test_a_step_that_this_version_does_not_understand_is_told(journal, change):
+    """The file is left as it is, and all else of it is read."""
+    journal.record([look(id="1"), look(id="2")])
+    write(journal, f"UPDATE transitions SET {change} WHERE seq = 1")
+    for work in (journal.changes, lambda: journal.history(REF), lambda: list(journal.all_changes())):
+        with pytest.raises(JournalError, match="holds what this version does not understand") as caught:
+            work()
+        assert caught.value.reason == "newer"
+    assert journal.moved_to is None
+    assert len(journal.history("payments:2")) == 1
+    assert len(journal.changes(f"{journal.cursor().partition('-')[0]}-1")) == 1
+    journal.record([look(State.PAUSED, 9, id="2")])
+    assert journal.stats().transitions == 3
+
+
+def test_a_state_of_another_version_is_unknown(journal):
+    """The step is there, with the provider's word."""
+    journal.record([look(), look(State.PAUSED, 5)])
+    write(journal, "UPDATE transitions SET to_state = 'archived' WHERE seq = 1")
+    write(journal, "UPDATE transitions SET from_state = 'archived' WHERE seq = 2")
+    first, second = journal.changes()
+    assert (first.to_state, first.to_word, second.from_state, second.to_state) == (
+        State.UNKNOWN,
+        "RUNNING",
+        State.UNKNOWN,
+        State.PAUSED,
+    )
+
+
+def test_a_status_of_another_version_is_as_if_there_were_none(journal):
+    """It is asked for again, and then it is known."""
+    journal.record([look(State.SUCCEEDED, wanted=True)])
+    journal.track(PLACE, ["1"], note="mine")
+    write(journal, "UPDATE bulks SET status = replace(status, 'succeeded', 'archived')")
+    for known in (
+        bulk(journal),
+        journal.known(PLACE, ["1"])["1"],
+        *journal.tracked(PLACE),
+        *journal.all_bulks(),
+    ):
+        assert (known.status, known.is_settled, known.note) == (None, False, "mine")
+    journal.record([miss(5, final=True)])
+    assert bulk(journal).gone_at is None
+    journal.record([look(State.SUCCEEDED, 10)])
+    assert bulk(journal).is_settled
+    assert journal.moved_to is None
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        "terms = '{\"new\": 1}'",
+        "terms = 'x'",
+        "refs = '7'",
+        'verdicts = \'{"a:1": "odd"}\'',
+        "begun_at = 'x'",
+    ],
+)
+def test_a_wait_that_this_version_does_not_understand_is_passed_over(journal, change):
+    """Nobody goes on with it, and it stands in nobody's way; the version that wrote it finds it as it was."""
+    for number in (1, 2):
+        journal.begin_wait([f"payments:{number}"], TERMS).leave()
+    write(journal, f"UPDATE waits SET {change} WHERE wait_id = 2")
+    before = rows(journal.path, "SELECT * FROM waits WHERE wait_id = 2")
+    assert [wait.id for wait in journal.waits()] == [1]
+    held = journal.resume_wait()
+    assert held.record.id == 1
+    held.end(outcome(payments=Verdict.SUCCEEDED))
+    for number in (None, 2):
+        with pytest.raises(ConfigError, match="there is no wait"):
+            journal.resume_wait(number)
+    assert journal.prune(0).waits == 1
+    assert rows(journal.path, "SELECT * FROM waits") == before
+    assert journal.moved_to is None
+
+
 def test_all_bulks_are_read_a_page_at_a_time(journal):
     """Each once, with its labels, though more come and go meanwhile."""
     journal.record([look(id=str(number)) for number in range(4_100)])
@@ -703,6 +1040,121 @@ def test_where_there_is_no_wait_that_is_told(journal):
         journal.begin_wait(REFS, TERMS).end(outcome(payments=Verdict.FAILED))
 
 
+def test_waits_that_were_left_behind_come_before_those_that_ran_out_of_time(journal):
+    """Though those began later; and a wait whose bulks have all ended is not gone on with."""
+    for verdict in (None, Verdict.PENDING, Verdict.BLIND, Verdict.FAILED):
+        held = journal.begin_wait(REFS, WaitTerms(timeout=60.0))
+        held.leave() if verdict is None else held.end(outcome(payments=verdict))
+    for number in (1, 3, 2):
+        held = journal.resume_wait()
+        assert (held.record.id, held.record.ended_at, held.record.verdicts) == (number, None, None)
+        held.end(outcome(payments=Verdict.SUCCEEDED))
+    with pytest.raises(ConfigError, match="there is no wait to go on with"):
+        journal.resume_wait()
+
+
+def test_a_wait_that_another_has_ended_meanwhile_is_not_gone_on_with(journal):
+    """Between the look for it and the lock: it is told, and nothing of how it ended is lost."""
+    held = journal.begin_wait(REFS, TERMS)
+    taken = _waits._hold
+    with pytest.MonkeyPatch.context() as patched:
+
+        def hold(file, wait):
+            held.end(outcome(payments=Verdict.SUCCEEDED))
+            return taken(file, wait)
+
+        patched.setattr(_waits, "_hold", hold)
+        with pytest.raises(JournalError, match="wait 1 has ended meanwhile") as caught:
+            journal.resume_wait(1)
+    assert caught.value.reason == "busy"
+    (wait,) = journal.waits(open_only=False)
+    assert wait.verdicts == {"payments:1": Verdict.SUCCEEDED}
+    assert not journal.is_held(wait)
+
+
+def test_who_waits_is_told_by_its_lock(journal):
+    """And by nothing else: one that was left is held by nobody, whatever stands in the file."""
+    held = journal.begin_wait(REFS, TERMS)
+    (wait,) = journal.waits()
+    assert (journal.is_held(wait), held.is_kept) == (True, True)
+    held.leave()
+    assert not journal.is_held(wait)
+
+
+def test_a_wait_that_was_begun_in_vain_leaves_no_trace(journal):
+    """Neither in the file nor beside it; and its number is not given again."""
+    journal.begin_wait(REFS, TERMS).forget()
+    assert journal.waits(open_only=False) == ()
+    assert not list(journal.path.parent.glob("*.wait-*"))
+    held = journal.begin_wait(REFS, TERMS)
+    assert held.record.id == 2
+    held.leave()
+
+
+@pytest.mark.parametrize("verdict", [None, Verdict.PENDING, Verdict.BLIND])
+def test_a_wait_that_was_taken_over_in_vain_ended_as_it_had_ended(journal, verdict):
+    """Or is still open."""
+    held = journal.begin_wait(REFS, TERMS)
+    held.leave() if verdict is None else held.end(outcome(payments=verdict))
+    (before,) = journal.waits(open_only=False)
+    again = journal.resume_wait()
+    assert journal.waits()[0].verdicts is None
+    again.put_back()
+    (after,) = journal.waits(open_only=False)
+    assert (after.ended_at, after.verdicts) == (before.ended_at, before.verdicts)
+    assert not journal.is_held(after)
+
+
+def replaced(journal):
+    """The journal's file and its log are moved away, as by a user; a new one is made when it is needed."""
+    journal.path.rename(journal.path.with_name("old.db"))
+    for companion in journal.path.parent.glob("journal.db-*"):
+        companion.unlink()
+
+
+def test_a_wait_of_another_journal_has_another_lock(journal):
+    """Of the same number and at the same place: neither holds up the other."""
+    first = journal.begin_wait(["payments:1"], TERMS)
+    replaced(journal)
+    with Journal(journal.path) as other:
+        assert other.waits() == ()
+        second = other.begin_wait(["payments:2"], TERMS)
+        assert (first.record.id, second.record.id) == (1, 1)
+        assert first.record.journal != second.record.journal
+        assert (first.is_kept, second.is_kept) == (False, True)
+        names = {file.name for file in journal.path.parent.glob("*.wait-*")}
+        assert names == {f"journal.db.{one.record.journal}.wait-1.lock" for one in (first, second)}
+        first.leave()
+        assert other.is_held(second.record)
+        second.leave()
+
+
+@pytest.mark.parametrize("how", ["end", "forget", "put back"])
+def test_a_wait_writes_into_its_own_journal_alone(journal, how):
+    """A new one in its place has a wait of that number which is another."""
+    begun = journal.begin_wait(["payments:1"], TERMS)
+    begun.end(outcome(payments=Verdict.PENDING))
+    first = journal.resume_wait(1)
+    replaced(journal)
+    with Journal(journal.path) as other:
+        second = other.begin_wait(["payments:2"], TERMS)
+        work = {"forget": first.forget, "put back": first.put_back}
+        work.get(how, lambda: first.end(outcome(payments=Verdict.FAILED)))()
+        assert other.waits() == (second.record,)
+        assert other.is_held(second.record)
+        second.leave()
+        assert [file.name for file in journal.path.parent.glob("*.wait-*")] == [
+            f"journal.db.{second.record.journal}.wait-1.lock"
+        ]
+
+
+@pytest.mark.parametrize("number", [0, -1, 2**63, 2**70])
+def test_waits_are_counted_from_1(journal, number):
+    """And no further than the file can."""
+    with pytest.raises(ConfigError, match="waits are counted from 1"):
+        journal.resume_wait(number)
+
+
 def test_a_wait_that_is_left_twice_is_left(journal):
     """Leaving after the end does nothing either."""
     held = journal.begin_wait(REFS, TERMS)
@@ -767,7 +1219,32 @@ def test_waits_are_pruned_but_for_those_under_way(journal):
     assert journal.prune(0).waits == 2
     assert [wait.id for wait in journal.waits(open_only=False)] == [3]
     held.leave()
-    assert [file.name for file in journal.path.parent.glob("*.wait-*")] == ["journal.db.wait-3.lock"]
+    assert [file.name for file in journal.path.parent.glob("*.wait-*")] == [
+        f"journal.db.{held.record.journal}.wait-3.lock"
+    ]
+
+
+@pytest.mark.parametrize("age", [-1, -0.001, 3.2e9, float("inf"), float("nan")])
+def test_an_age_that_is_none_prunes_nothing(journal, age):
+    """Below 0 all would be old, and beyond a century the calendar ends."""
+    journal.record([look(State.SUCCEEDED, wanted=True)])
+    with pytest.raises(ConfigError, match="older_than is a number of seconds, at most a century"):
+        journal.prune(age)
+    assert journal.stats().bulks == 1
+
+
+def test_the_oldest_age_prunes_nothing_that_is_younger(journal):
+    """A century."""
+    journal.record([look(State.SUCCEEDED, wanted=True)])
+    assert journal.prune(100 * 365.25 * 86_400).bulks == 0
+
+
+@pytest.mark.parametrize("limit", [0, -1, 2**63])
+def test_a_limit_that_is_none_is_told(journal, limit):
+    """A reader that takes nothing at a time would go on for ever."""
+    for work in (journal.changes, lambda **more: journal.history(REF, **more)):
+        with pytest.raises(ConfigError, match="limit is a number, 1 or more"):
+            work(limit=limit)
 
 
 def test_vacuum_gives_back_what_pruning_left(journal):

@@ -5,18 +5,38 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bulkstatus import BulkStatus, Counts, State
-from bulkstatus._record import KnownBulk, Last, passed_over, position, took, weigh
+from bulkstatus import BulkStatus, ConfigError, Counts, State, Verdict
+from bulkstatus._record import (
+    KnownBulk,
+    Last,
+    WaitRecord,
+    WaitTerms,
+    contradicts,
+    goes_on,
+    long_gone,
+    passed_over,
+    position,
+    served,
+    took,
+    weigh,
+)
 from bulkstatus._usual import FEWEST, Usual, overdue, stuck, usual
-from journal.looks import at, counted, look, stamp, status
+from journal.looks import PLACE, at, counted, look, stamp, status
 
 ENDS = [state for state in State if state.is_terminal]
 OPEN = [state for state in State if not state.is_terminal]
+PINNED = PLACE._replace(pins="archiving=running")
 
 
-def last(state=State.RUNNING, seen=0.0, *, gone=False, **more):
+def last(state=State.RUNNING, seen=0.0, *, gone=False, wavers=False, **more):
     """What the journal knew since `seen`."""
-    return Last(status(state, seen=seen, **more), stamp(seen), gone)
+    return Last(status(state, seen=seen, **more), stamp(seen), gone, wavers)
+
+
+def known_bulk(answer=None, **more):
+    """What the journal knows of the bulk that `answer` is about."""
+    facts = {"ref": "payments:1", "source": "payments", "provider": "plain", "realm": "", "id": "1"}
+    return KnownBulk(**facts, status=answer, **more)
 
 
 # --- what an answer changes ---
@@ -114,6 +134,35 @@ def test_a_step_that_no_bulk_should_take_is_marked(before, now, regressed):
     assert (weighed.kind, weighed.regressed) == ("state", regressed)
 
 
+# --- words that are read otherwise ---
+
+
+def test_a_word_that_is_read_otherwise_is_no_step():
+    """The bulk stands where it stood; and what was said of it before stays, where nothing else is said now."""
+    before = last(State.SUCCEEDED, native_state="ARCHIVING", counts=counted(3))
+    weighed = weigh(before, look(State.RUNNING, 10, native_state="ARCHIVING", place=PINNED))
+    assert (weighed.kind, weighed.moved, weighed.regressed) == (None, False, False)
+    assert (weighed.status.state, weighed.status.counts) == (State.RUNNING, counted(3))
+
+
+def test_another_word_is_a_step_however_it_is_read():
+    """It is the provider's own that changed."""
+    weighed = weigh(last(), look(State.RUNNING, 10, native_state="ARCHIVING", place=PINNED))
+    assert (weighed.kind, weighed.moved) == ("state", True)
+
+
+def test_a_word_that_is_read_otherwise_is_left_out_when_it_overlaps():
+    """It says nothing that is newer."""
+    before = last(State.SUCCEEDED, 10, native_state="ARCHIVING")
+    assert weigh(before, look(State.RUNNING, 12, asked=9, native_state="ARCHIVING", place=PINNED)) is None
+
+
+def test_what_was_gone_returns_however_it_is_read():
+    """That is a step, whatever the word."""
+    weighed = weigh(last(gone=True), look(State.PAUSED, 10, native_state="RUNNING", place=PINNED))
+    assert weighed.kind == "returned"
+
+
 # --- answers that overlap ---
 
 
@@ -125,6 +174,31 @@ def test_an_answer_from_before_the_last_reading_is_believed_when_it_is_further_a
     assert weigh(known, look(State.QUEUED, 12, asked=9)) is None
     assert weigh(known, look(State.PAUSED, 12, asked=9)) is None
     assert weigh(known, look(State.PAUSED, 12, asked=10)).kind == "state"
+
+
+@pytest.mark.parametrize("now", [State.PAUSED, State.SUCCEEDED])
+def test_of_a_bulk_that_has_gone_back_no_answer_that_overlaps_is_believed(now):
+    """Further along may be where it was before; only what was asked for afterwards is surely newer."""
+    known = last(State.RUNNING, 10, wavers=True)
+    assert weigh(known, look(now, 12, asked=9)) is None
+    assert weigh(known, look(now, 9.5, asked=9)) is None
+    assert weigh(known, look(now, 12, asked=10)).kind == "state"
+
+
+def test_of_a_bulk_that_has_gone_back_counts_that_overlap_are_taken():
+    """They are of the same position, so they make no step."""
+    known = last(State.RUNNING, 10, wavers=True, counts=counted(3))
+    weighed = weigh(known, look(State.RUNNING, 12, asked=9, counts=counted(4)))
+    assert (weighed.kind, weighed.status.counts) == (None, counted(4))
+
+
+def test_an_answer_contradicts_when_it_says_something_else():
+    """In the state, the word or the phase; counts and texts contradict nobody."""
+    known = last(State.SUCCEEDED, 10)
+    assert contradicts(known, look(State.RUNNING, 12, asked=9))
+    assert contradicts(known, look(State.SUCCEEDED, 12, asked=9, native_state="DONE"))
+    assert contradicts(known, look(State.SUCCEEDED, 12, asked=9, phase="x"))
+    assert not contradicts(known, look(State.SUCCEEDED, 12, asked=9, counts=counted(1), error="no"))
 
 
 def test_one_end_does_not_replace_another_that_overlaps_it():
@@ -285,19 +359,120 @@ def test_a_bulk_took_what_its_own_times_say_else_what_was_watched(times, first_s
 
 def test_a_known_bulk_began_by_its_own_times_else_when_it_was_first_seen():
     """And unknown without a status."""
-    facts = {"ref": "payments:1", "source": "payments", "provider": "plain", "realm": "", "id": "1"}
-    assert KnownBulk(**facts, first_seen_at=at(3)).began_at is None
-    assert KnownBulk(**facts, first_seen_at=at(3), status=status()).began_at == at(3)
-    assert KnownBulk(**facts, first_seen_at=at(3), status=status(created_at=at(1))).began_at == at(1)
+    assert known_bulk(first_seen_at=at(3)).began_at is None
+    assert known_bulk(status(), first_seen_at=at(3)).began_at == at(3)
+    assert known_bulk(status(created_at=at(1)), first_seen_at=at(3)).began_at == at(1)
+
+
+# --- what need not be asked for again ---
 
 
 @pytest.mark.parametrize("state", State)
-def test_a_bulk_that_has_ended_or_is_gone_is_settled(state):
-    """One that was never seen is not."""
-    facts = {"ref": "payments:1", "source": "payments", "provider": "plain", "realm": "", "id": "1"}
-    assert KnownBulk(**facts, status=status(state)).is_settled is state.is_terminal
-    assert KnownBulk(**facts, status=status(state), gone_at=at(1)).is_settled
-    assert not KnownBulk(**facts).is_settled
+def test_a_bulk_that_has_ended_is_settled(state):
+    """Gone or not; one that is gone before its end is not, it may come back, and one that was never seen is not."""
+    assert known_bulk(status(state)).is_settled is state.is_terminal
+    assert known_bulk(status(state), gone_at=at(1)).is_settled is state.is_terminal
+    assert not known_bulk(status(state), is_current=False).is_settled
+    assert not known_bulk().is_settled
+
+
+@pytest.mark.parametrize("state", State)
+def test_only_what_is_settled_is_served(state):
+    """With a sentence that says from when it is."""
+    answer = served(known_bulk(status(state, seen=5)))
+    if not state.is_terminal:
+        assert answer is None
+        return
+    assert answer.state is state
+    assert answer.evidence[-1] == "From the journal, as it was read at 2026-01-01 00:00:05 UTC."
+    assert served(known_bulk(status(state), is_current=False)) is None
+
+
+def test_an_end_that_its_provider_has_forgotten_is_served_as_such():
+    """It ended, and nobody can read it again."""
+    answer = served(known_bulk(status(State.FAILED, seen=5, gone_at=at(9)), gone_at=at(9)))
+    assert (answer.state, answer.gone_at) == (State.FAILED, at(9))
+    assert "does not know it any more since 2026-01-01 00:00:09 UTC" in answer.evidence[-1]
+
+
+def test_after_a_day_a_bulk_is_long_gone():
+    """Before that it may yet come back; one that is not gone never is, nor one that was never seen."""
+    gone = known_bulk(status(gone_at=at(9)), gone_at=at(9))
+    assert long_gone(gone, at(9 + 86_399)) is None
+    answer = long_gone(gone, at(9 + 86_400))
+    assert (answer.state, answer.gone_at) == (State.RUNNING, at(9))
+    assert "does not know it any more" in answer.evidence[-1]
+    assert long_gone(known_bulk(status()), at(1e6)) is None
+    assert long_gone(known_bulk(gone_at=at(9)), at(1e6)) is None
+
+
+def test_what_has_not_ended_goes_on_until_it_is_long_gone():
+    """Only then is there no reason to ask for it; a doubt about its end is one."""
+    assert goes_on(known_bulk(), at(1e6))
+    assert goes_on(known_bulk(status()), at(1e6))
+    assert not goes_on(known_bulk(status(State.FAILED)), at(0))
+    assert goes_on(known_bulk(status(State.FAILED), is_current=False), at(1e6))
+    gone = known_bulk(status(gone_at=at(9)), gone_at=at(9))
+    assert (goes_on(gone, at(86_408)), goes_on(gone, at(86_409))) == (True, False)
+
+
+# --- waits that are gone on with ---
+
+
+def wait(**more):
+    """A wait that began at the birth, for a minute."""
+    facts = {"id": 1, "refs": ("payments:1",), "terms": WaitTerms(timeout=60.0, realms={"payments": "one"})}
+    return WaitRecord(**{**facts, "begun_at": at(0), "deadline_at": at(60), "waiter": "here:1", **more})
+
+
+@pytest.mark.parametrize(
+    ("now", "left"), [(0, 60.0), (20, 40.0), (60, 0.1), (900, 0.1), (-86_400, 60.0), (-1, 60.0)]
+)
+def test_what_is_left_of_a_wait_is_at_most_all_of_it(now, left):
+    """Though the clock was set back since it began; and at least a moment, for one look."""
+    assert wait().rest(at(now)) == left
+
+
+def test_a_wait_without_a_deadline_has_no_rest():
+    """It goes on for ever."""
+    assert wait(terms=WaitTerms(), deadline_at=None).rest(at(20)) is None
+    assert wait(terms=WaitTerms()).rest(at(20)) == 40.0
+
+
+def test_a_wait_is_not_gone_on_with_under_another_account():
+    """Its ids would mean other bulks; sources that it does not name may change."""
+    wait().check_realms({"payments": "one", "edge": "two"})
+    wait().check_realms({})
+    with pytest.raises(ConfigError, match="wait 1 was begun when the source 'payments' was one"):
+        wait().check_realms({"payments": "two"})
+
+
+@pytest.mark.parametrize("verdict", Verdict)
+def test_a_wait_is_unfinished_until_all_its_bulks_have_ended(verdict):
+    """Or it was seen that they will not; an open one always is."""
+    assert wait().is_unfinished
+    ended = wait(ended_at=at(9), verdicts={"payments:1": verdict, "payments:2": Verdict.SUCCEEDED})
+    assert ended.is_unfinished is (verdict in (Verdict.PENDING, Verdict.BLIND))
+
+
+@pytest.mark.parametrize(
+    ("until", "verdict", "unfinished"),
+    [
+        ("all", Verdict.SUCCEEDED, True),
+        ("all", Verdict.FAILED, True),
+        ("any", Verdict.SUCCEEDED, False),
+        ("any", Verdict.FAILED, False),
+        ("first_failure", Verdict.SUCCEEDED, True),
+        ("first_failure", Verdict.FAILED, False),
+        ("any", Verdict.PENDING, True),
+        ("first_failure", Verdict.BLIND, True),
+    ],
+)
+def test_a_wait_that_ended_as_it_was_asked_to_is_finished(until, verdict, unfinished):
+    """Though other bulks of it go on."""
+    verdicts = {"payments:1": verdict, "payments:2": Verdict.PENDING}
+    ended = wait(terms=WaitTerms(until=until), ended_at=at(9), verdicts=verdicts)
+    assert ended.is_unfinished is unfinished
 
 
 # --- what is usual ---
@@ -329,10 +504,18 @@ def test_a_bulk_is_overdue_beyond_what_is_usual():
     assert overdue(status(seen=61), at(0), None) is None
 
 
-@pytest.mark.parametrize("answer", [*map(status, ENDS), status(gone_at=at(1))])
+@pytest.mark.parametrize("state", [state for state in State if state is not State.RUNNING])
+def test_only_a_running_bulk_is_overdue(state):
+    """One that waits to begin, or for somebody, takes no part in what is compared."""
+    assert overdue(status(state, seen=1e6), at(0), Usual(20, 60.0)) is None
+
+
+@pytest.mark.parametrize(
+    "answer", [*map(status, ENDS), status(gone_at=at(1)), status(State.QUEUED, gone_at=at(1))]
+)
 def test_what_is_over_is_neither_overdue_nor_stuck(answer):
     """Ended, or forgotten by its provider."""
-    later = msgspec.structs.replace(answer, observed_at=at(1e6))
+    later = msgspec.structs.replace(answer, observed_at=at(1e6), counts=counted(3))
     assert overdue(later, at(0), Usual(20, 60.0)) is None
     assert stuck(later, at(0), Usual(20, 60.0)) is None
 
@@ -347,15 +530,29 @@ def test_what_is_over_is_neither_overdue_nor_stuck(answer):
     ],
 )
 def test_a_bulk_is_stuck_after_half_of_what_is_usual(known, limit, of):
-    """After ten minutes at the earliest, and after an hour where nothing is usual."""
-    assert stuck(status(seen=limit), at(0), known) is None
-    found = stuck(status(seen=limit + 1), at(0), known)
-    assert (found.since, found.idle, found.limit, found.of) == (at(0), limit + 1, limit, of)
-    assert stuck(status(seen=limit + 1), None, known) is None
+    """After ten minutes at the earliest, and after an hour where nothing is usual; queued, or counting what it does."""
+    for state, counts in ((State.QUEUED, None), (State.RUNNING, counted(3))):
+        assert stuck(status(state, seen=limit, counts=counts), at(0), known) is None
+        late = status(state, seen=limit + 1, counts=counts)
+        found = stuck(late, at(0), known)
+        assert (found.since, found.idle, found.limit, found.of) == (at(0), limit + 1, limit, of)
+        assert stuck(late, None, known) is None
+
+
+@pytest.mark.parametrize("counts", [None, Counts(), Counts(total=9)])
+def test_a_bulk_that_counts_nothing_is_never_stuck(counts):
+    """Nothing of it moves while it is well on its way."""
+    assert stuck(status(seen=1e6, counts=counts), at(0), Usual(20, 60.0)) is None
+    assert stuck(status(State.UNKNOWN, seen=1e6, counts=counts), at(0), None) is None
 
 
 @pytest.mark.parametrize(
-    "answer", [status(State.PAUSED, seen=1e6), status(State.QUEUED, seen=1e6, phase="awaiting_action")]
+    "answer",
+    [
+        status(State.PAUSED, seen=1e6, counts=counted(3)),
+        status(State.QUEUED, seen=1e6, phase="awaiting_action"),
+        status(seen=1e6, counts=counted(3), phase="awaiting_action"),
+    ],
 )
 def test_what_waits_for_somebody_is_not_stuck(answer):
     """It does as it was told."""
@@ -366,7 +563,7 @@ def test_what_waits_for_somebody_is_not_stuck(answer):
 @given(state=st.sampled_from(OPEN), seen=st.floats(0, 1e6), moved=st.floats(0, 1e6), known=st.floats(0, 1e6))
 def test_whatever_is_late_is_late_by_the_figures_it_names(state, seen, moved, known):
     """For every unfinished bulk."""
-    answer = status(state, seen=seen)
+    answer = status(state, seen=seen, counts=counted(3))
     late, still = overdue(answer, at(moved), Usual(20, known)), stuck(answer, at(moved), Usual(20, known))
     assert late is None or late.age > late.usual == known
     assert still is None or still.idle > still.limit >= max(600, known / 2)
