@@ -3,6 +3,7 @@
 import fcntl
 import json
 import os
+import pwd
 import re
 import shlex
 import shutil
@@ -10,13 +11,15 @@ import signal
 import sqlite3
 import subprocess
 import sys
-from contextlib import ExitStack, closing
+import time
+from contextlib import ExitStack, closing, contextmanager, suppress
 from itertools import product
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 
-from bulkstatus import Journal
+from bulkstatus import Journal, WaitTerms
 from bulkstatus.testing import Life, load_fake, serve
 from journal.looks import is_whole
 
@@ -169,7 +172,9 @@ def of_a_newer_version(file):
 
 
 def damaged(file):
-    """A file that was written over."""
+    """A journal that was written over."""
+    with Journal(file) as journal:
+        journal.stats()
     file.write_bytes(b"this is no database, " * 500)
 
 
@@ -272,6 +277,110 @@ def test_commands_about_the_journal_fail_without_it(here, stage, words):
     assert line.startswith(f"bulkstatus: the journal {stage.file} was written by a newer version")
 
 
+@pytest.mark.parametrize("fault", [damaged, cut_short])
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("resume",),
+        ("resume", "1"),
+        ("resume", "--list"),
+        ("history", "edge:aa"),
+        ("changes",),
+        ("journal", "stats"),
+        ("journal", "export"),
+        ("journal", "prune", "--older-than", "1d"),
+        ("journal", "vacuum"),
+    ],
+)
+def test_commands_about_a_damaged_journal_say_once_where_it_is_kept(here, stage, words, fault):
+    """Code 7 and one line; the next command is about the new one."""
+    fault(stage.file)
+    before = stage.file.read_bytes()
+    done = here(*words)
+    (aside,) = stage.file.parent.glob("journal.db.corrupt-*Z")
+    why = f"the journal {stage.file} was damaged; it is kept as {aside.name}, and a new one was begun"
+    assert (done.code, done.out, done.err) == (7, "", f"bulkstatus: {why}\n")
+    assert aside.read_bytes() == before
+    assert here("journal", "stats").code == 0
+    assert is_whole(stage.file)
+
+
+@pytest.mark.parametrize("what", ["steps", "bulks"])
+def test_an_export_of_a_damaged_journal_leaves_what_was_there(here, stage, tmp_path, what):
+    """An empty one in its place would pass for all there is."""
+    file = tmp_path / "out" / "export.jsonl"
+    file.parent.mkdir()
+    file.write_text("before")
+    damaged(stage.file)
+    done = here("journal", "export", what, "--to", file)
+    assert (done.code, done.out, len(done.err.splitlines())) == (7, "", 1)
+    assert file.read_text() == "before"
+    assert list(file.parent.iterdir()) == [file]
+
+
+@pytest.mark.parametrize("command", [*COMMANDS[:3], "wait edge:aa edge:bb -o name"])
+def test_a_file_that_never_was_a_journal_is_left_as_it_is(here, stage, command):
+    """As when somebody names the configuration for it: one warning, and the answer is that without a journal."""
+    before = stage.config.read_bytes()
+    plain = here(*shlex.split(command), "--no-journal")
+    done = here(*shlex.split(command), "--journal", stage.config)
+    same_but_for_one_line(done, plain, "is not a journal, or a damaged one", stage.config)
+    assert stage.config.read_bytes() == before
+    assert not list(stage.config.parent.glob("*corrupt*"))
+
+
+@pytest.mark.parametrize("words", [("journal", "stats"), ("resume",), ("changes",), ("journal", "vacuum")])
+def test_commands_about_what_never_was_a_journal_leave_it_as_it_is(here, stage, words):
+    """Code 7 and one line."""
+    before = stage.config.read_bytes()
+    done = here(*words, "--journal", stage.config)
+    assert (done.code, done.out) == (7, "")
+    assert re.fullmatch(r"bulkstatus: the journal \S+ is not a journal, or a damaged one; .*\n", done.err)
+    assert stage.config.read_bytes() == before
+    assert not list(stage.config.parent.glob("*corrupt*"))
+
+
+@pytest.fixture
+def homeless(stage, monkeypatch):
+    """A user whom the system does not know, as in a container: without a home folder."""
+
+    def unknown(_):
+        raise KeyError("getpwuid(): uid not found")
+
+    for name in ("HOME", "BULKSTATUS_JOURNAL", "XDG_STATE_HOME"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr(pwd, "getpwuid", unknown)
+    return stage
+
+
+@pytest.mark.parametrize("command", [*COMMANDS[:3], "wait edge:aa edge:bb -o name"])
+def test_without_a_home_the_answers_are_given_without_a_journal(here, homeless, command):
+    """One warning says how to name one; named, it is used."""
+    plain = here(*shlex.split(command), "--no-journal")
+    done = here(*shlex.split(command))
+    assert (done.code, without_times(done.out)) == (plain.code, without_times(plain.out))
+    (line,) = (line for line in done.err.splitlines() if "home" in line)
+    assert len(done.err.splitlines()) == len(plain.err.splitlines()) + 1
+    assert line.startswith(
+        "bulkstatus: there is no home folder to keep the journal in; name a file with --journal"
+    )
+    assert line.endswith("; the answers are given without it")
+    named = here(*shlex.split(command), "--journal", homeless.file)
+    assert (named.code, named.err.count("home")) == (plain.code, 0)
+    assert homeless.file.exists()
+
+
+@pytest.mark.parametrize(
+    "words", [("journal", "stats"), ("resume",), ("history", "edge:aa"), ("track", "edge:aa")]
+)
+@pytest.mark.usefixtures("homeless")
+def test_commands_about_the_journal_of_a_user_without_a_home_are_wrong_usage(here, words):
+    """Code 2 and one line: there is none before it is named."""
+    done = here(*words)
+    assert (done.code, done.out, len(done.err.splitlines())) == (2, "", 1)
+    assert "name a file with --journal or $BULKSTATUS_JOURNAL" in done.err
+
+
 @pytest.fixture
 def without_rights():
     """What runs a command without the right to write where a mode forbids it, also as root."""
@@ -310,16 +419,21 @@ def test_a_journal_that_can_grow_no_more(here, stage, start, blocks, command):
         assert is_whole(stage.file)
 
 
-@pytest.fixture
-def locked(stage, here):
-    """A process that has begun to write into the journal, and does not come to an end."""
-    assert here("get", "edge:cc").code == 0
-    script = (
-        "import sqlite3, sys; db = sqlite3.connect(sys.argv[1], isolation_level=None)\n"
-        "db.execute('BEGIN IMMEDIATE'); print('held', flush=True); sys.stdin.read()"
-    )
+HOLDER = """
+import sqlite3, sys
+db = sqlite3.connect(sys.argv[1], isolation_level=None)
+for statement in sys.argv[2:]:
+    db.execute(statement).fetchall()
+print("held", flush=True)
+sys.stdin.read()
+"""
+
+
+@contextmanager
+def holding(stage, *statements):
+    """A process that keeps the journal, and does not come to an end."""
     with subprocess.Popen(
-        [sys.executable, "-c", script, str(stage.file)],
+        [sys.executable, "-c", HOLDER, str(stage.file), *statements],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,
@@ -329,6 +443,23 @@ def locked(stage, here):
             yield holder
         finally:
             holder.kill()
+
+
+@pytest.fixture
+def locked(stage, here):
+    """A process that has begun to write into the journal."""
+    assert here("get", "edge:cc").code == 0
+    with holding(stage, "BEGIN IMMEDIATE") as holder:
+        yield holder
+
+
+@pytest.fixture
+def kept_for_one(stage):
+    """A process that lets nobody read the journal either; a wait in it was left behind."""
+    with Journal(stage.file) as journal:
+        journal.begin_wait(["edge:cc"], WaitTerms()).leave()
+    with holding(stage, "PRAGMA locking_mode = EXCLUSIVE", "BEGIN EXCLUSIVE") as holder:
+        yield holder
 
 
 def test_a_journal_that_is_locked(here, stage, locked, start):
@@ -354,6 +485,43 @@ def test_a_locked_journal_holds_up_no_signal(stage, locked, start, number):
     out, err = child.communicate(timeout=20)
     assert locked.poll() is None
     assert (child.returncode, out, err) == ({signal.SIGINT: 130, signal.SIGTERM: 143}[number], "", "")
+
+
+def has_open(child, file):
+    """True while a process has a file open."""
+    with suppress(OSError):
+        return any(link.readlink() == file for link in Path(f"/proc/{child.pid}/fd").iterdir())
+    return False
+
+
+LOCKED_OUT = (
+    "journal prune --older-than 1d",
+    "journal vacuum",
+    "journal stats",
+    "journal export",
+    "history edge:cc",
+    "changes",
+    "resume",
+    "resume --list",
+    "track edge:cc",
+    "get edge:aa",
+    "list",
+)
+
+
+@pytest.mark.skipif(not Path("/proc/self/fd").exists(), reason="what a process has open is told by Linux")
+def test_an_interrupt_waits_for_no_lock(stage, kept_for_one, start):
+    """Each command is stopped while it waits for the journal: it ends by that, and not because its patience does."""
+    for four in (LOCKED_OUT[:4], LOCKED_OUT[4:8], LOCKED_OUT[8:]):
+        children = {command: start(*command.split()) for command in four}
+        for command, child in children.items():
+            while not has_open(child, stage.file):
+                assert child.poll() is None, command
+                time.sleep(0.01)
+            child.send_signal(signal.SIGINT)
+            _, err = child.communicate(timeout=4)  # of the 5 s that it would wait for the lock
+            assert (child.returncode, "Traceback" in err) == (130, False), command
+    assert kept_for_one.poll() is None
 
 
 def test_a_journal_that_is_free_again_has_all(stage, locked, start):

@@ -5,11 +5,12 @@ import io
 import json
 import re
 import signal
+import sqlite3
 import subprocess
 import sys
 import threading
 import time
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from datetime import UTC, datetime, timedelta
 from types import SimpleNamespace
 
@@ -313,8 +314,9 @@ def test_all_forms_of_a_list_have_the_same_rows(here, listed):
     assert refs == dict.fromkeys(FORMS, expected)
 
 
-def test_rows_that_the_journal_settles_wait_for_nobody(process, listed, monkeypatch):
-    """They are out while a source has not answered yet; the others follow when it does."""
+@pytest.mark.parametrize("form", ["name", "table", "csv", "jsonl"])
+def test_rows_that_the_journal_settles_wait_for_nobody(process, listed, monkeypatch, form):
+    """They are out while a source has not answered yet, also in a pipe; the others follow when it does."""
     answers, answer = threading.Event(), listed.weavr.answer
 
     def slow(request):
@@ -322,16 +324,18 @@ def test_rows_that_the_journal_settles_wait_for_nobody(process, listed, monkeypa
         return answer(request)
 
     monkeypatch.setattr(listed.weavr, "answer", slow)
-    child = process("list", "--source", "payments", "--source", "edge", "-o", "name")
+    child = process("list", "--source", "payments", "--source", "edge", "-o", form)
     try:
-        first = [child.stdout.readline().strip() for _ in range(2)]
+        first = [child.stdout.readline() for _ in range(3 if form in ("table", "csv") else 2)]
         assert not answers.is_set()
     finally:
         answers.set()
     rest, err = child.communicate(timeout=20)
     assert (child.returncode, err) == (0, "")
-    assert first == ["edge:aa", "edge:bb"]
-    assert sorted(rest.split()) == ["payments:1", "payments:4"]
+    whole = (*first, *rest.splitlines(keepends=True))
+    assert len(whole) == 4 + (form in ("table", "csv"))
+    assert [re.search(r"\b(aa|bb)\b", line) is not None for line in first][-2:] == [True, True]
+    assert sum("payments" in line for line in rest.splitlines()) == 2
 
 
 def test_a_source_that_is_down_hides_no_row_that_is_known(here, listed):
@@ -423,16 +427,35 @@ def test_what_to_do_about_one_that_is_gone(here, gone):
     ]
 
 
-def test_one_that_is_known_to_be_gone_is_not_asked_for(here, gone):
-    """Unless it is to be fresh; known again, it is no longer gone."""
-    where, now = place(gone, "edge"), datetime.now(UTC)
-    gone.journal.record([Miss(where, "aa", Stamp.take(), Stamp.take(), now, final=True)])
-    with asked(gone.edge, []):
+def forgotten(stage, id, ago):
+    """The provider said so many seconds ago that a bulk is gone for good; when that was."""
+    at = datetime.now(UTC) - timedelta(seconds=ago)
+    stage.journal.record([Miss(place(stage, "edge"), id, Stamp.take(), Stamp.take(), at, final=True)])
+    return at
+
+
+def test_one_that_is_known_to_be_gone_is_asked_for_again(here, gone):
+    """It may yet come back; until it does, it is gone since it was first missed. Known again, it is no longer gone."""
+    at = forgotten(gone, "aa", HOUR)
+    with asked(gone.edge, ["aa", "aa"]):
         assert here("get", "edge:aa", "--exit-status").code == 5
         assert "gone (running before)" in here("list", "--source", "edge").out
+    assert json.loads(here("get", "edge:aa", "-o", "jsonl").out)["gone_at"][:19] == f"{at:%Y-%m-%dT%H:%M:%S}"
     gone.edge.add("aa", still("running"))
-    assert json.loads(here("get", "edge:aa", "--fresh", "-o", "jsonl").out)["gone_at"] is None
+    assert json.loads(here("get", "edge:aa", "-o", "jsonl").out)["gone_at"] is None
     assert here("get", "edge:aa", "--exit-status").code == 8
+    assert [step.kind for step in gone.journal.history("edge:aa")] == ["first", "gone", "returned"]
+
+
+def test_one_that_is_gone_for_a_day_is_left_alone_by_a_list(here, gone):
+    """It is shown as it was seen last; by name, and with --fresh, it is asked for."""
+    forgotten(gone, "aa", 25 * HOUR)
+    with asked(gone.edge, []):
+        assert "gone (running before)" in here("list", "--source", "edge").out
+        assert here("list", "--tracked", "--exit-status").code == 5
+    with asked(gone.edge, ["aa", "aa"]):
+        assert here("list", "--source", "edge", "--fresh").code == 0
+        assert here("get", "edge:aa", "--exit-status").code == 5
 
 
 def test_one_that_ended_and_is_gone_has_ended(here, stage):
@@ -455,7 +478,7 @@ def test_one_that_nobody_has_ever_seen_is_not_found(here, stage):
 
 
 def test_a_wait_for_one_that_is_gone(here, gone):
-    """Asked for twice, then it is over: code 5, the verdict and how it stood."""
+    """Asked for twice, then it is over: code 5, the verdict and how it stood. Once that is known, it is asked for once."""
     done = here("wait", "edge:aa", "-o", "json", "--timeout", "30s")
     document = json.loads(done.out)
     (result,) = document["results"]
@@ -464,72 +487,99 @@ def test_a_wait_for_one_that_is_gone(here, gone):
     assert "find out how it ended" in done.err
     steps = [(step.kind, step.to_state) for step in gone.journal.history("edge:aa")]
     assert steps == [("first", State.RUNNING), ("gone", None)]
-    with asked(gone.edge, []):
+    with asked(gone.edge, ["aa"]):
         assert here("wait", "edge:aa").code == 5
 
 
 # --- late ---
 
-OVERDUE = r"overdue: 3h(?:1s)?, and 95 % of the last 25 took at most 1m"
-STUCK = r"stuck: nothing has moved for 3h(?:\d+s)? \(limit 10m, half of what is usual for the last 25\)"
+OVERDUE = r"overdue: 3h(?:\d+s)?, and 95 % of the last 25 took at most 1m"
+STUCK = r"stuck: nothing has moved for 2h(?:\d+s)? \(limit 10m, half of what is usual for the last 25\)"
 
 
 @pytest.fixture
 def late(stage):
-    """A bulk that has run for three hours without a move, where such bulks take a minute."""
-    where = place(stage, "edge")
-    stage.journal.record(
-        [*ended(where, 25), seen(where, "aa", State.RUNNING, 3 * HOUR, native_state="running")]
-    )
+    """Bulks that have run for three hours, two of them without a move, where such bulks take a minute.
+
+    That of Weavr counts what is finished, so it is stuck; that of Cloudflare may be well on its way.
+    """
+    with born(stage.weavr, 3 * HOUR):
+        stage.weavr.add("1", still("RUNNING"), operations=10, action="/sends")
     stage.edge.add("aa", still("running"))
+    with Client.from_config(stage.config) as client:
+        status = client.get("payments:1")
+    weavr, edge = place(stage, "payments"), place(stage, "edge")
+    at, before = datetime.now(UTC) - timedelta(hours=2), Stamp("before", 0.0)
+    stage.journal.record(
+        [
+            *ended(weavr, 25, action="/sends"),
+            *ended(edge, 25),
+            Sighting(weavr, status.changed(observed_at=at), before, Stamp("before", 1.0), wanted=True),
+            seen(edge, "aa", State.RUNNING, 3 * HOUR, native_state="running"),
+        ]
+    )
     return stage
 
 
-def test_one_that_is_late_is_marked(here, late):
+LATE = [("payments:1", f"{OVERDUE}; {STUCK}", "true"), ("edge:aa", OVERDUE, "")]
+
+
+@pytest.mark.parametrize(("ref", "why", "is_stuck"), LATE)
+def test_one_that_is_late_is_marked(here, late, ref, why, is_stuck):
     """By which figures, in the table; as `true` in CSV, and whole in JSON."""
-    words = ("list", "--source", "edge", "--state", "running")
-    assert re.search(rf"^edge:aa  running .* {OVERDUE}; {STUCK}$", here(*words).out, re.MULTILINE)
-    row = rows_of(here(*words, "-o", "csv").out)["edge:aa"]
-    assert (row["overdue"], row["stuck"]) == ("true", "true")
+    words = ("get", ref)
+    assert re.search(rf"^{ref} +running .* {why}(?:; /sends)?$", here(*words).out, re.MULTILINE)
+    row = rows_of(here(*words, "-o", "csv").out)[ref]
+    assert (row["overdue"], row["stuck"]) == ("true", is_stuck)
     status = json.loads(here(*words, "-o", "jsonl").out)
     valid(status, "BulkStatus")
     assert (status["overdue"]["usual"], status["overdue"]["of"]) == (60.0, 25)
     assert 3 * HOUR <= status["overdue"]["age"] < 4 * HOUR
-    assert (status["stuck"]["limit"], status["stuck"]["of"]) == (600.0, 25)
+    if is_stuck:
+        assert (status["stuck"]["limit"], status["stuck"]["of"]) == (600.0, 25)
+    listed = here("list", "--source", ref.partition(":")[0], "--state", "running").out
+    assert re.search(rf"^{ref} +running .* {OVERDUE}", listed, re.MULTILINE)
 
 
-def test_why_one_is_called_late(here, late):
-    """In `explain` and `get` too."""
-    assert re.search(rf"^  late        {OVERDUE}; {STUCK}$", here("explain", "edge:aa").out, re.MULTILINE)
-    assert re.search(OVERDUE, here("get", "edge:aa").out)
-    assert not re.search("overdue|stuck", here("get", "edge:aa", "--no-journal").out)
+@pytest.mark.parametrize(("ref", "why", "is_stuck"), LATE)
+def test_why_one_is_called_late(here, late, ref, why, is_stuck):
+    """In `explain` too; without a journal nothing tells."""
+    out = here("explain", ref).out
+    assert re.search(rf"^  late        {why}$", out, re.MULTILINE)
+    assert ("stuck" in out) == (is_stuck == "true")
+    assert not re.search("late|overdue|stuck", here("get", ref, "--no-journal").out)
 
 
 def test_a_watch_says_that_one_is_late(process, late):
     """Once, in a line of its own; in JSON lines as a change of its own kind."""
-    words = ("watch", "edge:aa", "--timeout", "4s", "-o")
+    words = ("watch", "payments:1", "edge:aa", "--timeout", "4s", "-o")
     table, stream = (
         child.communicate(timeout=50)[0] for child in [process(*words, "table"), process(*words, "jsonl")]
     )
-    (told,) = (line for line in table.splitlines() if "overdue" in line)
-    assert re.fullmatch(rf"\S+Z  edge:aa  {OVERDUE}; {STUCK}", told)
+    told = sorted(line for line in table.splitlines() if "overdue" in line)
     changes = [json.loads(line) for line in stream.splitlines()[1:-1]]
-    (change,) = (change for change in changes if change["kind"] == "late")
-    valid(change, "Change")
-    assert change["status"]["overdue"]["of"] == change["status"]["stuck"]["of"] == 25
+    marked = {change["ref"]: change for change in changes if change["kind"] == "late"}
+    assert len(told) == len(marked) == sum(change["kind"] == "late" for change in changes) == 2
+    for ref, why, is_stuck in LATE:
+        (line,) = (line for line in told if f"  {ref}  " in line)
+        assert re.fullmatch(rf"\S+Z  {ref}  {why}", line)
+        valid(marked[ref], "Change")
+        assert marked[ref]["status"]["overdue"]["of"] == 25
+        assert (marked[ref]["status"]["stuck"] is not None) == (is_stuck == "true")
 
 
 @forking
-@pytest.mark.parametrize(
-    ("words", "code"), [(["list", "--source", "edge", "--state", "running"], 0), (["watch", "edge:aa"], 130)]
-)
-def test_a_wide_terminal_says_that_one_is_late(program, environment, late, words, code):
-    """In the details of its row."""
-    interrupt = {"until": "overdue", "act": lambda child: child.sendintr()} if code else {}
-    display, _, ended_with = look(program, words, environment, columns=200, **interrupt)
-    assert ended_with == code
-    (row,) = (line for line in display if line.startswith("edge:aa "))
-    assert re.search(f"{OVERDUE}; stuck: ", row)
+@pytest.mark.usefixtures("late")
+@pytest.mark.parametrize("command", ["get", "watch"])
+@pytest.mark.parametrize(("ref", "why"), [("payments:1", f"{OVERDUE}; stuck: "), ("edge:aa", OVERDUE)])
+def test_a_wide_terminal_says_that_one_is_late(program, environment, command, ref, why):
+    """In the cell of its state and the details of its row."""
+    interrupt = {"until": "overdue", "act": lambda child: child.sendintr()} if command == "watch" else {}
+    display, _, code = look(program, [command, ref], environment, columns=200, **interrupt)
+    assert code == (130 if command == "watch" else 0)
+    (row,) = (line for line in display if line.startswith(f"{ref} "))
+    assert "running, late" in row
+    assert re.search(why, row)
 
 
 def test_too_few_ended_ones_say_nothing(here, stage):
@@ -626,6 +676,35 @@ def test_an_interrupted_wait_says_how_to_go_on(process, here, stage, tmp_path):
     assert done.out.splitlines()[-1] == "1 bulk: 1 succeeded"
 
 
+@pytest.mark.parametrize("how", ["interrupted", "ended", "out of time"])
+def test_a_wait_whose_journal_was_replaced(process, stage, tmp_path, how):
+    """The number it had is that of another wait in the new one: nobody is told to go on with that, and it stays open."""
+    stage.edge.add("aa", still("running"))
+    limit = ("--timeout", "3s") if how == "out of time" else ()
+    child = process("wait", "edge:aa", "--pace", "eager", *limit)
+    assert "new -> running" in child.stdout.readline()
+    for file in tmp_path.glob("journal.db*"):
+        if not file.name.endswith(".lock"):
+            file.rename(file.with_name(f"before-{file.name}"))
+    with Journal(stage.journal.path) as other:
+        other.begin_wait(["edge:theirs"], bulkstatus.WaitTerms()).leave()
+        (before,) = other.waits()
+    if how == "interrupted":
+        child.send_signal(signal.SIGINT)
+    elif how == "ended":
+        stage.edge.add("aa", still("completed"))
+    _, err = child.communicate(timeout=30)
+    assert child.returncode == {"interrupted": 130, "ended": 0, "out of time": 8}[how]
+    assert "resume" not in err
+    if how != "ended":
+        words = " --timeout 3s" if limit else ""
+        assert err.splitlines()[-1] == f"  bulkstatus wait edge:aa{words} --pace eager"
+    with Journal(stage.journal.path) as other:
+        assert other.waits(open_only=False) == (before,)
+        if how == "ended":
+            assert [step.to_state for step in other.history("edge:aa")][-1] is State.SUCCEEDED
+
+
 def test_a_wait_whose_time_has_run_out_begins_anew(here, stage):
     """It has as long again as it had; once its bulks have ended, it is none to go on with."""
     stage.edge.add("aa", still("running"))
@@ -682,6 +761,36 @@ def test_open_waits_are_named(here, left):
     assert [(row["wait"], row["bulks"]) for row in rows] == [("2", "1"), ("1", "2")]
     assert said["name"].out == "2\n1\n"
     assert len(left.journal.waits()) == 2
+
+
+def test_a_wait_that_ran_out_of_time_is_named_as_well(here, stage):
+    """It can be gone on with; one that came to its end is not named, also where others go on."""
+    stage.edge.add("aa", still("running"))
+    stage.edge.add("bb", still("completed"))
+    assert here("wait", "edge:aa", "edge:bb", "--timeout", "1s").code == 8
+    assert here("wait", "edge:bb").code == 0
+    assert here("wait", "edge:aa", "edge:bb", "--until", "any").code == 0
+    (row,) = here("resume", "--list").out.splitlines()[1:]
+    assert row.startswith("1     out of time ")
+    assert row.endswith("  2      edge:aa edge:bb")
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_a_host_with_a_hostile_name_writes_no_control_characters(here, stage, form):
+    """Whatever a process called itself that recorded a wait: it is shown, and moves nothing on a terminal."""
+    held = stage.journal.begin_wait(["edge:aa"], bulkstatus.WaitTerms())
+    with closing(sqlite3.connect(stage.journal.path)) as db:
+        db.execute("UPDATE waits SET waiter = ?", ("=evil\x1b]0;x\x07\u202e\x9b31m\r\n:1",))
+        db.commit()
+    shown, busy = here("resume", "--list", "-o", form), here("resume", "1")
+    held.leave()
+    assert (shown.code, shown.err, busy.code, busy.out) == (0, "", 7, "")
+    assert "evil" in busy.err
+    assert ("evil" in shown.out) == (form != "name")
+    for line in (*shown.out.split("\n"), *busy.err.split("\n")):
+        assert line.isprintable()
+    assert form != "csv" or "'=evil" in shown.out
+    assert busy.err.count("\n") == 1
 
 
 def test_the_form_of_a_resumed_wait_can_be_chosen(here, left):

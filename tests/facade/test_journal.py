@@ -9,9 +9,11 @@ import time
 import warnings
 from contextlib import ExitStack
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 
 import anyio
+import httpx
 import msgspec
 import pytest
 
@@ -22,9 +24,11 @@ from bulkstatus import (
     Journal,
     JournalError,
     NotFound,
+    ProtocolError,
     State,
     Verdict,
 )
+from bulkstatus._adapter import realm
 from bulkstatus._record import Place, Sighting
 from bulkstatus._times import Stamp
 from bulkstatus.adapter import BulkStatus
@@ -72,6 +76,11 @@ class World:
         """A client of the sources named, or of all; some adapters may be other ones. It is on the journal."""
         chosen = {name: self.adapters[name] for name in sources or self.adapters} | adapters
         return kind(chosen, transport=self.transport, journal=self.path)
+
+    def place(self, source: str) -> Place:
+        """Where the bulks of a source are."""
+        adapter = self.adapters[source]
+        return Place(source, adapter.provider, realm(adapter), "{}")
 
     def bare(self, *sources: str) -> Client:
         """A client without a journal."""
@@ -241,11 +250,10 @@ def test_all_ended_is_a_report_without_a_request(world):
     wanted = [f"w:{number}" for number in range(600)]
     for number in range(600):
         world.weavr.add(str(number), Life.of((0, "COMPLETED")), operations=0)
-    place = Place("w", "weavr", f"weavr {WEAVR}", "{}")
+    place, now = world.place("w"), world.stamp()
     with world.client() as client:
         client.get_many(wanted[:2])
         assert client.realms["w"] == place.realm
-        now = world.stamp()
         made_up = [
             BulkStatus(
                 source="w", provider="weavr", id=str(number), state=State.SUCCEEDED, observed_at=world.wall()
@@ -302,7 +310,7 @@ def test_what_had_ended_when_a_list_first_showed_it_is_not_taken_up(world):
 
 
 def test_words_that_are_pinned_otherwise_since_are_asked_for_again(world):
-    """What was read with other pins is not how it would be read now."""
+    """What was read with other pins is not how it would be read now; but the bulk has not moved, so that is no step."""
     stands(world.cloudflare, CF[1], "lapsed")
     ref, plain = f"c:{CF[1]}", world.adapters["c"]
     pinned = msgspec.structs.replace(plain, state_map={"lapsed": State.EXPIRED})
@@ -314,14 +322,12 @@ def test_words_that_are_pinned_otherwise_since_are_asked_for_again(world):
     with world.client() as client:
         assert client.get(ref).state is State.UNKNOWN
         assert world.asked() == [CF[1]]
+        assert client.journal.find(ref)[0].status.state is State.UNKNOWN
     with world.client(c=pinned) as client:
         assert client.get(ref).state is State.EXPIRED
         assert world.asked() == [CF[1]]
-        assert [step.to_state for step in client.history(ref)] == [
-            State.EXPIRED,
-            State.UNKNOWN,
-            State.EXPIRED,
-        ]
+        assert client.journal.find(ref)[0].status.state is State.EXPIRED
+        assert [(step.kind, step.to_state) for step in client.history(ref)] == [("first", State.EXPIRED)]
 
 
 def test_another_account_under_the_same_name_is_asked(world):
@@ -405,6 +411,39 @@ def test_an_id_that_the_provider_writes_in_another_case_was_asked_for_by_name(tm
         assert words(client.journal.history("plain:A1")) == ["running", "done"]
 
 
+def test_what_is_kept_of_an_id_moves_to_the_case_its_provider_writes(tmp_path):
+    """Note and labels, and that it was asked for; nothing is left under the other."""
+    fake, _ = renaming("running")
+    url = "https://plain.test"
+    adapters = {"plain": fake.adapter(url)}
+    with Client(adapters, transport=FakeTransport({url: fake}), journal=tmp_path / "j.db") as client:
+        client.track("plain:a1", note="nightly", labels={"release": "42"})
+        assert client.get("plain:a1").id == "A1"
+        assert refs_of(client.list(labels={"release": "42"})) == ["plain:A1"]
+        (bulk,) = client.journal.all_bulks()
+        assert (bulk.ref, bulk.note, dict(bulk.labels)) == ("plain:A1", "nightly", {"release": "42"})
+        client.track("plain:a1", labels={"team": "a"})
+        assert refs_of(client.list(tracked=True)) == ["plain:A1"]
+        assert dict(client.journal.find("plain:A1")[0].labels) == {"release": "42", "team": "a"}
+        assert len(list(client.journal.all_bulks())) == 1
+
+
+def test_the_answer_about_another_bulk_is_not_recorded(tmp_path):
+    """Whoever asked is told that it cannot be read, and the journal knows neither of the two."""
+    fake = Scripted(lambda _: FakeResponse.json({"id": "b2", "status": "done"}))
+    url = "https://plain.test"
+    adapters = {"plain": fake.adapter(url)}
+    with Client(adapters, transport=FakeTransport({url: fake}), journal=tmp_path / "j.db") as client:
+        with pytest.raises(ProtocolError, match="something else than the bulk that was asked for"):
+            client.get("plain:a1")
+        report = client.get_many(["plain:a1", "plain:c3"])
+        assert [failure.kind for failure in report.failures] == ["protocol"] * 2
+        assert client.wait("plain:a1", timeout=0.5).verdicts == {"plain:a1": Verdict.BLIND}
+        assert (client.changes(), list(client.journal.all_bulks())) == ((), [])
+        assert client.get("plain:b2").state is State.SUCCEEDED
+        assert [step.ref for step in client.changes()] == ["plain:b2"]
+
+
 def test_a_row_whose_id_is_in_another_case_is_told_as_it_comes(tmp_path):
     """It is in the report, so it is among the rows."""
     fake, _ = renaming("running")
@@ -415,6 +454,70 @@ def test_a_row_whose_id_is_in_another_case_is_told_as_it_comes(tmp_path):
         with client.list_pages() as pages:
             told = [status for batch in pages for status in batch]
         assert refs_of(told) == refs_of(pages.report()) == ["plain:A1"]
+
+
+# --- answers that overtake each other ---
+
+
+class Held(httpx.AsyncBaseTransport):
+    """Keeps what a provider has answered back until it is let out."""
+
+    def __init__(self, transport: httpx.AsyncBaseTransport) -> None:
+        self.inner = transport
+        self.there, self.out = anyio.Event(), anyio.Event()
+
+    async def handle_async_request(self, request):
+        response = await self.inner.handle_async_request(request)
+        self.there.set()
+        await self.out.wait()
+        return response
+
+
+def overtaken(world, *, before, stale, then):
+    """A bulk stood at a word; an answer of a second one is on its way while another client reads a third.
+
+    What a client is told after all that, how many requests it took, and the same once more; and the steps.
+    """
+    ref = f"c:{CF[1]}"
+
+    async def look():
+        slow = Held(world.transport)
+        late = AsyncClient({"c": world.adapters["c"]}, transport=slow, journal=world.path)
+        async with world.client("c", kind=AsyncClient) as client, late:
+            stands(world.cloudflare, CF[1], before)
+            await client.get(ref)
+            stands(world.cloudflare, CF[1], stale)
+            world.clock.advance(1)
+            async with anyio.create_task_group() as group:
+                group.start_soon(partial(late.get, ref, fresh=True))
+                await slow.there.wait()
+                stands(world.cloudflare, CF[1], then)
+                world.clock.advance(1)
+                await client.get(ref, fresh=True)
+                world.clock.advance(1)
+                slow.out.set()
+            told = []
+            for _ in range(2):
+                world.clock.advance(1)
+                world.asked()
+                told.append(((await client.get(ref)).native_state, len(world.asked())))
+            return told, [(step.to_word, step.regressed) for step in await client.history(ref)]
+
+    return anyio.run(look)
+
+
+def test_an_end_that_its_provider_took_back_is_not_served(world):
+    """A slow answer that still tells of it comes last, and is the older one all the same."""
+    told, steps = overtaken(world, before="failed", stale="failed", then="running")
+    assert told == [("running", 1), ("running", 1)]
+    assert steps == [("failed", False), ("running", True)]
+
+
+def test_an_end_that_a_slow_answer_contradicts_is_asked_for_once_more(world):
+    """Nobody knows which of the two was given later; after that it is known."""
+    told, steps = overtaken(world, before="pending", stale="running", then="failed")
+    assert told == [("failed", 1), ("failed", 0)]
+    assert steps == [("pending", False), ("failed", False)]
 
 
 # --- what the provider has forgotten ---
@@ -448,7 +551,7 @@ def test_a_bulk_that_the_provider_has_forgotten_is_as_it_was_seen_last(world, ki
 
 
 def test_it_is_gone_when_it_is_missed_twice_some_seconds_apart(world):
-    """One bad moment is no proof; after it nobody asks any more, and nothing more is written."""
+    """One bad moment is no proof; after it each who asks is told since when, and nothing more is written."""
     with world.client() as client:
         ref = seen_then_removed(world, client)
         for pause in (0.0, 1.0, 2.0):
@@ -463,14 +566,73 @@ def test_it_is_gone_when_it_is_missed_twice_some_seconds_apart(world):
         world.clock.advance(600)
         for status in (client.get(ref), *client.get_many([ref]), *client.list(sources=["c"])):
             assert (status.state, status.gone_at) == (State.RUNNING, gone_at)
-        assert world.asked() == []
+            assert "does not know it any more since" in status.evidence[-1]
+        assert world.asked() == [CF[1]] * 3  # it may yet come back
         assert kinds(client.history(ref)) == ["first", "gone"]
         (known,) = client.journal.find(ref)
-        assert (known.gone_at, known.ended_at) == (gone_at, None)
+        assert (known.gone_at, known.ended_at, known.is_settled) == (gone_at, None, False)
+
+
+def test_one_that_is_gone_for_a_day_is_left_alone_by_a_list(world):
+    """It is told as it was seen last; who asks for it by name, or afresh, has its provider asked all the same."""
+    with world.client("c") as client:
+        ref = seen_then_removed(world, client)
+        client.get(ref)
+        world.clock.advance(5)
+        gone_at = client.get(ref).gone_at
+        world.clock.advance(86_390)
+        world.asked()
+        assert client.list().statuses[0].gone_at == gone_at
+        assert world.asked() == [CF[1]]
+        world.clock.advance(20)
+        for arguments, sent in (({}, []), ({"tracked": True}, []), ({"fresh": True}, [CF[1]])):
+            (status,) = client.list(**arguments)
+            assert (status.state, status.gone_at) == (State.RUNNING, gone_at)
+            assert world.asked() == sent
+        assert client.get(ref).gone_at == gone_at
+        assert world.asked() == [CF[1]]
+
+
+@pytest.mark.parametrize(("source", "ids"), [("c", CF[:5]), ("w", ["1", "2", "3", "4", "5"])])
+def test_after_an_outage_that_denies_all_bulks_they_are_asked_for_again(world, source, ids):
+    """A proxy that answers 404 for minutes makes all of them gone, and none for good."""
+    fake, refs = world.fakes[source], [f"{source}:{id}" for id in ids]
+    for id in ids:
+        stands(fake, id, {"c": "running", "w": "RUNNING"}[source])
+    with world.client(source) as client:
+        client.get_many(refs)
+        fake.fail(Fault(status=404, times=None))
+        for _ in range(2):
+            world.clock.advance(60)
+            report = client.list(tracked=True)
+            assert [status.gone_at is not None for status in report] == [True] * 5
+        assert [kinds(client.history(ref)) for ref in refs] == [["first", "gone"]] * 5
+        fake.heal()
+        world.clock.advance(60)
+        world.asked()
+        report = client.list(tracked=True)
+        assert world.asked() != []
+        assert {(status.state, status.gone_at) for status in report} == {(State.RUNNING, None)}
+        assert [kinds(client.history(ref)) for ref in refs] == [["first", "gone", "returned"]] * 5
+        assert (sorted(refs_of(report)), report.complete) == (refs, True)
+
+
+def test_a_row_of_a_list_shows_that_one_is_not_gone(world):
+    """Although it tells an end that is not kept before the bulk's own record says so."""
+    world.weavr.add("1", Life.of((0, "RUNNING"), (200, "COMPLETED")), operations=10, failing=4)
+    with world.client("w") as client:
+        client.get("w:1")
+        world.weavr.fail(Fault(status=410, times=1))
+        assert client.get("w:1").gone_at is not None
+        world.clock.advance(300)
+        assert [(row.state, row.gone_at) for row in client.list()] == [(State.SUCCEEDED, None)]
+        assert kinds(client.history("w:1")) == ["first", "gone", "returned"]
+        assert client.get("w:1").state is State.PARTIAL
+        assert [step.to_state for step in client.history("w:1")][-1] is State.PARTIAL
 
 
 def test_one_that_is_known_again_has_returned(world):
-    """Whoever asks afresh learns of it; then it is asked for as others are."""
+    """Whoever asks learns of it; then it is asked for as others are."""
     with world.client() as client:
         ref = seen_then_removed(world, client)
         client.get(ref)
@@ -478,8 +640,7 @@ def test_one_that_is_known_again_has_returned(world):
         client.get(ref)
         stands(world.cloudflare, CF[1], "running")
         world.clock.advance(9)
-        assert client.get(ref).gone_at is not None
-        assert client.get(ref, fresh=True).gone_at is None
+        assert client.get(ref).gone_at is None
         assert kinds(client.history(ref)) == ["first", "gone", "returned"]
         assert client.get(ref).gone_at is None
         assert client.journal.find(ref)[0].gone_at is None
@@ -507,9 +668,10 @@ def test_gone_for_good_is_believed_at_once(world):
         world.weavr.fail(Fault(status=410, times=None))
         assert client.get("w:1").gone_at == world.wall()
         assert kinds(client.history("w:1")) == ["first", "gone"]
-        world.asked()
-        assert client.get("w:1").state is State.RUNNING
-        assert world.asked() == []
+        gone_at = world.wall()
+        world.clock.advance(60)
+        assert client.get("w:1").gone_at == gone_at
+        assert kinds(client.history("w:1")) == ["first", "gone"]
 
 
 @pytest.mark.parametrize("status", [404, 410])
@@ -916,6 +1078,27 @@ def test_without_a_journal_there_is_nothing_to_track_and_no_history(world):
                 call()
 
 
+def test_what_is_tracked_is_told_without_asking_anybody(world):
+    """By source and labels, as the journal knows it, those that were asked for first before others."""
+    stands(world.weavr, "1", "RUNNING")
+    with world.client() as client:
+        client.get("w:1")
+        world.clock.advance(1)
+        client.track(["w:2", "d:a-1"], note="nightly", labels={"release": "42"})
+        world.asked()
+        assert [bulk.ref for bulk in client.tracked()] == ["w:1", "w:2", "d:a-1"]
+        assert [bulk.ref for bulk in client.tracked(sources=["w"])] == ["w:1", "w:2"]
+        assert [bulk.ref for bulk in client.tracked(labels={"release": "42"})] == ["w:2", "d:a-1"]
+        assert client.tracked(sources=["w"], labels={"release": "43"}) == ()
+        first, second, _ = client.tracked()
+        assert (first.status.state, second.status, second.note) == (State.RUNNING, None, "nightly")
+        with pytest.raises(ConfigError):
+            client.tracked(sources=["x"])
+        assert world.asked() == []
+    with world.bare() as client, pytest.raises(ConfigError, match="has no journal"):
+        client.tracked()
+
+
 def test_history_and_changes_tell_each_step_in_order(world):
     """Whatever call it was that saw it; a cursor goes on behind what was read."""
     world.weavr.add("1", Life.of((0, "SUBMITTED"), (10, "RUNNING"), (20, "PAUSED"), (30, "COMPLETED")))
@@ -1026,9 +1209,7 @@ def test_what_is_untracked_stays_so_although_it_moves(world):
 
 def remember(world, took, *, source="w", action="/transfers", state=State.SUCCEEDED, prefix="9"):
     """Bulks of the past in the journal, which took so many seconds each."""
-    realms = {"w": f"weavr {WEAVR}", "d": f"druid {DRUID}"}
-    place = Place(source, {"w": "weavr", "d": "druid"}[source], realms[source], "{}")
-    at = world.wall()
+    place, at = world.place(source), world.wall()
     seen = [
         BulkStatus(
             source=source,
@@ -1049,17 +1230,19 @@ def remember(world, took, *, source="w", action="/transfers", state=State.SUCCEE
         )
 
 
-def marks(client, ref="w:1"):
-    """How a bulk is marked by each call that can tell."""
-    with client.list_pages(sources=[ref.partition(":")[0]]) as pages:
-        batches = list(pages)
+def marks(client, ref="w:1", *, listed=True):
+    """How a bulk is marked by each call that can tell; without those that read their provider's list unless `listed`."""
+    batches = []
+    if listed:
+        with client.list_pages(sources=[ref.partition(":")[0]]) as pages:
+            batches += pages
     found = [
         client.get(ref),
         *client.get_many([ref]),
         *(status for status in client.list(tracked=True) if str(status.ref) == ref),
         *(status for batch in batches for status in batch if str(status.ref) == ref),
     ]
-    assert len(found) == 4
+    assert len(found) == 3 + listed
     return {(status.overdue, status.stuck) for status in found}
 
 
@@ -1132,22 +1315,57 @@ def test_one_that_has_ended_is_not_marked(world):
                 assert (status.overdue, status.stuck) == (None, None)
 
 
+@pytest.mark.parametrize("ref", ["w:1", "d:a-1"])
 @pytest.mark.parametrize(("usual", "limit"), [(None, 3_600.0), (100.0, 600.0), (4_000.0, 2_000.0)])
-def test_a_bulk_that_has_not_moved_for_long_is_stuck(world, usual, limit):
-    """For half of what is usual and ten minutes at least; an hour where nothing is known."""
+def test_a_bulk_that_has_not_moved_for_long_is_stuck(world, ref, usual, limit):
+    """One that counts what is finished, or waits to begin: for half of what is usual and ten minutes at least.
+
+    An hour where nothing is known.
+    """
+    source, action = ref[0], "/transfers" if ref == "w:1" else None
     if usual is not None:
-        remember(world, [usual] * 30)
-    world.weavr.add("1", Life.of((0, "SUBMITTED"), (5, "RUNNING"), (90_000, "COMPLETED")), operations=0)
-    world.clock.advance(10)
-    with world.client("w") as client:
+        remember(world, [usual] * 30, source=source, action=action)
+    if ref == "w:1":
+        world.weavr.add("1", Life.of((0, "RUNNING")), operations=10)
+    else:
+        world.druid.add("a-1", Life.of((0, "received")))
+    world.clock.advance(90_000)  # of the ten operations nine are over by then
+    with world.client(source) as client:
         since = world.wall()
-        client.get("w:1")
+        client.get(ref)
         world.clock.advance(limit)
-        assert {stuck for _, stuck in marks(client)} == {None}
+        # A row of Weavr's list does not count what is finished.
+        assert {stuck for _, stuck in marks(client, ref, listed=source == "d")} == {None}
         world.clock.advance(30)
-        ((_, stuck),) = marks(client)
+        ((overdue, stuck),) = marks(client, ref, listed=source == "d")
         assert (stuck.since, stuck.limit, stuck.of) == (since, limit, None if usual is None else 30)
         assert stuck.idle == pytest.approx(limit + 30, abs=0.01)
+        assert (overdue is not None) == (usual is not None and ref == "w:1")
+
+
+@pytest.mark.parametrize("ref", ["w:1", "d:a-1", f"c:{CF[1]}"])
+def test_one_that_runs_and_does_not_say_how_much_is_finished_is_not_stuck(world, ref):
+    """It may be well on its way: nothing of it would move before its end."""
+    world.weavr.add("1", Life.of((0, "RUNNING")), operations=0)
+    stands(world.druid, "a-1", "processing")
+    stands(world.cloudflare, CF[1], "running")
+    with world.client(ref[0]) as client:
+        client.get(ref)
+        world.clock.advance(900_000)
+        assert marks(client, ref) == {(None, None)}
+
+
+def test_one_that_waits_to_begin_is_not_overdue(world):
+    """What is usual is how long bulks run, and where they queue says nothing about that."""
+    remember(world, [10.0] * 30, source="d", action=None)
+    stands(world.druid, "a-1", "received")
+    with world.client("d") as client:
+        world.clock.advance(60)
+        assert marks(client, "d:a-1") == {(None, None)}
+        stands(world.druid, "a-1", "processing")
+        world.clock.advance(60)
+        ((overdue, _),) = marks(client, "d:a-1")
+        assert overdue.of == 30
 
 
 def test_a_bulk_whose_counts_move_is_not_stuck(world):
