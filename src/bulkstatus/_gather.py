@@ -214,7 +214,8 @@ async def list_tracked(
     except JournalError as error:
         if asked_for:
             raise
-        into.recorder.complain(error)
+        if error.reason != "corrupt":  # who moved it aside says so
+            into.recorder.complain(error)
         into.skip(source, NO_LISTING)
         return
     if not bulks and not asked_for:

@@ -315,7 +315,22 @@ _SAID = (*_FACTS, "counts", "updated_at", "finished_at", "error")
 
 def _filled(status: BulkStatus, before: BulkStatus) -> BulkStatus:
     """`status` with what an earlier answer to the same said and this one does not: rows of lists say less."""
-    return _with(status, before, _SAID)
+    return _with(_counted(status, before), before, _SAID)
+
+
+def _counted(status: BulkStatus, before: BulkStatus) -> BulkStatus:
+    """`status` with the numbers that were counted before and that it does not tell."""
+    if status.counts is None or before.counts is None:
+        return status
+    pairs = zip(_numbers(status.counts), _numbers(before.counts), strict=True)
+    merged = Counts(
+        **dict(
+            zip(
+                Counts.__struct_fields__, (new if new is not None else old for new, old in pairs), strict=True
+            )
+        )
+    )
+    return msgspec.structs.replace(status, counts=merged)
 
 
 def _carried(status: BulkStatus, before: BulkStatus) -> BulkStatus:

@@ -147,7 +147,8 @@ class Scribe:
         if self._failed_at is None or time.monotonic() - self._failed_at > _JUST_NOW:
             self._again_at = 0.0
         self._write([])
-        self._ended.set_result(None)
+        if self._ended.set_running_or_notify_cancel():
+            self._ended.set_result(None)
 
     def _take(self) -> list[_Job[Any] | None]:
         """All there is to do, waiting for the first; nothing when it is time to try again."""
