@@ -196,7 +196,12 @@ def _prepare(db: sqlite3.Connection, path: Path) -> None:
         f"journal_size_limit = {_LARGEST_WAL}",
     ):
         db.execute(f"PRAGMA {pragma}")
-    _refuse_foreign(db, path)  # before anything is made beside it
+    db.execute("BEGIN")  # all of it of one state: another process may be making the file
+    try:
+        _refuse_foreign(db, path)  # before anything is made beside it
+    finally:
+        if db.in_transaction:
+            db.execute("ROLLBACK")
     if _version(db) != len(MIGRATIONS):
         # Changing to WAL does not wait for others as a transaction does, so those who make a file take turns.
         with locked(_lock_of(path)):
@@ -204,6 +209,7 @@ def _prepare(db: sqlite3.Connection, path: Path) -> None:
 
 
 def _refuse_foreign(db: sqlite3.Connection, path: Path) -> None:
+    """Raises JournalError for a database of another program. Needs a transaction."""
     application, version = _pragma(db, "application_id"), _version(db)
     is_new = version == 0 and application in (0, APPLICATION) and _is_empty(db)
     if not (is_new or (version > 0 and application == APPLICATION)):

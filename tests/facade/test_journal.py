@@ -1566,3 +1566,17 @@ def test_whoever_wants_the_journal_itself_is_told_what_is_wrong_with_it(world):
             report = client.list(**arguments)
             assert {failure.kind for failure in report.failures} == {JournalError.kind}
             assert (len(report), report.complete) == (0, False)
+
+
+def test_a_row_that_has_not_changed_is_written_again_after_a_while(world):
+    """So that the journal tells when the bulk was last looked at, and does not prune what is still listed."""
+    stands(world.weavr, "1", "RUNNING")
+    with world.client("w") as client:
+        seen = []
+        for seconds in (0, 5, 20):
+            world.clock.advance(seconds)
+            client.list()
+            (known,) = client.journal.find("w:1")
+            seen.append(known.status.observed_at)
+        assert seen[0] == seen[1] < seen[2]
+        assert kinds(client.history("w:1")) == ["first"]

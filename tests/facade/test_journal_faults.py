@@ -17,6 +17,7 @@ import msgspec
 import pytest
 
 from bulkstatus import Client, Journal, JournalError, Verdict
+from bulkstatus._scribe import Complaints, Scribe
 from bulkstatus._sqlite import MIGRATIONS
 from bulkstatus.testing import FakeTransport, Life, serve
 from bulkstatus_cloudflare.fake import CloudflareFake
@@ -591,3 +592,64 @@ def test_a_full_disk_changes_no_answer(world, small_disk, caplog):
         assert until(lambda: {"w:1", "w:2"} <= {step.ref for step in client.changes()})
     assert is_whole(path)
     assert len(warnings_of(caplog)) == 1
+
+
+def test_what_nobody_waits_for_any_more_is_not_done(path):
+    """What was cancelled before its turn came changes nothing."""
+    with Journal(path) as journal:
+        scribe, go_on, done = Scribe(journal, Complaints()), threading.Event(), []
+        scribe.ask(lambda _: go_on.wait(10))
+        cancelled = scribe.ask(done.append)
+        assert cancelled.cancel()
+        go_on.set()
+        scribe.end().result(10)
+        assert done == []
+
+
+def test_of_what_cannot_be_written_only_the_latest_is_kept(path, monkeypatch):
+    """A journal that stays full for days fills no memory."""
+    monkeypatch.setattr("bulkstatus._scribe._MOST_UNWRITTEN", 2)
+
+    def refuse(answers):
+        raise JournalError("the disk is full", reason="full")
+
+    with Journal(path) as journal:
+        scribe = Scribe(journal, Complaints())
+        with monkeypatch.context() as patched:
+            patched.setattr(journal, "record", refuse)
+            scribe.write([look(id=str(number)) for number in range(4)]).result(10)
+        ends = time.monotonic() + 10
+        while not (steps := journal.changes()) and time.monotonic() < ends:
+            time.sleep(0.02)
+        scribe.end().result(10)
+        assert [step.ref for step in steps] == ["payments:2", "payments:3"]
+
+
+def test_who_asks_sees_what_was_to_be_written_before(path):
+    """Also when both come while the journal is at work."""
+    with Journal(path) as journal:
+        scribe, go_on = Scribe(journal, Complaints()), threading.Event()
+        scribe.ask(lambda _: go_on.wait(10))
+        scribe.write([look()])
+        asked = scribe.ask(Journal.changes)
+        scribe.write([look(id="2")])
+        go_on.set()
+        assert [step.ref for step in asked.result(10)] == ["payments:1"]
+        scribe.end().result(10)
+
+
+def test_records_that_are_written_one_by_one_are_told_as_well(path, monkeypatch):
+    """One that cannot be written takes nothing from the others, nor what is known of them now."""
+    with Journal(path) as journal:
+        record = journal.record
+
+        def choosy(answers):
+            if any(answer.status.id == "bad" for answer in answers):
+                raise ValueError("no")
+            return record(answers)
+
+        monkeypatch.setattr(journal, "record", choosy)
+        scribe = Scribe(journal, Complaints())
+        found = scribe.write([look(id="1"), look(id="bad"), look(id="2")]).result(10)
+        scribe.end().result(10)
+        assert sorted(map(str, found)) == ["payments:1", "payments:2"]

@@ -1166,3 +1166,51 @@ def test_a_process_that_is_born_finds_every_journal_closed(path):
     """
     done = run_script(script, str(path))
     assert (done.stderr, done.stdout) == ("", "0 [2, 2, 2]\n")
+
+
+def test_a_new_file_in_the_place_of_a_broken_one_is_not_moved_aside(path):
+    """Who found the old one broken, and comes second to the lock, leaves alone what the first has begun."""
+    fill(path, 3)
+    broken = sqlite.identity(path)
+    path.rename(path.with_name("elsewhere.db"))
+    fill(path, 2)
+    assert sqlite.move_aside(path, broken) is None
+    assert not list(path.parent.glob("*.corrupt-*"))
+    with Journal(path) as journal:
+        assert len(journal.changes()) == 2
+
+
+def test_the_log_of_a_broken_file_goes_with_it(path):
+    """A new file never meets the log of an old one."""
+    fill(path, 3)
+    for companion in ("-wal", "-shm"):
+        path.with_name(path.name + companion).write_bytes(companion.encode())
+    aside = sqlite.move_aside(path, sqlite.identity(path))
+    for companion in ("-wal", "-shm"):
+        assert not path.with_name(path.name + companion).exists()
+        assert aside.with_name(aside.name + companion).read_bytes() == companion.encode()
+
+
+def test_what_was_written_is_on_the_disk(path):
+    """Each commit, so that a loss of power takes nothing back: 2 is FULL, and only then is the log synchronised."""
+    with closing(sqlite.connect(path)) as db:
+        assert db.execute("PRAGMA synchronous").fetchone() == (2,)
+
+
+@posix
+def test_a_lock_that_was_removed_before_it_was_taken_is_none(path, monkeypatch):
+    """Who held it has removed it: the next who comes would make another, and both would hold one."""
+    path.parent.mkdir()
+    flock, removed = sqlite.fcntl.flock, []
+
+    def late(descriptor, operation):
+        if not removed:
+            removed.append(path.unlink())
+        flock(descriptor, operation)
+
+    monkeypatch.setattr(sqlite.fcntl, "flock", late)
+    descriptor = sqlite.take_lock(path)
+    try:
+        assert os.path.samestat(os.fstat(descriptor), path.stat())
+    finally:
+        os.close(descriptor)

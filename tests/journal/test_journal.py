@@ -1284,3 +1284,49 @@ def test_a_status_of_the_journal_is_a_status(journal):
     journal.record([look()])
     assert isinstance(bulk(journal).status, BulkStatus)
     assert bulk(journal).status == look().status
+
+
+def test_a_note_under_the_providers_name_is_not_replaced_by_one_under_another(journal):
+    """It was said of the bulk itself."""
+    journal.track(PLACE, ["abc"], note="its own")
+    journal.track(PLACE, ["ABC"], note="mine")
+    journal.record([asked_as("ABC", 5, id="abc")])
+    assert [(known.id, known.note) for known in journal.tracked(PLACE)] == [("abc", "its own")]
+
+
+def test_two_misses_far_apart_count_in_whichever_order_they_are_recorded(journal):
+    """A process that was held up writes the earlier of them later."""
+    journal.record([look(), miss(20), miss(10)])
+    assert kinds(journal.changes()) == [("first", State.RUNNING), ("gone", None)]
+
+
+def test_a_cursor_before_the_last_step_that_was_pruned_is_told(journal):
+    """One step that nobody read is as lost as many."""
+    journal.record(walk("1"))
+    steps = journal.changes()
+    journal.prune(0)
+    with pytest.raises(ConfigError, match="were pruned before they were read"):
+        journal.changes(steps[-2].cursor)
+    assert journal.changes(steps[-1].cursor) == ()
+
+
+def test_a_wait_that_could_not_begin_is_held_by_nobody(journal, monkeypatch):
+    """Whoever looks for it may go on with it."""
+
+    def fail(*_):
+        raise RuntimeError("no memory")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(_waits, "HeldWait", fail)
+        with pytest.raises(RuntimeError):
+            journal.begin_wait(REFS, TERMS)
+    (wait,) = journal.waits()
+    assert not journal.is_held(wait)
+
+
+def test_what_is_usual_goes_by_the_latest(journal, monkeypatch):
+    """What bulks took long ago says little."""
+    monkeypatch.setattr("bulkstatus._journal.LATEST", FEWEST)
+    for number in range(1, 2 * FEWEST + 1):
+        end(journal, number, 100 if number > FEWEST else 500)
+    assert journal.usual(PLACE, "/transfers") == Usual(FEWEST, 100.0)

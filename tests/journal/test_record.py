@@ -567,3 +567,10 @@ def test_whatever_is_late_is_late_by_the_figures_it_names(state, seen, moved, kn
     late, still = overdue(answer, at(moved), Usual(20, known)), stuck(answer, at(moved), Usual(20, known))
     assert late is None or late.age > late.usual == known
     assert still is None or still.idle > still.limit >= max(600, known / 2)
+
+
+def test_an_answer_that_was_read_before_the_last_one_says_nothing_new():
+    """Also where it says the same, and counts nothing: its times, and what it was seen at, are older ones."""
+    known = last(State.RUNNING, 10)
+    assert weigh(known, look(State.RUNNING, 9, asked=8)) is None
+    assert weigh(known, look(State.RUNNING, 12, asked=8)) is not None
