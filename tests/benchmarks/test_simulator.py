@@ -30,6 +30,7 @@ from bulkstatus._budget import Budget
 from bulkstatus._follow import Follower
 from bulkstatus._model import Ref, State
 from bulkstatus._polling import PRESETS, PollPolicy
+from bulkstatus._recorder import Recorder
 from bulkstatus._subscription import Subscription
 from bulkstatus._tasks import now
 from bulkstatus._track import Terms
@@ -64,7 +65,7 @@ class StubEngine:
     def sent(self, source):
         return self._unanswered
 
-    async def perform(self, source, call):
+    async def perform(self, source, call, *, id=None):
         if (pause := self._budget.wait(now())) > 0:
             await anyio.sleep(pause + 1e-9)
         self._budget.take(now())
@@ -85,7 +86,7 @@ def followed(provider, limits, timeout):
     async def main():
         async with anyio.create_task_group() as group:
             engine = StubEngine(provider, limits, group)
-            follower = Follower(engine, {"sim": provider.adapter}, chance=lambda: 0.5)
+            follower = Follower(engine, {"sim": provider.adapter}, Recorder(None, {}), chance=lambda: 0.5)
             over = anyio.Event()
             wait = Subscription(
                 terms=Terms(),

@@ -45,15 +45,20 @@ class Gated(httpx.AsyncBaseTransport):
 # --- deadlines ---
 
 
-async def test_after_a_deadline_nothing_more_is_sent_and_every_bulk_is_accounted_for():
+def test_after_a_deadline_nothing_more_is_sent_and_every_bulk_is_accounted_for():
     """What was under way goes on; the rest of 200 is not asked, and each of them is a failure with its id."""
-    transport = Gated()
-    async with AsyncClient({"plain": Plain(base_url=_URL)}, transport=transport) as client:
-        report = await client.get_many(refs(200), timeout=0.5)
-        sent = transport.requests
-        transport.open.set()
-        await anyio.wait_all_tasks_blocked()
-        assert (sent, transport.requests) == (8, 8)
+
+    async def main():
+        transport = Gated()
+        async with AsyncClient({"plain": Plain(base_url=_URL)}, transport=transport) as client:
+            report = await client.get_many(refs(200), timeout=0.5)
+            sent = transport.requests
+            transport.open.set()
+            await anyio.wait_all_tasks_blocked()
+            assert (sent, transport.requests) == (8, 8)
+            return report
+
+    report = run_virtually(main)  # a busy machine may take longer than 0.5 s to send eight
     assert len(report) == 0
     assert {failure.id for failure in report.failures} == {f"b{number}" for number in range(200)}
     assert {failure.kind for failure in report.failures} == {"deadline"}
