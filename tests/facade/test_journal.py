@@ -300,6 +300,32 @@ def test_an_end_that_was_confirmed_is_not_taken_back_by_a_list(world):
         assert client.get("w:1").state is State.PARTIAL
 
 
+def test_another_end_that_a_list_tells_is_not_hidden_by_the_one_that_was_confirmed(world):
+    """The provider says another word now, so nobody knows what has become of the bulk; its own record tells."""
+    world.weavr.add("1", Life.of((0, "COMPLETED")), operations=10)
+    with world.client("w") as client:
+        assert client.get("w:1").state is State.SUCCEEDED
+        world.weavr.add("1", Life.of((0, "FAILED")), operations=10)
+        world.clock.advance(20)
+        (row,) = client.list()
+        assert (row.state, row.provisional) == (State.FAILED, True)
+        (row,) = client.list(confirm=True)
+        assert (row.state, row.provisional) == (State.FAILED, False)
+        assert [step.regressed for step in client.history("w:1")] == [False, True]
+
+
+def test_each_tracked_bulk_that_had_no_answer_in_time_is_a_failure(world):
+    """By its id: nobody shall take it for one that is not tracked."""
+    for id in CF[1:4]:
+        stands(world.cloudflare, id, "running")
+    with world.client("c") as client:
+        client.track([f"c:{id}" for id in CF[1:4]])
+        world.cloudflare.fail(Fault(delay=5, times=None))
+        report = client.list(timeout=0.3)
+    assert not report.complete
+    assert {(failure.kind, failure.id) for failure in report.failures} == {("deadline", id) for id in CF[1:4]}
+
+
 def test_what_had_ended_when_a_list_first_showed_it_is_not_taken_up(world):
     """Else the first list would fill the journal with years of history."""
     stands(world.druid, "old", "failed")

@@ -6,6 +6,7 @@ from typing import ClassVar
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec import structs
 
 from bulkstatus import (
     AuthError,
@@ -25,6 +26,7 @@ from bulkstatus import (
 from bulkstatus._budget import Budget
 from bulkstatus._desk import Desk
 from bulkstatus._plan import OPEN, Look, Sweep
+from bulkstatus._record import KnownBulk
 from bulkstatus._subscription import Subscription
 from bulkstatus._sweep import Swept
 from bulkstatus._track import Terms
@@ -1007,3 +1009,89 @@ def test_whatever_happens_no_wait_is_forgotten(data, kind, until):
         for id in "abc":
             settled = wait.is_settled(Ref("s", id))
             assert settled or id in asked or office.due(id) is not None
+
+
+# --- what the journal knows already ---
+
+
+def known(id, state=State.RUNNING, *, first=-100.0, **more):
+    """A bulk as the journal has it, first seen at `first`."""
+    found = status(id, state, -50.0)
+    return KnownBulk(
+        ref=f"s:{id}",
+        source="s",
+        provider="plain",
+        realm="plain",
+        id=id,
+        status=found,
+        first_seen_at=at(first),
+        **more,
+    )
+
+
+def recalled(office, *ids, bulks=(), **terms):
+    """A wait whose bulks are asked for once it is said what is known of them."""
+    subscription = Subscription(terms=Terms(**terms), polling=PollPolicy(), until="all", began=office.now)
+    office.desk.subscribe(subscription, ids, office.now, recalls=True)
+    assert office.take_all() == []
+    office.desk.recall(ids, {bulk.id: bulk for bulk in bulks}, office.now, at(office.now))
+    return subscription
+
+
+def test_what_has_ended_is_told_and_not_asked_for():
+    """The others are."""
+    office = Office()
+    wait = recalled(office, "a", "b", bulks=[known("a", State.SUCCEEDED)])
+    assert wait.results[Ref("s", "a")].verdict is Verdict.SUCCEEDED
+    assert office.take_all() == [Look("b")]
+
+
+def test_what_was_seen_meanwhile_is_not_taken_back_by_what_is_remembered():
+    """Another wait has had an answer: that is newer than anything the journal knows."""
+    office = Office()
+    first = office.wait("a")
+    office.see()
+    second = recalled(office, "a", bulks=[known("a", State.SUCCEEDED)])
+    assert not first.results
+    assert not second.results
+    assert first.tracks[Ref("s", "a")].remembered is None
+
+
+def test_the_age_of_a_bulk_is_that_since_it_was_first_seen():
+    """However often it has been waited for since; so it is looked at as seldom as its age allows."""
+    office = Office()
+    wait = recalled(office, "a", bulks=[known("a", first=-500.0)])
+    office.see()
+    assert wait.tracks[Ref("s", "a")].age(office.now) == 500.0
+
+
+def test_a_bulk_that_is_missing_and_was_seen_before_the_wait_is_gone():
+    """After two misses, or after one where it was gone already; what is told is how it was seen last."""
+    for before, misses in ((known("a"), 2), (known("a", gone_at=at(-10)), 1)):
+        office = Office()
+        bulk = before
+        if before.gone_at is not None:
+            bulk = structs.replace(before, status=before.status.changed(gone_at=before.gone_at))
+        wait = recalled(office, "a", bulks=[bulk])
+        for number in range(misses):
+            assert not wait.results, number
+            office.fail(office.next(), NotFound("no such bulk"))
+            office.now += 5
+        (result,) = wait.results.values()
+        assert result.verdict is Verdict.GONE
+        assert result.status.state is State.RUNNING
+        assert result.status.gone_at is not None
+
+
+def test_a_tracked_bulk_is_taken_up_once():
+    """Though it is named again each time the journal is looked through."""
+    office = Office(Slow)
+    everything = office.wait(scan=True, until=None)
+    for _ in range(3):
+        office.desk.adopt(everything, known("a"), office.now, at(office.now))
+    assert office.take_all() == [Look("a")]
+    office.answer(Look("a"))
+    office.desk.adopt(everything, known("a"), office.now, at(office.now))
+    assert office.take_all() == []
+    office.desk.unsubscribe(everything)
+    assert office.desk.is_idle
