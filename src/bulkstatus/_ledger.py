@@ -145,7 +145,7 @@ def _keep(db: sqlite3.Connection, row: _Row, seen: Sighting, weighed: Weighed, l
         "missed_at": None,
         "gone_at": None,
         "wavers": row.wavers or weighed.regressed,
-        "doubted": row.doubted and last is not None and overlap(last, seen),
+        "doubted": last is not None and overlap(last, seen) and _leaves_doubt(row, last, status),
         "state": status.state,
         "native_state": status.native_state,
         "action": status.action,
@@ -158,6 +158,11 @@ def _keep(db: sqlite3.Connection, row: _Row, seen: Sighting, weighed: Weighed, l
         values |= _end(status, row, last)  # else what was said of the end stays
     columns = ", ".join(f"{name} = ?" for name in values)
     db.execute(f"UPDATE bulks SET {columns} WHERE bulk_id = ?", (*values.values(), row.bulk_id))
+
+
+def _leaves_doubt(row: _Row, last: Last, status: BulkStatus) -> bool:
+    """True after an answer that may be older than the last: it settles nothing, and an end it tells may be taken back."""
+    return bool(row.doubted) or (status.state.is_terminal and not last.status.state.is_terminal)
 
 
 def _end(status: BulkStatus, row: _Row, last: Last | None) -> dict[str, object]:

@@ -344,6 +344,17 @@ def test_the_next_look_settles_a_doubt(journal, state, settled):
     assert [step.regressed for step in journal.changes()][2:] == ([] if settled else [True])
 
 
+def test_an_end_that_overlaps_is_kept_and_asked_for_once_more(journal):
+    """It may have been given before the answer that was read first, and have been taken back since."""
+    journal.record([look(State.RUNNING, 0, wanted=True), look(State.RUNNING, 10)])
+    journal.record([look(State.SUCCEEDED, 11, asked=9)])
+    assert [step.to_state for step in journal.changes()] == [State.RUNNING, State.SUCCEEDED]
+    assert not journal.known(PLACE, ["1"])["1"].is_settled
+    journal.record([look(State.SUCCEEDED, 12)])
+    assert journal.known(PLACE, ["1"])["1"].is_settled
+    assert len(journal.changes()) == 2
+
+
 def test_an_answer_as_old_as_the_end_settles_no_doubt(journal):
     """It was asked for before what casts the doubt was read."""
     journal.record([look(State.RUNNING, 0, wanted=True), look(State.SUCCEEDED, 10, asked=5)])
