@@ -183,14 +183,13 @@ def missed(db: sqlite3.Connection, miss: Miss, observer: str) -> None:
     if overlap(last, miss):
         return  # somebody has seen it since
     apart = _apart(row, miss)
-    if not miss.final and (apart is None or apart < _APART):
+    if not miss.final and (apart is None or abs(apart) < _APART):
         if apart is None or apart < 0:  # the earlier of the two counts
             db.execute(
                 "UPDATE bulks SET missed_at = ?, missed_boot = ?, missed_tick = ? WHERE bulk_id = ?",
                 (to_text(miss.at), *miss.read, row.bulk_id),
             )
-        if apart is None or apart > -_APART:
-            return
+        return
     db.execute(
         "UPDATE bulks SET gone_at = ?, boot = ?, tick = ? WHERE bulk_id = ?",
         (to_text(miss.at), *miss.read, row.bulk_id),

@@ -112,6 +112,29 @@ def run(environment):
 
 
 @pytest.fixture
+def process(environment):
+    """Start the command line as a process whose stdout and stderr are read line by line."""
+    started = []
+
+    def start(*words, stdin=None):
+        child = subprocess.Popen(
+            [sys.executable, "-m", "bulkstatus.cli", *map(str, words)],
+            stdin=stdin,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            env=environment,
+        )
+        started.append(child)
+        return child
+
+    yield start
+    for child in started:
+        child.kill()
+        child.communicate()
+
+
+@pytest.fixture
 def here(monkeypatch, world, capsys):
     """Run the command line in this process: as `run`, and quicker."""
     from bulkstatus.cli import main

@@ -7,7 +7,6 @@ import re
 import signal
 import sqlite3
 import subprocess
-import sys
 import threading
 import time
 from contextlib import ExitStack, closing, contextmanager
@@ -54,29 +53,6 @@ def stage(here, environment, tmp_path, monkeypatch):
             monkeypatch.setenv(name, value)
         environment.update(usual)
         yield SimpleNamespace(weavr=weavr, edge=edge, crm=crm, urls=urls, config=config, journal=journal)
-
-
-@pytest.fixture
-def process(environment):
-    """Start the command line as a process whose stdout and stderr are read line by line."""
-    started = []
-
-    def start(*words, stdin=None):
-        child = subprocess.Popen(
-            [sys.executable, "-m", "bulkstatus.cli", *map(str, words)],
-            stdin=stdin,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-            env=environment,
-        )
-        started.append(child)
-        return child
-
-    yield start
-    for child in started:
-        child.kill()
-        child.communicate()
 
 
 @contextmanager

@@ -54,28 +54,6 @@ def stage(tmp_path):
         yield SimpleNamespace(weavr=weavr, edge=edge, crm=crm, config=config)
 
 
-@pytest.fixture
-def process(environment):
-    """Start the command line as a process whose stdout and stderr are read line by line."""
-    started = []
-
-    def start(*words):
-        child = subprocess.Popen(
-            [sys.executable, "-m", "bulkstatus.cli", *map(str, words)],
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-            env=environment,
-        )
-        started.append(child)
-        return child
-
-    yield start
-    for child in started:
-        child.kill()
-        child.communicate()
-
-
 def command_in(text):
     """The command line that a message names."""
     (line,) = (line for line in text.splitlines() if line.startswith("  bulkstatus "))
