@@ -1060,7 +1060,7 @@ def test_children_that_are_born_while_another_thread_writes_may_use_the_journal(
         from journal.looks import is_whole, look
         journal, stop, turns = Journal(sys.argv[1]), threading.Event(), []
         def write():
-            while not stop.is_set():
+            while not stop.wait(0.002):  # without a pause the children would hardly ever find the file free
                 journal.record([look(id=f"parent {len(turns)}")])
                 turns.append(1)
         thread = threading.Thread(target=write)
