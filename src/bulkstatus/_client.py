@@ -36,7 +36,7 @@ from bulkstatus._gather import (
     side_by_side,
 )
 from bulkstatus._journal import Journal
-from bulkstatus._model import BulkOperation, BulkStatus, Failure, Ref, Report, State
+from bulkstatus._model import BulkOperation, BulkStatus, Failure, Ref, Report, State, by_source
 from bulkstatus._outcome import Outcome
 from bulkstatus._pages import AsyncListPages
 from bulkstatus._paging import pages
@@ -205,17 +205,14 @@ class AsyncClient:
         wanted = list(dict.fromkeys(map(self._resolve, asked)))
         self._engine.tasks()  # raises when not open, before there are tasks to raise in
         settled = {} if fresh else await self._recorder.settled(wanted)
-        by_source: dict[str, list[str]] = {}
-        for ref in wanted:
-            if ref not in settled:
-                by_source.setdefault(ref.source, []).append(ref.id)
-        gathering = Gathering(self._adapters, self._recorder, by_source)
+        left = by_source(ref for ref in wanted if ref not in settled)
+        gathering = Gathering(self._adapters, self._recorder, left)
         for status in settled.values():
             gathering.add(status)
         self._recorder.wants(wanted)
         jobs = {
             source: partial(get_of_source, self._engine, source, self._adapters[source], ids, gathering)
-            for source, ids in by_source.items()
+            for source, ids in left.items()
         }
         await side_by_side(jobs, gathering, timeout)
         return gathering.report(wanted)
@@ -286,7 +283,9 @@ class AsyncClient:
         names, ages = self._select(sources), _ages(older_than, newer_than)
         by_journal = tracked or bool(labels)
         if by_journal and not self._recorder.is_on:
-            raise ConfigError("tracked bulks are listed from a journal, and this client has none")
+            raise ConfigError(
+                "tracked bulks are listed from a journal, and this client has none: give it one, or leave out --no-journal"
+            )
         if not self._recorder.is_on and not any(isinstance(self._adapters[name], Listing) for name in names):
             raise ConfigError(f"{', '.join(names)}: {NO_LISTING}, as in get {names[0]}:ID")
         wanted = _states(states)
@@ -386,10 +385,7 @@ class AsyncClient:
 
     def _by_source(self, refs: Iterable[str | Ref]) -> dict[str, "builtins.list[str]"]:
         asked = [refs] if isinstance(refs, str | Ref) else refs
-        found: dict[str, builtins.list[str]] = {}
-        for source, id in dict.fromkeys(map(self._resolve, asked)):
-            found.setdefault(source, []).append(id)
-        return found
+        return by_source(dict.fromkeys(map(self._resolve, asked)))
 
     def operations(
         self, ref: str | Ref, *, states: Collection[str] | None = None, sequence: int | None = None

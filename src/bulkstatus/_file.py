@@ -19,8 +19,6 @@ T = TypeVar("T")
 
 _MOMENT = 0.1
 _OPEN: "WeakSet[JournalFile]" = WeakSet()
-
-
 _FROZEN: "list[JournalFile]" = []
 
 

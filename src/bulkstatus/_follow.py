@@ -13,7 +13,7 @@ from bulkstatus._adapter import Adapter
 from bulkstatus._desk import LONG_HOLD, Desk
 from bulkstatus._engine import Engine
 from bulkstatus._gather import look_through
-from bulkstatus._model import BulkStatus, Ref
+from bulkstatus._model import BulkStatus, Ref, by_source
 from bulkstatus._plan import Look, Sweep
 from bulkstatus._record import goes_on
 from bulkstatus._recorder import Recorder
@@ -71,11 +71,9 @@ class Follower:
         What the journal knows of them comes first: what has ended is not asked for, unless `fresh`.
         """
         tasks = self._engine.tasks()
-        by_source: dict[str, list[str]] = {source: [] for source in scans}
-        for ref in refs:
-            by_source.setdefault(ref.source, []).append(ref.id)
+        wanted: dict[str, list[str]] = {source: [] for source in scans} | by_source(refs)
         self._subscriptions.append(subscription)
-        for source, ids in by_source.items():
+        for source, ids in wanted.items():
             loop = self._loops[source]
             recalls = self.recorder.is_on and bool(ids)
             loop.desk.subscribe(subscription, ids, now(), recalls=recalls)

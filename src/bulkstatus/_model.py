@@ -3,7 +3,7 @@
 All times are aware and in UTC. None means "not said", in counts as everywhere else, and is never shown as 0.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from datetime import datetime
 from enum import StrEnum
 from typing import Literal, NamedTuple, Self
@@ -64,6 +64,14 @@ class Ref(NamedTuple):
                 f"{text[:80]!r} is not a reference: write source:id, for example payments:112233"
             )
         return cls(source, id)
+
+
+def by_source(refs: Iterable[Ref]) -> dict[str, list[str]]:
+    """The ids that references name at each source, in their order."""
+    found: dict[str, list[str]] = {}
+    for source, id in refs:
+        found.setdefault(source, []).append(id)
+    return found
 
 
 class Counts(msgspec.Struct, frozen=True, kw_only=True):

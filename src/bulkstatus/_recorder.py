@@ -20,7 +20,7 @@ from bulkstatus._adapter import Adapter, realm
 from bulkstatus._call import Page
 from bulkstatus._journal import Journal
 from bulkstatus._ledger import Facts
-from bulkstatus._model import BulkStatus, Ref
+from bulkstatus._model import BulkStatus, Ref, by_source
 from bulkstatus._record import (
     KnownBulk,
     Miss,
@@ -208,14 +208,12 @@ class Recorder:
 
     async def known(self, refs: Sequence[Ref]) -> dict[Ref, KnownBulk]:
         """What the journal knows of bulks; nothing where it cannot be read."""
-        by_source: dict[str, list[str]] = {}
-        for ref in refs:
-            by_source.setdefault(ref.source, []).append(ref.id)
+        wanted = by_source(refs)
 
         def read(journal: Journal) -> dict[Ref, KnownBulk]:
             return {
                 Ref(source, id): bulk
-                for source, ids in by_source.items()
+                for source, ids in wanted.items()
                 for id, bulk in journal.known(self._places[source], ids).items()
             }
 

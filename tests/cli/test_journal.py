@@ -346,12 +346,10 @@ def test_followers_that_stop_and_go_on_see_each_step_once(environment, empty):
         assert found + [step.cursor for step in empty.changes(found[-1])] == cursors(empty)
 
 
-@pytest.mark.parametrize("words", ["changes -o jsonl", "changes --follow -o jsonl", "journal export"])
-def test_a_reader_that_goes_away_ends_it_quietly(environment, journal, words):
-    """Code 141, no traceback, and no word of how to go on: what was written has not all been read."""
-    journal.record([look(id=f"{number}", native_state="x" * 500) for number in range(100, 300)])
+def into_head(words, environment, journal):
+    """Run a command of which somebody reads one line, and give what it wrote; the last line is its code."""
     script = f"{sys.executable} -m bulkstatus.cli {words} | head -1; echo ${{PIPESTATUS[0]}}"
-    done = subprocess.run(
+    return subprocess.run(
         ["bash", "-c", script],
         capture_output=True,
         text=True,
@@ -359,6 +357,13 @@ def test_a_reader_that_goes_away_ends_it_quietly(environment, journal, words):
         timeout=50,
         check=False,
     )
+
+
+@pytest.mark.parametrize("words", ["changes -o jsonl", "changes --follow -o jsonl", "journal export"])
+def test_a_reader_that_goes_away_ends_it_quietly(environment, journal, words):
+    """Code 141, no traceback, and no word of how to go on: what was written has not all been read."""
+    journal.record([look(id=f"{number}", native_state="x" * 500) for number in range(100, 300)])
+    done = into_head(words, environment, journal)
     assert done.stderr == ""
     assert len(done.stdout.splitlines()) == 2
     assert done.stdout.splitlines()[-1] == "141"
@@ -366,15 +371,7 @@ def test_a_reader_that_goes_away_ends_it_quietly(environment, journal, words):
 
 def test_a_follower_whose_reader_has_gone_ends_without_another_step(environment, journal):
     """Although nothing is left for it to write."""
-    script = f"{sys.executable} -m bulkstatus.cli changes --follow -o name | head -1; echo ${{PIPESTATUS[0]}}"
-    done = subprocess.run(
-        ["bash", "-c", script],
-        capture_output=True,
-        text=True,
-        env={**environment, "BULKSTATUS_JOURNAL": str(journal.path)},
-        timeout=50,
-        check=False,
-    )
+    done = into_head("changes --follow -o name", environment, journal)
     assert (done.stdout, done.stderr) == ("payments:1\n141\n", "")
 
 
