@@ -6,6 +6,8 @@ import sys
 import pytest
 from hypothesis import HealthCheck, settings
 
+pytest_plugins = ["rows"]
+
 # How long an example takes to make or to run says how busy the machine is, and nothing about the code.
 # The same examples each time: what a check says must not change by itself. HYPOTHESIS_PROFILE=random looks further.
 settings.register_profile(
@@ -17,6 +19,7 @@ settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "project"))
 _OWNERS = (
     "BULKSTATUS_CONFIG",
     "BULKSTATUS_JOURNAL",
+    "BULKSTATUS_TRANSPORT",
     "XDG_STATE_HOME",
     "SSL_CERT_FILE",
     "SSL_CERT_DIR",
@@ -59,4 +62,6 @@ def isolated(monkeypatch, tmp_path_factory):
     monkeypatch.setenv("XDG_CONFIG_HOME", str(home / ".config"))
     for variable in _OWNERS:
         monkeypatch.delenv(variable, raising=False)
+    # The tests of rows run over both transports; the others over httpx's own, whatever is installed.
+    monkeypatch.setenv("BULKSTATUS_TRANSPORT", "httpx")
     return home

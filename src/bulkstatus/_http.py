@@ -13,6 +13,7 @@ import httpx
 
 from bulkstatus import _times
 from bulkstatus._call import Request, Response
+from bulkstatus._fast import fast_transport
 from bulkstatus._secrets import Masked, Secret
 from bulkstatus._urls import is_loopback
 from bulkstatus.errors import BulkStatusError, ConfigError, ProtocolError, Unavailable
@@ -44,7 +45,10 @@ def new_client(
     try:
         client = httpx.AsyncClient(
             verify=_tls_context(),
-            transport=transport,
+            transport=transport
+            or fast_transport(
+                _tls_context(), connections=connections, keepalive=_KEEPALIVE, proxied=not loopback
+            ),
             timeout=_STEP_TIMEOUT,
             limits=httpx.Limits(
                 max_connections=connections,

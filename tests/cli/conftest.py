@@ -84,6 +84,7 @@ def environment(world, isolated):
         "HOME": str(isolated),
         "XDG_CONFIG_HOME": str(isolated / ".config"),
         "BULKSTATUS_CONFIG": str(world.config),
+        "BULKSTATUS_TRANSPORT": "httpx",
         "PYTHONWARNINGS": "error",
         "LC_ALL": "C.UTF-8",
     }
