@@ -17,6 +17,7 @@ _PROPERTY = "row"
 def pytest_addoption(parser):
     """The option that asks for the count."""
     parser.addoption("--rows", metavar="FILE", help="write what the tests of each numbered row came to")
+    parser.addoption("--row", metavar="NUMBER", help="run only the tests of this row")
 
 
 def pytest_configure(config):
@@ -26,10 +27,10 @@ def pytest_configure(config):
         config.pluginmanager.register(_Ledger(Path(config.getoption("--rows"))), "row-ledger")
 
 
-def pytest_collection_modifyitems(items):
+def pytest_collection_modifyitems(config, items):
     """Note on each test which rows it shows, by which client and over which transport."""
     for item in items:
-        numbers = [number for mark in item.iter_markers("row") for number in mark.args]
+        numbers = _rows_of(item)
         wrong = [number for number in numbers if _NUMBER.fullmatch(number) is None]
         if wrong:
             raise pytest.UsageError(f"{item.nodeid}: {wrong} are not numbers of rows")
@@ -39,6 +40,15 @@ def pytest_collection_modifyitems(items):
             item.user_properties.append(
                 (_PROPERTY, [number, chosen.get("kind", ""), chosen.get("transport", "")])
             )
+    only = config.getoption("--row")
+    if only:
+        others = [item for item in items if only not in _rows_of(item)]
+        items[:] = [item for item in items if only in _rows_of(item)]
+        config.hook.pytest_deselected(items=others)
+
+
+def _rows_of(item):
+    return [number for mark in item.iter_markers("row") for number in mark.args]
 
 
 class _Ledger:
