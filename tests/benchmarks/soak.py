@@ -22,6 +22,7 @@ import tempfile
 import threading
 import time
 from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from itertools import pairwise
 from pathlib import Path
@@ -158,6 +159,9 @@ class Watcher:
         self._client = client
         self._pipe = pipe
         self._turn = asyncio.Lock()
+        self._thread = ThreadPoolExecutor(
+            1
+        )  # one, since each thread of a process has an arena of memory of its own
         self._name = name
         self._seed = seed
         self.found: Counter[str] = Counter()
@@ -166,7 +170,7 @@ class Watcher:
     async def _order(self, *order: object) -> None:
         async with self._turn:
             self._pipe.send(order)
-            await asyncio.to_thread(self._pipe.recv)
+            await asyncio.get_running_loop().run_in_executor(self._thread, self._pipe.recv)
 
     async def slot(self, number: int, until: float) -> None:
         """One of the bulks that are waited for at any time: another one takes its place when it has ended."""
