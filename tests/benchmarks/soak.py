@@ -188,11 +188,15 @@ class Watcher:
 
     async def _watch(self, ref: str, plan: Plan) -> None:
         told: list[str] = []
+        blind: list[str] = []
 
         async def note(change) -> None:
             self.found["changes"] += 1
             if change.status is not None and change.kind in ("state", "verdict"):
                 told.append(str(change.status.state))
+            if change.failure is not None:
+                self.found["blind for a while"] += 1
+                blind.append(f"{change.kind}: {change.failure.message}")
 
         outcome = await self._client.wait([ref], timeout=_LONGEST_WAIT, on_change=note)
         verdict = str(outcome[ref].verdict)
@@ -201,7 +205,7 @@ class Watcher:
         self.found["ends"] += 1
         self._compare(ref, verdict == plan.states[-1], "wrong", f"{verdict}, not {plan.states[-1]}")
         for state in plan.owed():
-            self._compare(ref, state in told, "missed", f"{state} not told: {told}")
+            self._compare(ref, state in told, "missed", f"{state} not told: {told} {blind}")
             self._compare(ref, state in kept, "unkept", f"{state} not in the journal: {kept}")
         strange = sorted(set(told) - set(plan.states) - {"unknown"})
         self._compare(ref, not strange, "wrong", f"was never {strange}")
@@ -288,6 +292,7 @@ def figures(
     return {
         "ends": found.get("ends", 0),
         "changes": found.get("changes", 0),
+        "blind for a while": found.get("blind for a while", 0),
         "missed": found.get("missed", 0),
         "wrong": found.get("wrong", 0),
         "not in the journal": found.get("unkept", 0),
