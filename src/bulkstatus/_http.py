@@ -218,15 +218,16 @@ def _transport_error(error: httpx.TransportError, request: Request) -> BulkStatu
         return ProtocolError("a redirect was not followed; check base_url", reason="redirect_refused")
     for kind, message, reason in _TRANSPORT:
         if isinstance(error, kind):
-            return Unavailable(f"{message} {host}", reason=reason)
+            limits = {"connect": _STEP_TIMEOUT.connect, "read": _STEP_TIMEOUT.read}
+            return Unavailable(f"{message.format_map(limits)} {host}", reason=reason)
     return Unavailable(f"the exchange broke off with {host}", reason="connection")
 
 
 _TRANSPORT: tuple[tuple[type[httpx.TransportError], str, str], ...] = (
     (httpx.PoolTimeout, "no connection became free in time for", "pool"),
-    (httpx.ConnectTimeout, "no connection within 5 s to", "connect"),
+    (httpx.ConnectTimeout, "no connection within {connect:g} s to", "connect"),
     (httpx.ConnectError, "cannot connect to", "connect"),
-    (httpx.TimeoutException, "no answer within 10 s from", "timeout"),
+    (httpx.TimeoutException, "no answer within {read:g} s from", "timeout"),
     (httpx.RemoteProtocolError, "no proper HTTP answer from", "framing"),
 )
 

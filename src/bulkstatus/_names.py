@@ -6,6 +6,7 @@ resolver that hangs for a minute would hold up the end of a program for as long,
 
 import ipaddress
 import socket
+import ssl
 from collections.abc import Iterable
 from typing import Any, cast
 
@@ -78,11 +79,12 @@ class Backend(httpcore.AsyncNetworkBackend):
         try:
             with anyio.fail_after(timeout):
                 addresses = await look_up(host, port)
-                return await self._first_to_answer(addresses, port, local_address, socket_options)
+                stream = await self._first_to_answer(addresses, port, local_address, socket_options)
         except (OSError, *_NOT_CONNECTED) as error:
             timed_out = isinstance(error, TimeoutError | httpcore.ConnectTimeout)
             kind = httpcore.ConnectTimeout if timed_out else httpcore.ConnectError
             raise (httpcore.ProxyError if self._to_proxy else kind)(str(error)) from error
+        return _Stream(stream)
 
     async def _first_to_answer(
         self,
@@ -122,6 +124,37 @@ class Backend(httpcore.AsyncNetworkBackend):
 
     async def sleep(self, seconds: float) -> None:
         await self._inner.sleep(seconds)
+
+
+class _Stream(httpcore.AsyncNetworkStream):
+    """A connection before TLS; httpcore leaves its socket to the garbage collector when cancelled in the handshake."""
+
+    def __init__(self, inner: httpcore.AsyncNetworkStream) -> None:
+        self._inner = inner
+
+    async def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
+        return await self._inner.read(max_bytes, timeout)
+
+    async def write(self, buffer: bytes, timeout: float | None = None) -> None:
+        await self._inner.write(buffer, timeout)
+
+    async def aclose(self) -> None:
+        await self._inner.aclose()
+
+    async def start_tls(
+        self,
+        ssl_context: ssl.SSLContext,
+        server_hostname: str | None = None,
+        timeout: float | None = None,
+    ) -> httpcore.AsyncNetworkStream:
+        try:
+            return await self._inner.start_tls(ssl_context, server_hostname, timeout)
+        except BaseException:
+            await _close([self._inner])
+            raise
+
+    def get_extra_info(self, info: str) -> object:
+        return self._inner.get_extra_info(info)
 
 
 async def _close(streams: list[httpcore.AsyncNetworkStream]) -> None:
