@@ -3,6 +3,7 @@
 import socket
 import ssl
 from collections.abc import AsyncIterator
+from contextvars import ContextVar
 from typing import cast
 
 import aiohttp
@@ -16,6 +17,7 @@ from bulkstatus._names import look_up
 # aiohttp's own limits (8,190 bytes a line, 128 headers) refuse what the other transport accepts; a whole answer is
 # bounded by the time and the memory it may take, not by the number of its headers.
 _LONGEST_LINE, _MOST_HEADERS = 65_536, 10_000
+_asked_for: ContextVar[yarl.URL] = ContextVar("_asked_for")
 
 
 class Transport(httpx.AsyncBaseTransport):
@@ -41,9 +43,10 @@ class Transport(httpx.AsyncBaseTransport):
         self._inner = AiohttpTransport(verify=context, client=session)
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
-        # aiohttp writes a path in its own way; one that it would change is not the one that was asked for.
-        if yarl.URL(str(request.url)).raw_path_qs.encode("ascii") != request.url.raw_path:
+        url = yarl.URL(str(request.url), encoded=True)
+        if url.raw_path_qs.encode("ascii") != request.url.raw_path:
             raise httpx.UnsupportedProtocol("this path cannot be sent as it stands")
+        _asked_for.set(url)
         reply = await self._inner.handle_async_request(request)
         return httpx.Response(
             reply.status_code,
@@ -78,11 +81,13 @@ class _Body(httpx.AsyncByteStream):
 
 
 async def _once(request: aiohttp.ClientRequest, send: aiohttp.ClientHandlerType) -> aiohttp.ClientResponse:
-    """Send a request once, errors in httpx's words.
+    """Send a request once and as it was written, errors in httpx's words.
 
-    Left to itself, aiohttp sends a GET again when the connection breaks, on a new connection too, so that a server in
-    trouble would get twice the requests; and httpx_aiohttp calls a server that hangs up a ConnectTimeout.
+    Left to themselves, aiohttp sends a GET again when the connection breaks, on a new connection too, so that a server
+    in trouble would get twice the requests, and takes away percent signs that it finds needless (`%2F` in a query);
+    httpx_aiohttp calls a server that hangs up a ConnectTimeout.
     """
+    request.url = _asked_for.get()
     try:
         reply = await send(request)
     except (aiohttp.ClientError, OSError) as error:

@@ -59,13 +59,12 @@ def new_client(
 ) -> httpx.AsyncClient:
     """An httpx client for one source: a small pool, no cookies, no redirects, no default credentials."""
     loopback = all(is_loopback(urlsplit(url).hostname or "") for url in base_urls)
+    context = _tls_context()
     try:
         client = httpx.AsyncClient(
-            verify=_tls_context(),
+            verify=context,
             transport=transport
-            or fast_transport(
-                _tls_context(), connections=connections, keepalive=_KEEPALIVE, proxied=not loopback
-            ),
+            or fast_transport(context, connections=connections, keepalive=_KEEPALIVE, proxied=not loopback),
             timeout=_STEP_TIMEOUT,
             limits=httpx.Limits(
                 max_connections=connections,
@@ -261,10 +260,10 @@ def _tls_error(error: ssl.SSLError, host: str) -> Unavailable:
 def _proxy_error(error: httpx.ProxyError) -> Unavailable:
     """What a proxy did, told with its host and port and not its user or password."""
     proxies = getproxies()
-    proxy = urlsplit(proxies.get("https") or proxies.get("all") or proxies.get("http") or "")
-    if not proxy.netloc:
-        proxy = urlsplit(f"//{proxy.path}")  # a proxy may be given as host:port alone
-    named = f"the proxy {proxy.netloc.rpartition('@')[2] or 'of the environment'}"
+    url = proxies.get("https") or proxies.get("all") or proxies.get("http") or ""
+    # What follows the last @ is no credential, however oddly they were written.
+    host = url.rpartition("://")[2].rpartition("@")[2].partition("/")[0]
+    named = f"the proxy {host[:100] or 'of the environment'}"
     status = str(error)[:3]
     if not status.isdigit():
         return Unavailable(f"cannot connect to {named}; check HTTPS_PROXY and ALL_PROXY", reason="proxy")
