@@ -28,9 +28,15 @@ def quick(monkeypatch):
 
 
 @pytest.fixture
-def short_steps(monkeypatch):
-    """Each step of a request may take a fifth of a second."""
-    monkeypatch.setattr("bulkstatus._http._STEP_TIMEOUT", httpx.Timeout(0.2))
+def short_connect(monkeypatch):
+    """A connection, its handshake included, may take a tenth of a second."""
+    monkeypatch.setattr("bulkstatus._http._STEP_TIMEOUT", httpx.Timeout(10.0, connect=0.1, pool=0.1))
+
+
+@pytest.fixture
+def short_read(monkeypatch):
+    """A server may be silent for a tenth of a second."""
+    monkeypatch.setattr("bulkstatus._http._STEP_TIMEOUT", httpx.Timeout(10.0, read=0.1))
 
 
 class Names:
