@@ -88,10 +88,13 @@ async def _once(request: aiohttp.ClientRequest, send: aiohttp.ClientHandlerType)
     httpx_aiohttp calls a server that hangs up a ConnectTimeout.
     """
     request.url = _asked_for.get()
+    broken: Exception
     try:
         reply = await send(request)
     except (aiohttp.ClientError, OSError) as error:
         broken = error
+    except ValueError:
+        broken = httpx.LocalProtocolError("a header cannot be sent as it stands")
     else:
         # Nobody reads it, and httpx_aiohttp fails to encode one that is not UTF-8.
         reply.reason = None

@@ -304,32 +304,6 @@ def test_a_form_is_encoded_and_reveals_its_secrets_only_there():
     assert "a+b=c" not in repr(asked)
 
 
-def test_a_credential_that_cannot_be_a_header_is_not_quoted():
-    """A header that may not be sent is an error of ours which does not repeat it."""
-
-    class Bad(Plain, frozen=True, kw_only=True):
-        def auth(self):
-            class Raw:
-                secrets = ()
-
-                def renewal(self, now):
-                    return None
-
-                def headers(self):
-                    return {"Authorization": "Bearer S3CR3T\n"}
-
-                def rejected(self, sent):
-                    return False
-
-            return Raw()
-
-    with raw_server(reply()) as server, pytest.raises(ConfigError) as caught:
-        ask("async", Bad(base_url=server.url))
-    assert server.requests == []
-    chain = [caught.value, caught.value.__cause__, caught.value.__context__ and str(caught.value)]
-    assert "S3CR3T" not in str(chain)
-
-
 def test_a_client_is_made_with_these_limits():
     """Each step of a request has a limit, idle connections outlive the pause between polls, and pools are small."""
     client = new_client(("https://api.test",), connections=7, transport=None)

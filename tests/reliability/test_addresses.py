@@ -1,6 +1,7 @@
 """Where a stranger's adapter may send its credentials, and what the transports make of an address."""
 
 import re
+import traceback
 
 import pytest
 
@@ -137,3 +138,37 @@ def test_a_token_post_carries_the_form_and_no_bearer(kind):
     (get,) = fake.requests
     assert get.headers["authorization"] == "Bearer t1"
     assert "plain-secret" not in str(get)
+
+
+class Raw:
+    """An auth scheme that checks nothing."""
+
+    secrets = ()
+
+    def __init__(self, value):
+        self.value = value
+
+    def renewal(self, now):
+        """None is needed."""
+
+    def headers(self):
+        """The credential as it is."""
+        return {"Authorization": self.value}
+
+    def rejected(self, sent):
+        """It has no other."""
+        return False
+
+
+@pytest.mark.parametrize("end", ["\n", "\r\nX-Evil: 1", "\r", "\0"])
+def test_a_credential_that_cannot_be_a_header_is_not_quoted(kind, end):
+    """A header that may not be sent is an error of ours which does not repeat it, nor does anything behind it."""
+
+    class Bad(Plain, frozen=True, kw_only=True):
+        def auth(self):
+            return Raw("Bearer S3CR3T" + end)
+
+    with raw_server(reply()) as server, pytest.raises(ConfigError) as caught:
+        ask(kind, Bad(base_url=server.url))
+    assert server.requests == []
+    assert "S3CR3T" not in "".join(traceback.format_exception(caught.value))
