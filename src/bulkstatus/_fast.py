@@ -5,8 +5,9 @@ every request walks over all connections (encode/httpcore, pull request 1000).
 """
 
 import os
+import re
 import ssl
-from importlib.util import find_spec
+from importlib.metadata import PackageNotFoundError, version
 from urllib.request import getproxies
 
 import httpx
@@ -14,17 +15,31 @@ import httpx
 CHOICE = "BULKSTATUS_TRANSPORT"
 """The environment variable that keeps to httpx's own transport (`httpx`) although the extra is installed."""
 
+# The first aiohttp that lets the number of an answer's headers be chosen. An older one may be there for another package.
+_OLDEST = (3, 13, 4)
+_PROXIES = {"http", "https", "all"}  # and not "no", which names hosts to go to without one
+
 
 def fast_transport(
     context: ssl.SSLContext, *, connections: int, keepalive: float, proxied: bool
 ) -> httpx.AsyncBaseTransport | None:
-    """The transport of aiohttp for one source; None where it is not installed, not wanted, or a proxy is set.
+    """The transport of aiohttp for one source; None where it is not installed or too old, not wanted, or a proxy is set.
 
     `proxied` says that the environment's proxies count for this source: aiohttp's transport knows none of them.
     """
     wanted = os.environ.get(CHOICE, "") != "httpx"
-    if not wanted or (proxied and getproxies()) or find_spec("httpx_aiohttp") is None:
+    has_proxy = proxied and not _PROXIES.isdisjoint(getproxies())
+    if not wanted or has_proxy or not _is_installed():
         return None
     from bulkstatus._aiohttp import Transport
 
     return Transport(context, connections=connections, keepalive=keepalive)
+
+
+def _is_installed() -> bool:
+    try:
+        version("httpx-aiohttp")
+        found = version("aiohttp")
+    except PackageNotFoundError:
+        return False
+    return tuple(map(int, re.findall(r"\d+", found)[:3])) >= _OLDEST

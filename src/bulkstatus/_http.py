@@ -264,9 +264,11 @@ def _proxy_error(error: httpx.ProxyError) -> Unavailable:
     # What follows the last @ is no credential, however oddly they were written.
     host = url.rpartition("://")[2].rpartition("@")[2].partition("/")[0]
     named = f"the proxy {host[:100] or 'of the environment'}"
-    status = str(error)[:3]
-    if not status.isdigit():
+    if any(isinstance(cause, OSError) for cause in _causes(error)):
         return Unavailable(f"cannot connect to {named}; check HTTPS_PROXY and ALL_PROXY", reason="proxy")
+    status = str(error)[:3]
+    if not status.isdigit():  # SOCKS has words in place of numbers
+        return Unavailable(f"{named} could not make the connection", reason="proxy")
     advice = (
         "give HTTPS_PROXY a user and password it accepts"
         if status == "407"

@@ -319,6 +319,7 @@ def test_a_client_is_made_with_these_limits():
     ("error", "reason", "attempts"),
     [
         (httpx.ProxyError("407"), "proxy", 1),
+        (httpx.ProxyError("Proxy Server could not connect: Host unreachable."), "proxy", 4),
         (httpx.ConnectTimeout("x"), "connect", 4),
         (httpx.PoolTimeout("x"), "pool", 2),
         (httpx.ReadTimeout("x"), "timeout", 4),
