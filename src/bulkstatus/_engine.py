@@ -29,7 +29,7 @@ from bulkstatus._pools import Pools
 from bulkstatus._retry import LONGEST_PAUSE, Policy, Quota, with_retries
 from bulkstatus._tasks import now
 from bulkstatus._times import Stamp
-from bulkstatus._urls import origin
+from bulkstatus._urls import check_base_url, origin
 from bulkstatus.errors import AuthError, BulkStatusError, ConfigError, ProtocolError, RateLimited, Unavailable
 
 T = TypeVar("T")
@@ -204,6 +204,11 @@ class _Line:
         self._adapter = adapter
         self._provider = adapter.provider
         self._policy = policy
+        for url in adapter.base_urls():
+            try:
+                check_base_url(url, setting="base_url")  # credentials go there, whoever wrote the adapter
+            except ConfigError as error:
+                raise error.about(source=name, provider=adapter.provider) from None
         self._origins = frozenset(map(origin, adapter.base_urls()))
         # One more than questions may be under way: a token is fetched outside their number.
         self._pools = Pools(adapter.base_urls(), connections=policy.connections + 1, transport=transport)

@@ -1,15 +1,13 @@
-"""httpx on the transport of aiohttp, where the extra `fast` is installed.
+"""Which transport carries the requests: that of aiohttp, where the extra `fast` is installed, or httpx's own.
 
-That transport has neither the fault that loses a pool to cancelled requests (encode/httpcore#1093) nor the pool whose
-every request walks over all connections (encode/httpcore, pull request 1000). What it raises is put into httpx's
-words here, so that nothing above knows which of the two carried a request.
+That of aiohttp has neither the fault that loses a pool to cancelled requests (encode/httpcore#1093) nor the pool whose
+every request walks over all connections (encode/httpcore, pull request 1000).
 """
 
 import os
+import re
 import ssl
-from collections.abc import AsyncIterator, Generator
-from contextlib import contextmanager
-from importlib.util import find_spec
+from importlib.metadata import PackageNotFoundError, version
 from urllib.request import getproxies
 
 import httpx
@@ -17,103 +15,31 @@ import httpx
 CHOICE = "BULKSTATUS_TRANSPORT"
 """The environment variable that keeps to httpx's own transport (`httpx`) although the extra is installed."""
 
-# aiohttp's own limits (8,190 bytes a line, 128 headers) refuse what the other transport accepts; a whole answer is
-# bounded by the time and the memory it may take, not by the number of its headers.
-_LONGEST_LINE, _MOST_HEADERS = 65_536, 10_000
+# The first aiohttp that lets the number of an answer's headers be chosen. An older one may be there for another package.
+_OLDEST = (3, 13, 4)
+_PROXIES = {"http", "https", "all"}  # and not "no", which names hosts to go to without one
 
 
 def fast_transport(
     context: ssl.SSLContext, *, connections: int, keepalive: float, proxied: bool
 ) -> httpx.AsyncBaseTransport | None:
-    """The transport of aiohttp for one source; None where it is not installed, not wanted, or a proxy is set.
+    """The transport of aiohttp for one source; None where it is not installed or too old, not wanted, or a proxy is set.
 
     `proxied` says that the environment's proxies count for this source: aiohttp's transport knows none of them.
     """
     wanted = os.environ.get(CHOICE, "") != "httpx"
-    if not wanted or (proxied and getproxies()) or find_spec("httpx_aiohttp") is None:
+    has_proxy = proxied and not _PROXIES.isdisjoint(getproxies())
+    if not wanted or has_proxy or not _is_installed():
         return None
-    import aiohttp
-    from httpx_aiohttp import AiohttpTransport
+    from bulkstatus._aiohttp import Transport
 
-    def session() -> aiohttp.ClientSession:
-        return aiohttp.ClientSession(
-            connector=aiohttp.TCPConnector(limit=connections, keepalive_timeout=keepalive, ssl=context),
-            cookie_jar=aiohttp.DummyCookieJar(),
-            max_line_size=_LONGEST_LINE,
-            max_field_size=_LONGEST_LINE,
-            max_headers=_MOST_HEADERS,
-        )
-
-    return _Fast(AiohttpTransport(verify=context, client=session))
+    return Transport(context, connections=connections, keepalive=keepalive)
 
 
-class _Fast(httpx.AsyncBaseTransport):
-    def __init__(self, inner: httpx.AsyncBaseTransport) -> None:
-        self._inner = inner
-
-    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
-        import yarl
-
-        # aiohttp writes a path in its own way; one that it would change is not the one that was asked for.
-        if yarl.URL(str(request.url)).raw_path_qs.encode("ascii") != request.url.raw_path:
-            raise httpx.UnsupportedProtocol("this path cannot be sent as it stands")
-        with _in_words_of_httpx():
-            reply = await self._inner.handle_async_request(request)
-        return httpx.Response(
-            reply.status_code,
-            headers=reply.headers,
-            stream=_Body(reply.stream),
-            request=request,
-            extensions=reply.extensions,
-        )
-
-    async def aclose(self) -> None:
-        await self._inner.aclose()
-
-
-class _Body(httpx.AsyncByteStream):
-    def __init__(self, inner: httpx.AsyncByteStream | httpx.SyncByteStream) -> None:
-        assert isinstance(inner, httpx.AsyncByteStream)  # noqa: S101 - narrows for the checkers; async transports give no other
-        self._inner = inner
-
-    async def __aiter__(self) -> AsyncIterator[bytes]:
-        with _in_words_of_httpx():
-            async for chunk in self._inner:
-                yield chunk
-
-    async def aclose(self) -> None:
-        with _in_words_of_httpx():
-            await self._inner.aclose()
-
-
-@contextmanager
-def _in_words_of_httpx() -> Generator[None]:
-    """httpx_aiohttp maps some errors, others come through, and a server that hangs up becomes a ConnectTimeout."""
-    import aiohttp
-
+def _is_installed() -> bool:
     try:
-        yield
-    except (httpx.TransportError, aiohttp.ClientError) as error:
-        original = error if isinstance(error, aiohttp.ClientError) else error.__cause__
-        if isinstance(original, BaseException):
-            raise _kind_of(original)(str(error)) from original
-        raise
-
-
-def _kind_of(error: BaseException) -> type[httpx.TransportError]:
-    import aiohttp
-
-    kinds: tuple[
-        tuple[type[BaseException] | tuple[type[BaseException], ...], type[httpx.TransportError]], ...
-    ] = (
-        (aiohttp.InvalidURL, httpx.UnsupportedProtocol),
-        (aiohttp.ConnectionTimeoutError, httpx.ConnectTimeout),
-        (aiohttp.SocketTimeoutError, httpx.ReadTimeout),
-        (aiohttp.ServerTimeoutError, httpx.ReadTimeout),
-        (aiohttp.ClientConnectorError, httpx.ConnectError),
-        (aiohttp.ServerDisconnectedError, httpx.RemoteProtocolError),
-        (aiohttp.ClientPayloadError, httpx.RemoteProtocolError),
-        (aiohttp.ClientResponseError, httpx.RemoteProtocolError),
-        (aiohttp.ClientConnectionError, httpx.ReadError),
-    )
-    return next((kind for cause, kind in kinds if isinstance(error, cause)), httpx.ReadError)
+        version("httpx-aiohttp")
+        found = version("aiohttp")
+    except PackageNotFoundError:
+        return False
+    return tuple(map(int, re.findall(r"\d+", found)[:3])) >= _OLDEST

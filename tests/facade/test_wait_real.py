@@ -62,35 +62,6 @@ def ask_both(kind, adapters, work):
         return work(client)
 
 
-@pytest.mark.parametrize("kind", ["async", "blocking"])
-def test_a_server_that_goes_and_comes_back_ends_no_wait(switch, kind):
-    """The bulk ended while it was away; the wait sees that soon after it is back."""
-    kinds, away = [], threading.Event()
-
-    def note(change):
-        kinds.append(change.kind)
-        if change.kind == "unobservable":
-            away.set()
-
-    def come_back():
-        assert away.wait(20)
-        switch.fake.add(ID, Life.of((0, "completed")))
-        switch.on()
-
-    def go(change):
-        note(change)
-        if len(kinds) == 1:
-            switch.off()
-
-    options = {"timeout": 30, "polling": OFTEN, "on_change": go}
-    with ThreadPoolExecutor(1) as threads:
-        returning = threads.submit(come_back)
-        outcome = ask_both(kind, adapters_of(switch), lambda client: client.wait(f"c:{ID}", **options))
-        returning.result(20)
-    assert outcome.verdicts == {f"c:{ID}": Verdict.SUCCEEDED}
-    assert kinds == ["state", "unobservable", "observable", "state"]
-
-
 def adapters_of(switch):
     """The source `c`."""
     return {"c": switch.fake.adapter(switch.url)}

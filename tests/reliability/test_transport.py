@@ -1,0 +1,73 @@
+"""Which transport carries the requests."""
+
+from importlib.metadata import PackageNotFoundError
+
+import httpx
+import pytest
+
+from bulkstatus._aiohttp import Transport
+from bulkstatus._http import new_client
+
+URLS = ("https://plain.test",)
+
+
+@pytest.fixture
+def wanted(monkeypatch):
+    """Nobody keeps to httpx's own."""
+    monkeypatch.delenv("BULKSTATUS_TRANSPORT")
+
+
+def chosen():
+    """The transport of a new client."""
+    return type(new_client(URLS, connections=1, transport=None)._transport)
+
+
+def installed(monkeypatch, **versions):
+    """These versions are installed, and no others."""
+
+    def version(name):
+        if name.replace("-", "_") not in versions:
+            raise PackageNotFoundError(name)
+        return versions[name.replace("-", "_")]
+
+    monkeypatch.setattr("bulkstatus._fast.version", version)
+
+
+def test_that_of_aiohttp_is_used_where_it_is_installed(wanted):
+    """Nothing has to be configured."""
+    assert chosen() is Transport
+
+
+def test_a_variable_keeps_to_that_of_httpx(wanted, monkeypatch):
+    """For whoever meets a fault of the other."""
+    monkeypatch.setenv("BULKSTATUS_TRANSPORT", "httpx")
+    assert chosen() is httpx.AsyncHTTPTransport
+
+
+@pytest.mark.parametrize(
+    ("versions", "transport"),
+    [
+        ({}, httpx.AsyncHTTPTransport),
+        ({"aiohttp": "3.14.5"}, httpx.AsyncHTTPTransport),
+        ({"aiohttp": "3.13.3", "httpx_aiohttp": "0.2.0"}, httpx.AsyncHTTPTransport),
+        ({"aiohttp": "3.13.4", "httpx_aiohttp": "0.2.0"}, Transport),
+        ({"aiohttp": "4.0.0a1", "httpx_aiohttp": "0.2.0"}, Transport),
+    ],
+)
+def test_one_that_is_too_old_is_not_used(wanted, monkeypatch, versions, transport):
+    """Another package may have brought an aiohttp that cannot do what is asked of it here."""
+    installed(monkeypatch, **versions)
+    assert chosen() is transport
+
+
+@pytest.mark.parametrize("variable", ["HTTPS_PROXY", "all_proxy"])
+def test_behind_a_proxy_that_of_httpx_is_used(wanted, monkeypatch, variable):
+    """Aiohttp's takes no proxy from the environment, and would go past it."""
+    monkeypatch.setenv(variable, "http://127.0.0.1:1")
+    assert chosen() is httpx.AsyncHTTPTransport
+
+
+def test_hosts_without_a_proxy_are_no_proxy(wanted, monkeypatch):
+    """NO_PROXY alone changes nothing."""
+    monkeypatch.setenv("NO_PROXY", "plain.test")
+    assert chosen() is Transport
