@@ -152,7 +152,7 @@ class Weavr(Adapter, frozen=True, kw_only=True):
         def read(response: Response) -> BulkStatus:
             record, notes = _answer(response, read_process)
             if record.bulk_id in (None, ""):
-                raise bad_shape(response, "it holds no bulkId")
+                raise bad_shape(response, "the value at `$.bulkId` is not there, or no id")
             if str(record.bulk_id) != id:
                 raise wrong_id(response, asked=id, got=str(record.bulk_id))
             return self._bulk(response, record, notes, id=id).carrying(raw=response.body)

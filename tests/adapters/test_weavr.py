@@ -437,7 +437,7 @@ def test_an_id_may_be_a_number(id):
 @pytest.mark.parametrize("word", ["COMPLETED", "FAILED", "RUNNING", None])
 def test_an_answer_without_an_id_is_no_state(id, word):
     """An object that names no bulk is not about one, even with a word that could be a bulk's."""
-    with pytest.raises(ProtocolError, match="holds no bulkId") as caught:
+    with pytest.raises(ProtocolError, match=r"\$\.bulkId") as caught:
         status(bulk(bulkId=id, status=word))
     assert (caught.value.reason, caught.value.retryable) == ("bad_payload", True)
 
