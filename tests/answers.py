@@ -3,7 +3,7 @@
 import os
 import subprocess
 import sys
-from collections.abc import Callable, Generator
+from collections.abc import AsyncIterator, Callable, Generator, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import SimpleNamespace
@@ -76,30 +76,51 @@ def providers(answer_to: Answer) -> Generator[SimpleNamespace]:
 
 
 def using(kind: str, sources: dict[str, Adapter], ask: Callable[[Callable], None], **options) -> None:
-    """Run `ask` with a function that asks a client of this kind: `call("get", "plain:a1")`, rows as lists."""
+    """Run `ask` with a function that asks a client of this kind: `call("get", "plain:a1")`.
+
+    What comes row by row is given as a list, up to the row for which `last` is true.
+    """
     if kind == "blocking":
         with Client(sources, **options) as client:
-            ask(lambda method, *given, **named: _whole(getattr(client, method)(*given, **named)))
+
+            def simply(method: str, *given, last=lambda _: False, **named) -> object:
+                result = getattr(client, method)(*given, **named)
+                return _until(last, result) if hasattr(result, "__next__") else result
+
+            ask(simply)
         return
 
     async def main() -> None:
         async with AsyncClient(sources, **options) as client:
-            loop = anyio.from_thread
 
-            async def one(method: str, given: tuple, named: dict) -> object:
+            async def one(method: str, given: tuple, last: Callable, named: dict) -> object:
                 result = getattr(client, method)(*given, **named)
-                return [row async for row in result] if hasattr(result, "__aiter__") else await result
+                return await _until_async(last, result) if hasattr(result, "__anext__") else await result
 
-            def call(method: str, *given, **named) -> object:
-                return loop.run(one, method, given, named)
+            def call(method: str, *given, last=lambda _: False, **named) -> object:
+                return anyio.from_thread.run(one, method, given, last, named)
 
             await anyio.to_thread.run_sync(ask, call)
 
     anyio.run(main)
 
 
-def _whole(result: object) -> object:
-    return list(result) if hasattr(result, "__next__") else result
+def _until(last: Callable[[object], bool], rows: Iterator) -> list:
+    found = []
+    for row in rows:
+        found.append(row)
+        if last(row):
+            break
+    return found
+
+
+async def _until_async(last: Callable[[object], bool], rows: AsyncIterator) -> list:
+    found = []
+    async for row in rows:
+        found.append(row)
+        if last(row):
+            break
+    return found
 
 
 def config(url: str, folder: Path) -> Path:

@@ -9,7 +9,9 @@ import os
 import ssl
 from collections.abc import AsyncIterator, Generator
 from contextlib import contextmanager
+from contextvars import ContextVar
 from importlib.util import find_spec
+from typing import Any
 from urllib.request import getproxies
 
 import httpx
@@ -20,6 +22,8 @@ CHOICE = "BULKSTATUS_TRANSPORT"
 # aiohttp's own limits (8,190 bytes a line, 128 headers) refuse what the other transport accepts; a whole answer is
 # bounded by the time and the memory it may take, not by the number of its headers.
 _LONGEST_LINE, _MOST_HEADERS = 65_536, 10_000
+# Left to itself, aiohttp writes some of what is percent-encoded in a URL plainly: `%3A` in the id of a bulk as `:`.
+_URL: ContextVar[object] = ContextVar("_URL")
 
 
 def fast_transport(
@@ -35,6 +39,13 @@ def fast_transport(
     import aiohttp
     from httpx_aiohttp import AiohttpTransport
 
+    new_request: Any = aiohttp.ClientRequest
+
+    def as_written(method: str, _url: object, **options: object) -> object:
+        return new_request(method, _URL.get(), **options)
+
+    request_class: Any = as_written
+
     def session() -> aiohttp.ClientSession:
         return aiohttp.ClientSession(
             connector=aiohttp.TCPConnector(limit=connections, keepalive_timeout=keepalive, ssl=context),
@@ -42,6 +53,7 @@ def fast_transport(
             max_line_size=_LONGEST_LINE,
             max_field_size=_LONGEST_LINE,
             max_headers=_MOST_HEADERS,
+            request_class=request_class,
         )
 
     return _Fast(AiohttpTransport(verify=context, client=session))
@@ -54,9 +66,10 @@ class _Fast(httpx.AsyncBaseTransport):
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         import yarl
 
-        # aiohttp writes a path in its own way; one that it would change is not the one that was asked for.
-        if yarl.URL(str(request.url)).raw_path_qs.encode("ascii") != request.url.raw_path:
+        url = yarl.URL(str(request.url), encoded=True)
+        if url.raw_path_qs.encode("ascii") != request.url.raw_path:
             raise httpx.UnsupportedProtocol("this path cannot be sent as it stands")
+        _URL.set(url)  # for the task of this one request
         with _in_words_of_httpx():
             reply = await self._inner.handle_async_request(request)
         return httpx.Response(
