@@ -105,7 +105,7 @@ def test_what_a_loose_grammar_lets_pass_is_one_segment(id, kind, transport):
 def test_an_id_and_a_cursor_are_sent_as_they_were_written(kind, transport):
     """No transport writes them in another way: what is encoded stays so, in the path and in the query."""
     pages = [
-        b'{"result":{"status":200},"content":[{"a":1}],"lastId":"x/y:z=;&+ \u00e9"}',
+        rb'{"result":{"status":200},"content":[{"a":1}],"lastId":"x/y:z=;&+ \u00e9"}',
         b'{"result":{"status":200},"content":[]}',
     ]
 
