@@ -28,6 +28,7 @@ NO_IDS = {
     "B12": "a#f",
     "B13": "a;b",
     "B14": "a\\b",
+    "B15": "//evil.test/x",
     "B16": "https://evil.test",
     "B17": "a\r\nX: y",
     "B18": "1\x00",
