@@ -307,7 +307,7 @@ class Weavr(Adapter, frozen=True, kw_only=True):
         state = _counted_as(record.status, self.state_map)
         return BulkOperation(
             id=None if record.operation_id is None else str(record.operation_id),
-            sequence=record.sequence,
+            sequence=record.sequence if can_be_count(record.sequence) else None,
             state=state,
             native_state=record.status,
             method=record.method,

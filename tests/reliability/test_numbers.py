@@ -109,6 +109,15 @@ def test_a_length_of_a_list_that_is_none_is_not_believed(value, member):
     assert (len(page.items), page.received, page.total) == (1, 1, None)
 
 
+@pytest.mark.parametrize("value", CASES)
+def test_a_position_that_is_none_is_not_said(value):
+    """The operation is told without one."""
+    call = adapters("http://127.0.0.1:1")["weavr"].operations("7", OperationQuery())
+    body = b'{"operations":[{"operationId":"1","status":"FAILED","sequence":%s}],"count":1}' % value
+    (operation,) = call.read(Response.now(200, body)).items
+    assert (operation.id, operation.state, operation.sequence) == ("1", State.FAILED, None)
+
+
 @row("B74")
 def test_counts_that_add_up_to_more_than_can_be_are_not_believed(kind, transport):
     """Each by itself could be; their sum is taken for no count."""
