@@ -88,6 +88,12 @@ class Plain(Adapter, frozen=True, kw_only=True):
         return Call(Request.to(self.base_url, "bulks", id, body_limit=self.body_limit), read)
 
 
+class Caseless(Plain, frozen=True, kw_only=True):
+    """One of a provider to whom `a1` and `A1` are one bulk."""
+
+    id_grammar: ClassVar[IdGrammar] = IdGrammar(r"[A-Za-z0-9-]{1,32}", "letters and digits", cased=False)
+
+
 class Scripted(Fake):
     """A plain provider: bulks that all run, and tokens for whoever asks. `respond` answers in its place."""
 

@@ -69,7 +69,6 @@ _FORBIDDEN = "the app lacks the permission for this; it is granted in the provid
 # Documented so: https://dru-id.com/developers/apis/bulk-api/bulk-get-all/
 _AUTH_SERVER = "the provider could not reach its own authorisation server"
 
-_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.:~-]{0,127}")
 _HEADER_VALUE = re.compile(r"[\x21-\x7e](?:[\x20-\x7e]{0,254}[\x21-\x7e])?")
 _LIMIT = 100  # no default and no maximum is documented
 _MAX_PAGES = 10_000
@@ -126,7 +125,8 @@ class Druid(Adapter, frozen=True, kw_only=True):
 
     provider: ClassVar[str] = "druid"
     id_grammar: ClassVar[IdGrammar] = IdGrammar(
-        _ID.pattern, "up to 128 letters, digits and _ . : ~ -, the first a letter or a digit"
+        r"[A-Za-z0-9][A-Za-z0-9_.:~-]{0,127}",
+        "up to 128 letters, digits and _ . : ~ -, the first a letter or a digit",
     )
     # None are documented, so this is only what seems gentle: five a second, at most for a minute on end.
     share: ClassVar[tuple[Limit, ...] | None] = (Limit(300, 60),)
@@ -230,7 +230,7 @@ class Druid(Adapter, frozen=True, kw_only=True):
 
     def confirm(self, row: BulkStatus) -> Call[BulkStatus] | None:
         """The look at the failed results that decides a `completed` row; None for a row that is decided."""
-        if not row.provisional or _ID.fullmatch(row.id) is None:
+        if not row.provisional or not self.id_grammar.fits(row.id):
             return None
         return self._look(row, _Ask(id=row.id, failed_only=True))
 

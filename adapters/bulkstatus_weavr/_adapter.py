@@ -34,6 +34,7 @@ from bulkstatus.adapter import (
     api_key,
     bad_shape,
     bearer,
+    can_be_count,
     check_base_url,
     clean_counts,
     decode,
@@ -91,7 +92,6 @@ _CORRIGIBLE = frozenset({State.SUCCEEDED, State.PARTIAL, State.FAILED})
 
 _PAGE_SIZE = 100  # the documented maximum; a larger limit is a 400 or is cut, the pages disagree
 _LIST_LIMIT, _OPERATIONS_LIMIT = 2 * MIB, 8 * MIB  # a hundred rows take a fraction of it, payloads included
-_MOST_ITEMS = 10_000  # https://api.weavr.io/products/multi/openapi/operations.md
 _MOST_LISTINGS = 3
 _LONGEST_CODE = 64
 _THROTTLED = "TOO_MANY_REQUESTS"
@@ -152,7 +152,7 @@ class Weavr(Adapter, frozen=True, kw_only=True):
         def read(response: Response) -> BulkStatus:
             record, notes = _answer(response, read_process)
             if record.bulk_id in (None, ""):
-                raise bad_shape(response, "it holds no bulkId")
+                raise bad_shape(response, "the value at `$.bulkId` is not there, or no id")
             if str(record.bulk_id) != id:
                 raise wrong_id(response, asked=id, got=str(record.bulk_id))
             return self._bulk(response, record, notes, id=id).carrying(raw=response.body)
@@ -177,7 +177,7 @@ class Weavr(Adapter, frozen=True, kw_only=True):
 
     def confirm(self, row: BulkStatus) -> Call[BulkStatus] | None:
         """An ended bulk of a list comes without counts, which may turn `succeeded` or `failed` into `partial`."""
-        return self.status(row.id) if row.provisional and _is_id(row.id) else None
+        return self.status(row.id) if row.provisional and self.id_grammar.fits(row.id) else None
 
     def operations(self, id: str, query: OperationQuery) -> Call[Page[BulkOperation]]:
         """The operations of a bulk, in the order they run in. Raises ConfigError for states they never have.
@@ -271,8 +271,9 @@ class Weavr(Adapter, frozen=True, kw_only=True):
     def _bulk(
         self, response: Response, record: Process, notes: Notes, *, id: str, listed: bool = False
     ) -> BulkStatus:
-        counts, unread, about_counts = _counts(record, self.state_map, notes)
-        state, why = _BULK.decide(record.status, counts, self.state_map, unread=unread)
+        told, unread, left_out = _counts(record, self.state_map, notes)
+        state, why = _BULK.decide(record.status, told, self.state_map, unread=unread)
+        counts, doubts = _believed(told)
         uncounted = record.operation_status_counts is None
         unit, now = self.epoch_unit, response.received_at
         started, odd_start = from_epoch(record.execution_start, unit, label="executionStart", now=now)
@@ -294,7 +295,8 @@ class Weavr(Adapter, frozen=True, kw_only=True):
             provisional=listed and state in _CORRIGIBLE and not _has_counts(counts),
             evidence=(
                 *why,
-                *about_counts,
+                *left_out,
+                *doubts,
                 *filter(None, (odd_start, odd_finish, odd_mode)),
                 *notes,
                 *((_NOT_COUNTED,) if uncounted else ()),
@@ -305,21 +307,13 @@ class Weavr(Adapter, frozen=True, kw_only=True):
         state = _counted_as(record.status, self.state_map)
         return BulkOperation(
             id=None if record.operation_id is None else str(record.operation_id),
-            sequence=record.sequence,
+            sequence=record.sequence if can_be_count(record.sequence) else None,
             state=state,
             native_state=record.status,
             method=record.method,
             path=record.path,
             error=_error_code(response, record.response_payload) if state is State.FAILED else None,
         )
-
-
-def _is_id(text: str) -> bool:
-    try:
-        Weavr.id_grammar.check(text)
-    except ConfigError:
-        return False
-    return True
 
 
 def _is_submitted(word: str | None) -> bool:
@@ -331,20 +325,17 @@ def _has_counts(counts: Counts | None) -> bool:
 
 
 def _counts(record: Process, pins: Mapping[str, State], notes: Notes) -> tuple[Counts | None, int, Notes]:
-    """The counts, how many operations or entries they could not take up, and what is to be said about them."""
+    """The counts as they came, how many operations or entries they could not take up, and what is to be said of those."""
     total = record.submitted_items_count
     # An array that was there and could not be read is not the same as none.
     unread = sum(note.startswith("operationStatusCounts") for note in notes)
     if record.operation_status_counts is None:
-        if total is None:
-            return None, unread, ()
-        if 0 <= total <= _MOST_ITEMS:
-            return Counts(total=total), unread, ()
+        return None if total is None else Counts(total=total), unread, ()
     sums: dict[str, int] = {}
     said: list[str] = []
     for entry in record.operation_status_counts or ():
         word, count = (None, None) if entry is None else (entry.status, entry.count)
-        if not isinstance(word, str) or not isinstance(count, int) or isinstance(count, bool) or count < 0:
+        if not isinstance(word, str) or not can_be_count(count):
             # A negative count summed up would take failures away.
             said.append("An entry of operationStatusCounts holds no status and number; it is left out.")
             unread += 1
@@ -355,8 +346,16 @@ def _counts(record: Process, pins: Mapping[str, State], notes: Notes) -> tuple[C
         else:
             said.append(f"{count} operations have the word {word[:40]!r}, which no count here stands for.")
             unread += count
-    counts, doubts = clean_counts(Counts(total=total, **sums))
-    return (None if counts == Counts() else counts), unread, (*dict.fromkeys(said), *doubts)
+    counts = Counts(total=total, **sums)
+    return (None if counts == Counts() else counts), unread, tuple(dict.fromkeys(said))
+
+
+def _believed(counts: Counts | None) -> tuple[Counts | None, Notes]:
+    """The counts that can be, and what is to be said of the others."""
+    if counts is None:
+        return None, ()
+    cleaned, doubts = clean_counts(counts)
+    return (None if cleaned == Counts() else cleaned), doubts
 
 
 def _counted_as(word: str | None, pins: Mapping[str, State]) -> State:
@@ -406,7 +405,7 @@ def _page(response: Response, decoder: Callable[[bytes], Rows[R]], array: str) -
 def _extent(response: Response, rows: Rows[R], records: list[R], offset: int) -> tuple[int, int | None]:
     """How many rows came, and how many there are; counts that the rows themselves contradict are not believed."""
     received, total = len(records), rows.total
-    if total is not None and (total < 0 or (received and total < offset + received)):
+    if not can_be_count(total) or (received and total < offset + received):
         total = None
     if total is None and (rows.received or 0) > received:
         # With a total, rows that were promised and did not come are missed at the end of the listing.

@@ -16,6 +16,7 @@ from bulkstatus._urls import origin
 from bulkstatus.errors import ConfigError
 
 _MAX_ID = 128
+_SEGMENT = re.compile(rf"[A-Za-z0-9._~!$&'()*+,;=:@-]{{1,{_MAX_ID}}}")
 SOURCE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
 
 
@@ -46,17 +47,35 @@ class Remaining(msgspec.Struct, frozen=True):
 
 
 class IdGrammar(msgspec.Struct, frozen=True):
-    """What an id of a provider looks like: a pattern for the whole of it, and that pattern in words."""
+    """What an id of a provider looks like: a pattern for the whole of it, and that pattern in words.
+
+    Whatever the pattern allows, an id is at most 128 characters, all of them such as stand in a segment of a path as
+    they are (RFC 3986, 3.3): letters, digits and `-._~!$&'()*+,;=:@`. `cased` is false for a provider to whom ids
+    that differ in case are one; without its word for that they are two.
+    """
 
     pattern: str
     words: str
+    cased: bool = True
 
     def check(self, id: str) -> str:
         """Return `id`; raise ConfigError if it cannot be one, before it gets near a URL."""
-        if len(id) <= _MAX_ID and re.fullmatch(self.pattern, id, re.ASCII) and id not in (".", ".."):
+        if self.fits(id):
             return id
         shown = repr(id) if len(id) <= _MAX_ID else f"{id[:32]!r}... ({len(id)} characters)"
         raise ConfigError(f"{shown} is not a bulk id here: {self.words}", reason="id")
+
+    def fits(self, id: str) -> bool:
+        """True for what can be an id."""
+        return (
+            _SEGMENT.fullmatch(id) is not None
+            and id not in (".", "..")
+            and re.fullmatch(self.pattern, id, re.ASCII) is not None
+        )
+
+    def key(self, id: str) -> str:
+        """What two ids of one bulk have in common."""
+        return id if self.cased else id.lower()
 
 
 class Adapter(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -622,10 +622,10 @@ class Desk:
                 subscription.tell(change)
 
     def _discover(self, id: str, row: BulkStatus, now: float) -> None:
-        """Follow an unfinished bulk for those who scan."""
+        """Follow an unfinished bulk for those who scan. What is no id cannot be asked for, and is left alone."""
         ref = Ref(self.source, id)
         fresh = [sub for sub in self._scanning if ref not in sub.tracks]
-        if row.state.is_terminal or not fresh:
+        if row.state.is_terminal or not fresh or not self.adapter.id_grammar.fits(id):
             return
         for subscription in fresh:
             self._follow(subscription, id, now)

@@ -175,18 +175,10 @@ class Engine:
         asked = Stamp.take()
         answer = await self.start(source, call).result()
         if id is not None:
-            _check_id(answer, id)
+            self._lines[source].check_id(answer, id)
         if self._witness is not None:
             await self._witness(source, answer, asked, id)
         return answer
-
-
-def _check_id(answer: object, id: str) -> None:
-    """Raises ProtocolError for what only a faulty adapter gives."""
-    if not isinstance(answer, BulkStatus) or answer.id.lower() != id.lower():
-        raise ProtocolError(
-            "the adapter read something else than the bulk that was asked for", reason="adapter"
-        )
 
 
 class _Line:
@@ -236,6 +228,14 @@ class _Line:
                 self._budget = self._shared.setdefault(key, self._budget)
                 self._budget.keep(self._adapter.allowed())
         return self._budget
+
+    def check_id(self, answer: object, id: str) -> None:
+        """Raises ProtocolError for an answer that is not about bulk `id`: also one that the adapter let pass."""
+        key = self._adapter.id_grammar.key
+        if not isinstance(answer, BulkStatus) or key(answer.id) != key(id):
+            raise ProtocolError(
+                "the adapter read something else than the bulk that was asked for", reason="adapter"
+            )
 
     async def run(self, call: Call[T], pending: Pending[T]) -> T:
         """Ask `call`, and those that follow from it, and give what they end in."""

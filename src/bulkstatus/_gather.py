@@ -50,7 +50,15 @@ class Gathering:
 
     def add(self, status: BulkStatus) -> None:
         """Keep `status`; of two of the same bulk the later one."""
-        self.statuses[status.ref] = status
+        self.statuses[self.key(status.ref)] = status
+
+    def key(self, ref: Ref) -> Ref:
+        """What a bulk is kept under, in whatever case it was asked for and its provider writes it."""
+        return Ref(ref.source, self._adapters[ref.source].id_grammar.key(ref.id))
+
+    def take_back(self, ref: Ref) -> None:
+        """Forget what was read of a bulk: nobody knows how it stands."""
+        self.statuses.pop(self.key(ref), None)
 
     async def miss(self, ref: Ref, error: NotFound, asked: Stamp) -> None:
         """Note that the provider does not know a bulk: it is gone if it was seen before, and else a failure."""
@@ -68,14 +76,15 @@ class Gathering:
         """These rows will not change any more."""
         if self.tell is None:
             return
-        fresh = [ref for ref in refs if ref not in self._told]
+        fresh = [ref for ref in dict.fromkeys(map(self.key, refs)) if ref not in self._told]
         self._told.update(fresh)
         rows = tuple(self._narrowed(fresh))
         if rows:
             self.tell(rows)
 
     def _narrowed(self, refs: Iterable[Ref]) -> Iterator[BulkStatus]:
-        found = (self.statuses[ref] for ref in refs if ref in self.statuses)
+        keys = dict.fromkeys(map(self.key, refs))
+        found = (self.statuses[key] for key in keys if key in self.statuses)
         return (self.recorder.marked(status) for status in found if self._keeps(status))
 
     def refs_of(self, source: str) -> list[Ref]:
@@ -90,9 +99,10 @@ class Gathering:
 
     def fail_unanswered(self, source: str, error: BulkStatusError) -> None:
         """Note that time ran out for `source`: for each bulk that was asked for by name and has no answer yet."""
-        answered = {failure.id for failure in self.failures if failure.source == source}
-        answered |= {ref.id for ref in self.statuses if ref.source == source}
-        unanswered: list[str | None] = [id for id in self._wanted.get(source, ()) if id not in answered]
+        failed = (failure.id for failure in self.failures if failure.source == source)
+        answered = {self.key(Ref(source, id)) for id in failed if id is not None} | self.statuses.keys()
+        wanted = self._wanted.get(source, ())
+        unanswered: list[str | None] = [id for id in wanted if self.key(Ref(source, id)) not in answered]
         for id in unanswered or [None]:
             self.fail(source, copy(error), id)
 
@@ -250,12 +260,11 @@ async def _settle(
             status = await engine.perform(ref.source, call, id=ref.id)
         if status is not None:
             into.add(status)
-            ref = status.ref  # which may write the id in another case
     except NotFound as error:
-        into.statuses.pop(ref, None)
+        into.take_back(ref)
         await into.miss(ref, error, asked)
     except BulkStatusError as error:
-        into.statuses.pop(ref, None)
+        into.take_back(ref)
         into.fail(ref.source, error, ref.id)
     into.finish([ref])
 

@@ -64,6 +64,7 @@ class Recorder:
         if journal is not None and not isinstance(journal, Journal):
             journal = Journal(journal)
         self.journal = journal
+        self._grammars = {name: adapter.id_grammar for name, adapter in adapters.items()}
         self._places = (
             {} if journal is None else {name: _place(name, adapter) for name, adapter in adapters.items()}
         )
@@ -105,21 +106,25 @@ class Recorder:
                 if self.journal is not None and self._is_ours:
                     self.journal.close()
 
+    def _key(self, ref: Ref) -> Ref:
+        """What the refs of one bulk have in common, in whatever case its provider writes the id."""
+        return Ref(ref.source, self._grammars[ref.source].key(ref.id))
+
     # --- what is seen ---
 
     def wants(self, refs: Iterable[Ref]) -> None:
         """These were asked for by name, so they are tracked once they are seen."""
         if self.is_on:
-            self._wanted.update(Ref(ref.source, ref.id.lower()) for ref in refs)
+            self._wanted.update(map(self._key, refs))
 
     def follows(self, refs: Iterable[Ref]) -> None:
         """These are waited for by name: they are tracked whenever they are seen, until `wants_no_more` says otherwise."""
         if self.is_on:
-            self._followed.update(Ref(ref.source, ref.id.lower()) for ref in refs)
+            self._followed.update(map(self._key, refs))
 
     def wants_no_more(self, refs: Iterable[Ref]) -> None:
         """These are tracked no longer."""
-        keys = {Ref(ref.source, ref.id.lower()) for ref in refs}
+        keys = set(map(self._key, refs))
         self._wanted -= keys
         self._followed -= keys
 
@@ -148,7 +153,7 @@ class Recorder:
 
         A row that is not kept leaves that for a later one.
         """
-        ref = Ref(status.source, status.id.lower())
+        ref = self._key(status.ref)
         if ref in self._followed:
             return True
         if status.provisional or ref not in self._wanted:
@@ -159,11 +164,7 @@ class Recorder:
     def _is_news(self, status: BulkStatus, read: Stamp) -> bool:
         """True for a row that says something else than the one before, or that was written long enough ago."""
         noted = self._noted.get(status.ref)
-        if (
-            noted is None
-            or read.tick - noted.at > _SAME
-            or Ref(status.source, status.id.lower()) in self._wanted
-        ):
+        if noted is None or read.tick - noted.at > _SAME or self._key(status.ref) in self._wanted:
             return True
         before = noted.status
         return position(before) != position(status) or any(

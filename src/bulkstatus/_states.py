@@ -2,11 +2,13 @@
 
 from collections.abc import Collection, Mapping
 from functools import lru_cache
-from typing import NamedTuple
+from typing import NamedTuple, TypeGuard
 
 from bulkstatus._model import Counts, State
 
 _PLAUSIBLE = 1_000_000_000
+# Above it, whoever reads our JSON with floating-point numbers would read another one (RFC 8259, 6).
+_LARGEST = 2**53 - 1
 _LONGEST_WORD = 80
 
 
@@ -68,12 +70,17 @@ class Vocabulary:
     ) -> Decision:
         """What word and counts say together; the rule of `settle` is applied to what `read` gives.
 
-        `unread` is how many operations, or entries about them, there were that no count could take up.
+        `counts` are as they came: one that cannot be counts as one that could not be read. `unread` is how many
+        operations, or entries about them, there were besides that no count could take up.
         """
         said = self.read(word, pins)
         if counts is None and not unread:
             return said
-        state, why = settle(said.state, counts or Counts(), unread=unread)
+        counts = counts or Counts()
+        odd = _impossible(counts)
+        if odd:
+            counts, _ = clean_counts(counts)
+        state, why = settle(said.state, counts, unread=unread + len(odd - {"total"}))
         return Decision(state, said.evidence + why) if why else said
 
     def words(self, states: Collection[State], pins: Mapping[str, State]) -> tuple[str, ...] | None:
@@ -161,14 +168,19 @@ def _left_over(counts: Counts) -> tuple[str, ...]:
 
 
 def clean_counts(counts: Counts) -> tuple[Counts, tuple[str, ...]]:
-    """Take out counts that cannot be (negative), and name those that do not add up."""
+    """Take out counts that cannot be (negative, or beyond 2**53), and name those that do not add up.
+
+    `decide` takes counts as they came: a count that is taken out leaves open what it was about.
+    """
     values: dict[str, int | None] = {name: getattr(counts, name) for name in Counts.__struct_fields__}
+    odd = _impossible(counts)
     evidence: list[str] = []
     for name, value in values.items():
         if value is None:
             continue
-        if value < 0:
-            evidence.append(f"The count of {name} operations was {value}; it is treated as not said.")
+        if name in odd:
+            shown = str(value) if abs(value) <= _LARGEST else "beyond 2**53"
+            evidence.append(f"The count of {name} operations was {shown}; it is treated as not said.")
             values[name] = None
         elif value > _PLAUSIBLE:
             evidence.append(f"The count of {name} operations is implausibly high ({value}).")
@@ -177,3 +189,14 @@ def clean_counts(counts: Counts) -> tuple[Counts, tuple[str, ...]]:
     if cleaned.total is not None and said > cleaned.total:
         evidence.append(f"The counts add up to {said}, more than the total of {cleaned.total}.")
     return cleaned, tuple(evidence)
+
+
+def _impossible(counts: Counts) -> frozenset[str]:
+    """The names of the counts that were said and cannot be."""
+    said = ((name, getattr(counts, name)) for name in Counts.__struct_fields__)
+    return frozenset(name for name, value in said if value is not None and not can_be_count(value))
+
+
+def can_be_count(value: object) -> TypeGuard[int]:
+    """True for a whole number that is neither negative nor too large to be told exactly."""
+    return isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= _LARGEST

@@ -73,55 +73,65 @@ _ISO = re.compile(
 )
 
 
-def from_epoch(value: int | str | None, unit: EpochUnit, *, label: str, now: datetime) -> Reading:
-    """Read an epoch count in `unit` (an integer, or digits). Null, empty and 0 mean "not set".
+def from_epoch(value: object, unit: EpochUnit, *, label: str, now: datetime) -> Reading:
+    """Read an epoch count in `unit` (an integer, or digits). Null, empty and 0 mean "not set", any other type nothing.
 
     `label` names the provider's field in the evidence. A time before 2000 or more than ten years after `now` is not
     believed: it is None with evidence, since a wrong unit looks just like that.
     """
-    if value is None or value in ("", 0):
+    if value is None or value == "":
         return None, None
-    if isinstance(value, str):
-        if not (value.isascii() and value.isdigit() and len(value) <= _MAX_DIGITS):
-            return None, f"{label} '{printable(value, 60)}' is not an epoch time."
-        value = int(value)
-        if not value:
-            return None, None
+    number = _whole(value)
+    if number is None:
+        return None, f"{label} {_shown(value)} is not an epoch time."
+    if not number:
+        return None, None
     try:
-        when = _EPOCH + timedelta(microseconds=value * 1_000_000 // _PER_SECOND[unit])
+        when = _EPOCH + timedelta(microseconds=number * 1_000_000 // _PER_SECOND[unit])
     except OverflowError:
         return None, f"{label} is far outside any plausible time for epoch {unit}."
     if _is_plausible(when, now):
         return when, None
     return (
         None,
-        f"{label} {value} (epoch {unit}) would be {when:%Y-%m-%d}; that is not plausible, so it is not used.",
+        f"{label} {number} (epoch {unit}) would be {when:%Y-%m-%d}; that is not plausible, so it is not used.",
     )
 
 
-def from_text(value: str | None, *, label: str, now: datetime, naive_is_utc: bool = False) -> Reading:
-    """Read RFC 3339 or the common forms of ISO 8601. Fractions beyond a microsecond are cut off.
+def _whole(value: object) -> int | None:
+    if isinstance(value, str):
+        is_number = value.isascii() and value.isdigit() and len(value) <= _MAX_DIGITS
+        return int(value) if is_number else None
+    return value if isinstance(value, int) and not isinstance(value, bool) else None
+
+
+def _shown(value: object) -> str:
+    return f"'{printable(value, 60)}'" if isinstance(value, str) else "(of another type)"
+
+
+def from_text(value: object, *, label: str, now: datetime, naive_is_utc: bool = False) -> Reading:
+    """Read RFC 3339 or the common forms of ISO 8601. Fractions beyond a microsecond are cut off. No other type is read.
 
     A time without a zone is None with evidence, unless `naive_is_utc`: then it is taken as UTC, and said so.
     """
-    if not value:
+    if value is None or value == "":
         return None, None
-    match = _ISO.fullmatch(value)
-    when = _parse(value) if match else None
-    if match is None or when is None:
-        return None, f"{label} '{printable(value, 60)}' is not a time that can be read."
+    match = _ISO.fullmatch(value) if isinstance(value, str) else None
+    when = None if match is None else _parse(match[0])
+    if when is None:
+        return None, f"{label} {_shown(value)} is not a time that can be read."
     note = None
     if when.tzinfo is None:
         if not naive_is_utc:
-            return None, f"{label} '{printable(value, 60)}' names no time zone, so it is not used."
+            return None, f"{label} {_shown(value)} names no time zone, so it is not used."
         when, note = when.replace(tzinfo=UTC), f"{label} names no time zone; it is taken as UTC."
     try:
         when = when.astimezone(UTC)
     except OverflowError:
-        return None, f"{label} '{printable(value, 60)}' is outside the calendar."
+        return None, f"{label} {_shown(value)} is outside the calendar."
     if _is_plausible(when, now):
         return when, note
-    return None, f"{label} '{printable(value, 60)}' is not plausible as a time, so it is not used."
+    return None, f"{label} {_shown(value)} is not plausible as a time, so it is not used."
 
 
 def _parse(value: str) -> datetime | None:

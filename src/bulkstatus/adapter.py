@@ -20,7 +20,7 @@ from bulkstatus._call import MIB, Call, ListQuery, OperationQuery, Page, RawRows
 from bulkstatus._model import BulkOperation, BulkStatus, Counts, State
 from bulkstatus._reply import bad_shape, decode, retry_after, status_error, whole_seconds, wrong_id
 from bulkstatus._secrets import Secret, SecretText, as_secret
-from bulkstatus._states import Decision, Vocabulary, clean_counts
+from bulkstatus._states import Decision, Vocabulary, can_be_count, clean_counts
 from bulkstatus._text import printable
 from bulkstatus._times import EpochUnit, from_epoch, from_text
 from bulkstatus._urls import check_base_url
@@ -59,6 +59,7 @@ __all__ = [
     "as_secret",
     "bad_shape",
     "bearer",
+    "can_be_count",
     "check_base_url",
     "clean_counts",
     "decode",

@@ -430,7 +430,31 @@ class TestCleanCounts:
         assert name in evidence[0]
         assert "-1" in evidence[0]
 
-    @pytest.mark.parametrize("value", [10**9 + 1, 2**63, 10**30])
+    @pytest.mark.parametrize("value", [-(2**63), 2**53, 2**63, 10**30, 10**4_299], ids=int.bit_length)
+    @pytest.mark.parametrize("name", Counts.__struct_fields__)
+    def test_a_count_that_cannot_be_told_exactly_is_not_said(self, name, value):
+        """It becomes None; the evidence names it, and is short."""
+        cleaned, (why,) = clean_counts(Counts(**{name: value}))
+        assert cleaned == Counts()
+        assert name in why
+        assert len(why) < 100
+
+    @pytest.mark.parametrize("word", ["COMPLETED", "PARTIALLY_COMPLETED", "FAILED"])
+    @pytest.mark.parametrize("name", ["queued", "running", "succeeded", "failed", "cancelled"])
+    @pytest.mark.parametrize("value", [-1, 2**63])
+    def test_an_end_beside_a_count_that_cannot_be_is_not_proven(self, word, name, value):
+        """What could not be read may be a failure, or a success: neither is concluded."""
+        said = BULK.decide(word, Counts(**{name: value}), {})
+        assert said.state is (State.PARTIAL if word == "PARTIALLY_COMPLETED" else State.UNKNOWN)
+        assert BULK.decide("RUNNING", Counts(**{name: value}), {}).state is State.RUNNING
+
+    @pytest.mark.parametrize("value", [-1, 2**63])
+    def test_a_total_that_cannot_be_proves_nothing_either_way(self, value):
+        """The word stands, as it does where no total was said."""
+        assert BULK.decide("COMPLETED", Counts(total=value, succeeded=2), {}).state is State.SUCCEEDED
+        assert BULK.decide("COMPLETED", Counts(total=value), {}).state is State.SUCCEEDED
+
+    @pytest.mark.parametrize("value", [10**9 + 1, 2**53 - 1])
     def test_an_implausibly_high_count_is_kept_and_said(self, value):
         """A very high number may be right, but deserves a look."""
         cleaned, evidence = clean_counts(Counts(total=value))
@@ -456,10 +480,10 @@ class TestCleanCounts:
 
     @given(wild_counts)
     def test_what_is_left_can_be(self, counts):
-        """No negative number is left, whatever was said stays or becomes None, and cleaning twice changes nothing."""
+        """No number that cannot be is left, whatever was said stays or becomes None; cleaning twice changes nothing."""
         cleaned, evidence = clean_counts(counts)
         for name in Counts.__struct_fields__:
             before, after = getattr(counts, name), getattr(cleaned, name)
-            assert after == (None if before is not None and before < 0 else before)
+            assert after == (before if before is not None and 0 <= before < 2**53 else None)
         assert clean_counts(cleaned)[0] == cleaned
         assert cleaned == counts or evidence

@@ -151,6 +151,11 @@ class TestText:
         assert note.isprintable()
         assert len(note) < 200
 
+    @pytest.mark.parametrize("value", [0, 12, 1.5, True, b"2026-01-01T00:00:00Z", [], {}])
+    def test_what_is_no_text_is_none_with_evidence(self, value):
+        """A value of any other type is no time, and raises nothing."""
+        assert text(value) == (None, "completed (of another type) is not a time that can be read.")
+
     def test_without_a_zone_there_is_no_time(self):
         """A naive time is None with evidence where no zone is promised."""
         found, note = text("2026-01-01T00:00:00")
@@ -320,6 +325,13 @@ class TestEpoch:
         assert note.startswith("completed ")
         assert f"epoch {unit}" in note
         assert len(note) < 200
+
+    @pytest.mark.parametrize(
+        "value", [1.5, 1_767_225_600_000.0, float("nan"), float("inf"), True, b"1767225600000", [], {}]
+    )
+    def test_what_is_neither_digits_nor_a_whole_number_is_none_with_evidence(self, value):
+        """Also a float that would be one: nothing says how exact it is."""
+        assert epoch(value) == (None, "completed (of another type) is not an epoch time.")
 
     def test_the_bounds_are_those_of_the_calendar(self):
         """The first second of 2000 is believed."""

@@ -37,7 +37,7 @@ from bulkstatus_cloudflare.fake import CloudflareFake
 from bulkstatus_druid.fake import DruidFake
 from bulkstatus_weavr.fake import WeavrFake
 from journal.looks import rows
-from support import Scripted
+from support import Caseless, Scripted
 
 WEAVR, DRUID, CLOUDFLARE = (
     "https://weavr.test/multi",
@@ -429,7 +429,7 @@ def test_an_id_that_the_provider_writes_in_another_case_was_asked_for_by_name(tm
     """It is tracked, and listed once."""
     fake, word = renaming("running")
     url = "https://plain.test"
-    adapters = {"plain": fake.adapter(url)}
+    adapters = {"plain": Caseless(base_url=url)}
     with Client(adapters, transport=FakeTransport({url: fake}), journal=tmp_path / "j.db") as client:
         assert client.get("plain:a1").id == "A1"
         word[0] = "done"
@@ -441,7 +441,7 @@ def test_what_is_kept_of_an_id_moves_to_the_case_its_provider_writes(tmp_path):
     """Note and labels, and that it was asked for; nothing is left under the other."""
     fake, _ = renaming("running")
     url = "https://plain.test"
-    adapters = {"plain": fake.adapter(url)}
+    adapters = {"plain": Caseless(base_url=url)}
     with Client(adapters, transport=FakeTransport({url: fake}), journal=tmp_path / "j.db") as client:
         client.track("plain:a1", note="nightly", labels={"release": "42"})
         assert client.get("plain:a1").id == "A1"
@@ -474,7 +474,7 @@ def test_a_row_whose_id_is_in_another_case_is_told_as_it_comes(tmp_path):
     """It is in the report, so it is among the rows."""
     fake, _ = renaming("running")
     url = "https://plain.test"
-    adapters = {"plain": fake.adapter(url)}
+    adapters = {"plain": Caseless(base_url=url)}
     with Client(adapters, transport=FakeTransport({url: fake}), journal=tmp_path / "j.db") as client:
         client.track("plain:a1")
         with client.list_pages() as pages:
