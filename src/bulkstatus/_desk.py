@@ -494,7 +494,8 @@ class Desk:
         if self._is_wanted(id):
             if id not in self.plan:
                 self.plan.add(id, now)
-            self.plan.settle(id, now, self._interval(track, now), known=status.state)
+            known = status if track.status is None else track.status
+            self.plan.settle(id, now, self._interval(track, now), known=known.state)
             if self._was_pressed_since(asked_at, id):
                 self.plan.add(id, now)
         self._let_go(id)

@@ -31,6 +31,7 @@ from bulkstatus import (
 from bulkstatus._subscription import Subscription
 from bulkstatus._track import Track
 from bulkstatus.testing import FakeTransport, Fault, Life
+from support import NOT_THERE
 from virtual import LoggedWeavr, World, examples, loop_now, rest, run_virtually
 
 CF = ["0" * 31 + digit for digit in "0123456789"]
@@ -326,8 +327,8 @@ FAULTS = {
     "429 for long": Fault(status=429, headers={"Retry-After": "3000"}, times=None),
     "401": Fault(status=401, times=None),
     "403": Fault(status=403, times=None),
-    "404": Fault(status=404, times=None),
-    "410": Fault(status=410, times=None),
+    "404": Fault(status=404, body=NOT_THERE, times=None),
+    "410": Fault(status=410, body=NOT_THERE, times=None),
     "400": Fault(status=400, times=None),
     "302": Fault(status=302, headers={"Location": "https://elsewhere.test/"}, times=None),
     "garbage": Fault(status=200, body=b"<html>maintenance</html>", times=None),
@@ -485,7 +486,7 @@ def test_a_bulk_that_is_gone_for_good_needs_no_grace():
     """A 410 says that asking again is in vain."""
 
     def prepare(world):
-        world.weavr.fail(Fault(status=410, times=None))
+        world.weavr.fail(Fault(status=410, body=NOT_THERE, times=None))
         return "w:1"
 
     outcome, moment, _ = waiting(prepare, timeout=600)
@@ -515,7 +516,7 @@ def test_a_bulk_that_was_seen_and_is_unknown_once_is_not_gone():
 
     def prepare(world):
         refs = weavr_bulks(world, [100])
-        world.at(40, lambda: world.weavr.fail(Fault(status=404, times=1)))
+        world.at(40, lambda: world.weavr.fail(Fault(status=404, body=NOT_THERE, times=1)))
         return refs
 
     outcome, _, _ = waiting(prepare, timeout=600)
@@ -527,7 +528,7 @@ def test_a_bulk_that_was_seen_and_is_told_to_be_gone_is_so_at_once():
 
     def prepare(world):
         refs = weavr_bulks(world, [10_000])
-        world.at(40, lambda: world.weavr.fail(Fault(status=410, times=None)))
+        world.at(40, lambda: world.weavr.fail(Fault(status=410, body=NOT_THERE, times=None)))
         return refs
 
     outcome, moment, world = waiting(prepare, timeout=600)
