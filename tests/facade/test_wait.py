@@ -127,6 +127,7 @@ def test_a_word_that_is_pinned_to_expired_gives_that_verdict():
     assert outcome[f"c:{CF[1]}"].verdict is Verdict.EXPIRED
 
 
+@pytest.mark.row("F81")
 def test_a_word_that_nobody_knows_is_no_end():
     """The bulk is pending when the time is up, with its last status."""
 
@@ -160,6 +161,7 @@ def test_a_wait_that_stops_when_blocked_says_so(steps, state):
     assert moment < 60
 
 
+@pytest.mark.row("F90")
 def test_a_wait_that_does_not_stop_when_blocked_goes_on():
     """A bulk that is resumed is waited for to its end."""
 
@@ -460,6 +462,7 @@ def test_one_bulk_that_is_refused_hurts_no_other():
 # --- unknown bulks ---
 
 
+@pytest.mark.row("F49")
 @pytest.mark.parametrize("born", [0.5, 4.0, 10.0, 19.0])
 def test_a_young_bulk_may_be_unknown_for_a_while(born):
     """A provider that has not stored it yet says 404."""
@@ -540,6 +543,7 @@ def test_a_bulk_that_was_seen_and_is_told_to_be_gone_is_so_at_once():
 # --- limits ---
 
 
+@pytest.mark.row("F45")
 @pytest.mark.parametrize("begins", [0.0, 50.0])
 def test_a_pause_longer_than_the_deadline_ends_a_wait(begins):
     """At once, since nothing will be learned before the deadline; the results say why."""
@@ -559,6 +563,7 @@ def test_a_pause_longer_than_the_deadline_ends_a_wait(begins):
         assert result.failure.retry_after == pytest.approx(3600, abs=2)
 
 
+@pytest.mark.row("F46")
 def test_a_pause_of_one_source_does_not_end_the_wait_for_others():
     """Only its own bulks are given up."""
 
@@ -663,6 +668,7 @@ def changes_of(slow):
     return run_virtually(main)
 
 
+@pytest.mark.row("F59")
 def test_a_slow_source_holds_up_no_other():
     """All changes of the others are noticed at the same moments as without it."""
     quick, slow = changes_of(slow=False), changes_of(slow=True)

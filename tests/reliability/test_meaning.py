@@ -26,7 +26,7 @@ from bulkstatus_cloudflare.fake import CloudflareFake
 from bulkstatus_druid.fake import DruidFake
 from bulkstatus_weavr.fake import WeavrFake
 from support import NOT_THERE, Plain, Scripted, ask, raw_server, reply
-from virtual import World, run_virtually
+from virtual import BIRTH, VirtualClock, World, run_virtually, virtual_clients
 
 CF = "7be1c3f09a5d4e21b6c8d7f00a94e152"
 HTML, TEXT, JSON = (
@@ -260,6 +260,47 @@ def test_throttling_of_one_source_is_kept_to_it(kind, transport):
     assert (throttled.asked, well.asked) == (1, 4)
 
 
+SLOW = Fault(delay=19.0, times=None)
+
+
+def lateness(slow):
+    """How late the ends of 620 bulks of two providers are seen, beside 380 of a third that is slow or not."""
+
+    async def main():
+        world = World()
+        ends = {}
+        for number in range(1, 1_001):
+            source = "w" if number <= 600 else "c" if number <= 620 else "d"
+            id = f"{number:032x}" if source == "c" else str(number)
+            words = {"w": ("RUNNING", "COMPLETED"), "c": ("running", "failed"), "d": ("processing", "failed")}
+            end = 20.0 + number % 97
+            world.fakes[source].add(id, Life.of((0, words[source][0]), (end, words[source][1])))
+            ends[f"{source}:{id}"] = end
+        if slow:
+            world.druid.fail(SLOW)
+        seen = {}
+
+        async def note(change):
+            if change.verdict is not None and change.source != "d":
+                seen[change.ref] = world.now - ends[change.ref]
+
+        async with world.client() as client:
+            outcome = await client.wait(list(ends), timeout=900, on_change=note)
+        return outcome, sorted(seen.values())
+
+    return run_virtually(main)
+
+
+@pytest.mark.row("F59")
+def test_a_slow_provider_of_three_delays_no_other():
+    """All of a thousand bulks get their verdict; 95 of 100 of the other two's not two seconds later than without it."""
+    (_, usual), (outcome, late) = lateness(slow=False), lateness(slow=True)
+    assert {result.verdict for result in outcome} == {Verdict.SUCCEEDED, Verdict.FAILED}
+    assert len(late) == len(usual) == 620
+    assert late[589] <= usual[589] + 2.0
+    assert late[-1] <= usual[-1] + 10.0
+
+
 # --- redirects ---
 
 
@@ -348,6 +389,86 @@ def test_a_bulk_that_no_provider_has_is_not_found(one, kind, transport):
     with pytest.raises(NotFound):
         one.get(kind)
     assert one.asked == 1
+
+
+def waited(kind, one, **options):
+    """The outcome of a wait for its bulk on virtual time, with a client of that kind."""
+    url = f"https://one.test{one.fake.prefix}"
+    adapters, transport = {"s": one.fake.adapter(url)}, FakeTransport({url: one.fake})
+    if kind == "blocking":
+        with virtual_clients(), Client(adapters, transport=transport) as client:
+            return client.wait(f"s:{one.id}", **options)
+
+    async def main():
+        async with AsyncClient(adapters, transport=transport) as client:
+            return await client.wait(f"s:{one.id}", **options)
+
+    return run_virtually(main)
+
+
+def living(word, *steps):
+    """A provider on the loop's time, with one bulk that lives through `steps`."""
+    one = One(word)
+    one.fake.clock = VirtualClock()
+    one.fake.add(one.id, Life.of(*steps), **({"succeeding": 250} if word == "weavr" else {}))
+    return one
+
+
+@pytest.mark.row("F49")
+def test_a_young_bulk_that_is_not_known_yet_is_waited_for(kind):
+    """404 in its first seconds, then its status, then its end."""
+    one = living("cloudflare", (0, "running"), (30, "completed"))
+    one.fail(status=404, body=NOT_THERE, headers=JSON, times=2)
+    outcome = waited(kind, one, timeout=600)
+    assert outcome.succeeded
+
+
+@pytest.mark.row("F50")
+def test_a_bulk_that_stays_unknown_is_not_found_after_the_grace(kind):
+    """Asked for again and again in its first 20 s, and then no more."""
+    one = One("cloudflare")
+    one.fail(status=404, body=NOT_THERE, headers=JSON, times=None)
+    outcome = waited(kind, one, timeout=600)
+    assert outcome.verdicts == {f"s:{one.id}": Verdict.NOT_FOUND}
+    assert 20 <= (outcome.observed_at - BIRTH).total_seconds() <= 25
+    assert one.asked >= 3
+
+
+@pytest.mark.row("F51")
+def test_a_bulk_that_was_seen_and_is_unknown_once_is_waited_for(kind):
+    """One such answer in between changes nothing."""
+    one = living("weavr", (0, "RUNNING"), (100, "COMPLETED"))
+    answer = one.fake.answer
+
+    def denies_once(request):
+        hit = one.asked == 5
+        return FakeResponse(status=404, body=NOT_THERE, headers=JSON) if hit else answer(request)
+
+    one.fake.answer = denies_once
+    outcome = waited(kind, one, timeout=600)
+    assert outcome.succeeded
+    assert one.asked > 6
+
+
+@pytest.mark.row("F51", "F52")
+@pytest.mark.parametrize(("status", "asked"), [(404, 2), (410, 1)])
+def test_a_bulk_that_was_seen_and_is_denied_is_gone(kind, status, asked):
+    """Twice by 404, or once by 410: its last status stays, and nothing more is asked."""
+    one = living("weavr", (0, "RUNNING"))
+    answer = one.fake.answer
+    denials = []
+
+    def denies(request):
+        if one.asked <= 4:
+            return answer(request)
+        denials.append(request)
+        return FakeResponse(status=status, body=NOT_THERE, headers=JSON)
+
+    one.fake.answer = denies
+    (result,) = waited(kind, one, timeout=600)
+    assert result.verdict is Verdict.GONE
+    assert result.status.state is State.RUNNING
+    assert len(denials) == asked
 
 
 @pytest.mark.row("F50", "F51")
