@@ -145,6 +145,26 @@ def test_a_new_word_is_unknown_and_said_once(source):
 
 
 @pytest.mark.row("F81")
+def test_a_new_word_is_said_once_though_its_counts_go_on():
+    """Progress is told as it comes, and the word is not warned of again; another new word is."""
+
+    def prepare(world):
+        world.weavr.add("1", Life.of((0, "RUNNING")))
+        for step, (word, done) in enumerate(
+            [("ARCHIVING", 1), ("ARCHIVING", 2), ("ARCHIVING", 3), ("SHELVED", 3)]
+        ):
+            fault = says(counted(word, 9, ("COMPLETED", done)))
+            world.at(step * 100.0, lambda fault=fault: (world.weavr.heal(), world.weavr.fail(fault)))
+
+    changes, _, _ = watched(prepare, "w:1", timeout=500)
+    assert [change.status.counts.succeeded for change in changes if change.kind == "progress"] == [2, 3]
+    assert warnings_in(changes) == [
+        "unknown: the word 'ARCHIVING' does not tell how it stands",
+        "unknown: the word 'SHELVED' does not tell how it stands",
+    ]
+
+
+@pytest.mark.row("F81")
 @pytest.mark.parametrize(
     "word", [None, "", "\x1b[31mDONE", "Completed!", "完了", "COMPLETED\u200b", "A" * 5_000, "null"]
 )
@@ -617,7 +637,7 @@ def test_operations_without_end_are_given_up(case, line, monkeypatch):
     assert done.code == 7
     assert bool(done.out) is ("empty" not in case)
     assert "not all" in done.err
-    assert len(fake.requests) <= 25
+    assert len(fake.requests) <= (25 if "without end" in case else 5)
 
 
 @pytest.mark.row("F87")
@@ -686,6 +706,25 @@ def test_a_row_whose_id_cannot_be_asked_for_is_left_out_and_said(provider, odd, 
     assert [status["id"] for status in report["statuses"]] == ["7"]
     assert (report["complete"], report["failures"][0]["reason"]) == (False, "left_out")
     assert "1 record" in done.err
+
+
+@pytest.mark.row("F87")
+def test_a_watch_of_everything_says_that_rows_are_left_out():
+    """Once while it lasts, and once when it is over; the other rows are followed."""
+
+    def prepare(world):
+        rows = [{"bulkId": "1 2", "status": "RUNNING"}, {"bulkId": "7", "status": "RUNNING"}]
+        fault = says({"count": 2, "responseCount": 2, "bulkProcesses": rows})
+        fault.where = "bulks"
+        world.weavr.fail(fault)
+        world.at(200.0, lambda: world.weavr.heal(fault))
+        world.weavr.add("7", Life.of((0, "RUNNING")))
+
+    changes, outcome, _ = watched(prepare, None, sources=["w"], timeout=500)
+    assert list(outcome.verdicts) == ["w:7"]
+    of_the_list = [change for change in changes if change.ref is None]
+    assert [change.kind for change in of_the_list] == ["unobservable", "observable"]
+    assert of_the_list[0].failure.reason == "left_out"
 
 
 # --- answers about something else ---
