@@ -77,8 +77,9 @@ def read_bulks(body: bytes) -> BulkReply:
     content = typed.content
     fault = _beside(typed.status, typed.error) or _listed_errors(typed.result)
     if content is msgspec.UNSET:
-        says_nothing = None if isinstance(typed.result, dict) else _SAYS_NOTHING
-        return BulkReply([], typed.result, fault or says_nothing)
+        return BulkReply(
+            [], typed.result, fault or (None if isinstance(typed.result, dict) else _SAYS_NOTHING)
+        )
     rows = content if isinstance(content, list) else [] if content is None else [content]
     return BulkReply(rows, typed.result, fault)
 
@@ -220,11 +221,12 @@ def denies_success(result: object) -> bool:
     """True where `result` says, or may say, that there is no answer: by a status that is no success, or is not read."""
     if result is None:
         return False
-    if not isinstance(result, dict) or _object(result).get("errors"):
+    members = _object(result)
+    if members.get("errors") or (not members and result != {}):
         return True
-    status = said_status(result)
+    status = said_status(members)
     if status is None:
-        return _object(result).get("status") is not None
+        return members.get("status") is not None
     return not _OK <= status < _REDIRECTS
 
 
