@@ -6,6 +6,7 @@ from contextlib import ExitStack
 from itertools import pairwise
 
 import anyio
+import msgspec
 import pytest
 
 from bulkstatus import (
@@ -25,6 +26,7 @@ from bulkstatus.testing import FakeResponse, FakeTransport, Fault, Life, serve
 from bulkstatus_cloudflare.fake import CloudflareFake
 from bulkstatus_druid.fake import DruidFake
 from bulkstatus_weavr.fake import WeavrFake
+from reliability.command import command_line
 from support import NOT_THERE, Plain, Scripted, ask, raw_server, reply
 from virtual import BIRTH, VirtualClock, World, run_virtually, virtual_clients
 
@@ -102,6 +104,13 @@ def virtual_wait(prepare, **options):
             return outcome, world.now, world
 
     return run_virtually(main, longest=200_000)
+
+
+@pytest.fixture
+def line(monkeypatch, tmp_path, capsys):
+    """Run the command line in this process, over fakes on real sockets that it is given by source."""
+    with command_line(monkeypatch, tmp_path, capsys) as call:
+        yield call
 
 
 # --- outages and pauses ---
@@ -664,3 +673,52 @@ def test_weavrs_errors_are_no_bulks_under_200_either(body, kind, impatient):
     with pytest.raises(ProtocolError) as caught:
         told("weavr", body, kind)
     assert caught.value.reason == "bad_payload"
+
+
+# --- what the command line makes of it ---
+
+ENDINGS = {
+    "503": (Fault(status=503, times=None), 7, "cannot answer now"),
+    "a day's pause": (
+        Fault(status=429, headers={"Retry-After": "86400"}, times=None),
+        7,
+        "try again in 24 h",
+    ),
+    "a redirect": (
+        Fault(status=302, headers={"Location": "https://evil.test/x?token=S3CR3T"}, times=None),
+        7,
+        "redirect to evil.test",
+    ),
+    "its own 404": (Fault(status=404, body=NOT_THERE, headers=JSON, times=None), 5, "not found"),
+    "its own 410": (Fault(status=410, body=NOT_THERE, headers=JSON, times=None), 5, "no longer there"),
+    "a gateway's 404": (Fault(status=404, body=b"not found", headers=TEXT, times=None), 7, "check base_url"),
+    "an empty 410": (Fault(status=410, times=None), 7, "check base_url"),
+    "a challenge": (Fault(status=403, body=b"<html>", headers=HTML, times=None), 7, "network edge"),
+    "its own 403": (Fault(status=403, times=None), 4, "check its credentials"),
+    "a page": (Fault(status=200, body=b"<html>S3CR3T", headers=HTML, times=None), 7, "text/html"),
+    "304": (Fault(status=304, times=None), 7, "means nothing here"),
+}
+
+
+@pytest.mark.row("F42", "F45", "F47", "F50", "F52", "F53", "F54", "F56")
+@pytest.mark.parametrize("case", ENDINGS)
+def test_the_command_line_says_what_an_answer_means(one, case, line):
+    """By its exit code, by one line on stderr, and by a report without a status."""
+    fault, code, words = ENDINGS[case]
+    fault.where, one_ref = "bulk", f"s:{one.id}"
+    one.fake.fail(msgspec.structs.replace(fault))
+    done = line({"s": one.fake}, "get", one_ref, "-o", "json", "--no-journal")
+    assert done.code == code
+    assert json.loads(done.out)["statuses"] == []
+    assert words in done.err
+    assert "S3CR3T" not in done.out + done.err
+
+
+@pytest.mark.row("F45")
+def test_the_command_line_does_not_wait_for_what_cannot_come(one, line):
+    """`wait` ends at once with 8, and says how long the provider wants to be left alone."""
+    one.fail(status=429, headers={"Retry-After": "86400"}, times=None)
+    done = line({"s": one.fake}, "wait", f"s:{one.id}", "--timeout", "30m", "--no-journal")
+    assert done.code == 8
+    assert "pause of 86400 s" in done.err
+    assert one.asked == 1

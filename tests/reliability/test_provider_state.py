@@ -1,9 +1,7 @@
 """What providers tell of bulks that is odd in itself: new words, steps back, counts that do not add up, lists without end."""
 
 import json
-from contextlib import ExitStack
 from datetime import timedelta
-from types import SimpleNamespace
 
 import anyio
 import msgspec
@@ -23,13 +21,13 @@ from bulkstatus import (
     Unavailable,
     Verdict,
 )
-from bulkstatus.cli import main
 from bulkstatus.cli._live import bar, progress_cell, status_table
 from bulkstatus.testing import FakeResponse, FakeTransport, Fault, Life, serve
 from bulkstatus_cloudflare.fake import CloudflareFake
 from bulkstatus_druid.fake import DruidFake
 from bulkstatus_weavr.fake import WeavrFake
 from journal.looks import at, look
+from reliability.command import command_line
 from support import ask
 from virtual import DRUID, LoggedDruid, World, run_virtually
 
@@ -72,34 +70,7 @@ def counted(word, total, *pairs, **more):
 @pytest.fixture
 def line(monkeypatch, tmp_path, capsys):
     """Run the command line in this process, over fakes on real sockets that it is given by source."""
-    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
-    monkeypatch.setattr("bulkstatus._retry._BASE", 0.001)
-    monkeypatch.setattr("bulkstatus._budget._LONGEST_GUESS", 0.001)
-    with ExitStack() as stack:
-
-        def settings(name, fake):
-            url = stack.enter_context(serve(fake))
-            if fake.word == "weavr":
-                mine = {"base_url": url, "api_key": fake.api_key, "auth_token": fake.auth_token}
-            elif fake.word == "cloudflare":
-                mine = {"base_url": url, "account_id": fake.account_id, "token": fake.token}
-            else:
-                mine = {"api_base_url": url, "client_id": fake.client_id, "client_secret": fake.client_secret}
-            lines = [f'{key} = "{value}"' for key, value in mine.items()]
-            return "\n".join(
-                [f"[sources.{name}]", f'provider = "{fake.word}"', "allow_plaintext = true", *lines]
-            )
-
-        def call(fakes, *words):
-            path = tmp_path / "bulkstatus.toml"
-            path.write_text("\n\n".join(settings(name, fake) for name, fake in fakes.items()))
-            path.chmod(0o600)
-            capsys.readouterr()
-            code = main([*words, "--config", str(path)])
-            said = capsys.readouterr()
-            assert "Traceback" not in said.err
-            return SimpleNamespace(code=code, out=said.out, err=said.err)
-
+    with command_line(monkeypatch, tmp_path, capsys) as call:
         yield call
 
 
