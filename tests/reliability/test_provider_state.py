@@ -472,14 +472,14 @@ def test_the_command_line_ends_by_what_was_done(line):
     """6 for a bulk with failures, 0 for one of nothing, 8 for one that is completed and yet not done."""
     fake = WeavrFake()
     cases = [
-        (6, counted("COMPLETED", 4, ("COMPLETED", 3), ("FAILED", 1))),
-        (0, counted("COMPLETED", 0)),
-        (8, counted("COMPLETED", 4, ("SUBMITTED", 4))),
+        (6, "60s", counted("COMPLETED", 4, ("COMPLETED", 3), ("FAILED", 1))),
+        (0, "60s", counted("COMPLETED", 0)),
+        (8, "3s", counted("COMPLETED", 4, ("SUBMITTED", 4))),
     ]
-    for code, body in cases:
+    for code, timeout, body in cases:
         fake.heal()
         fake.fail(says(body))
-        assert line({"w": fake}, "wait", "w:1", "--timeout", "2s", "--no-journal").code == code
+        assert line({"w": fake}, "wait", "w:1", "--timeout", timeout, "--no-journal").code == code
 
 
 # --- completed, and the results say something else ---
@@ -716,10 +716,13 @@ def test_a_watch_of_everything_says_that_rows_are_left_out():
         (DruidFake, "b", {"content": {"bulkId": "B", "status": "failed"}, "result": {"status": 200}}),
     ],
 )
+@pytest.mark.usefixtures("transport")
 def test_an_answer_about_another_bulk_is_refused(fake, id, body, kind):
     """Its end is nobody's; the error names both."""
-    with pytest.raises(ProtocolError) as caught:
-        told(fake(), body, id, kind)
+    made = fake()
+    made.fail(msgspec.structs.replace(says(body), where=id))
+    with serve(made) as url, pytest.raises(ProtocolError) as caught:
+        ask(kind, made.adapter(url), f"plain:{id}")
     assert caught.value.reason == "id_mismatch"
     assert id in caught.value.message
 
@@ -745,7 +748,7 @@ def test_a_bulk_that_waits_for_somebody_ends_a_wait_that_is_to_stop_there(word, 
     fake.add("1", Life.of((0, word)))
     stopped = line({"w": fake}, "wait", "w:1", "--timeout", "60s", "--stop-when-blocked", "--no-journal")
     assert stopped.code == 9
-    patient = line({"w": fake}, "wait", "w:1", "--timeout", "1s", "--no-journal")
+    patient = line({"w": fake}, "wait", "w:1", "--timeout", "3s", "--no-journal")
     assert patient.code == 8
     assert "1 waits for somebody" in patient.out + patient.err
 
