@@ -35,6 +35,11 @@ from bulkstatus.adapter import (
 )
 from bulkstatus.testing import Fake, FakeRequest, FakeResponse
 
+NOT_THERE = (
+    b'{"code": "404", "message": "none", "success": false, "errors": [], "result": {"message": "none"}}'
+)
+"""What stands in a 404 or 410 by which each of the three providers says itself that something is not there."""
+
 WORDS = Vocabulary("plain bulk", {"running": State.RUNNING, "done": State.SUCCEEDED})
 
 

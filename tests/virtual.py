@@ -10,9 +10,11 @@ import os
 import random
 import selectors
 import threading
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Generator
+from contextlib import contextmanager
 from contextvars import ContextVar
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import Any, TypeVar
 
 import anyio
@@ -179,6 +181,14 @@ def examples(number: int) -> int:
     return number if os.environ.get("HYPOTHESIS_PROFILE") == "random" else number // 10
 
 
+def _patch_clocks(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr("bulkstatus._times.utc_now", VirtualClock().wall)
+    patch.setattr("anyio.to_thread.run_sync", _counted(anyio.to_thread.run_sync))
+    patch.setattr("bulkstatus._watch.on_daemon_thread", _counted(on_daemon_thread))
+    # The machine that runs the tests may have slept; this clock has not.
+    patch.setattr("bulkstatus._follow._slept", lambda: 0.0)
+
+
 def run_virtually(
     main: Callable[[], Coroutine[Any, Any, T]], *, longest: float = 1_000_000.0, seed: int | None = 1
 ) -> T:
@@ -197,12 +207,25 @@ def run_virtually(
         if seed is not None:
             random.seed(seed)
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr("bulkstatus._times.utc_now", VirtualClock().wall)
-            patch.setattr("anyio.to_thread.run_sync", _counted(anyio.to_thread.run_sync))
-            patch.setattr("bulkstatus._watch.on_daemon_thread", _counted(on_daemon_thread))
-            # The machine that runs the tests may have slept; this clock has not.
-            patch.setattr("bulkstatus._follow._slept", lambda: 0.0)
+            _patch_clocks(patch)
             return anyio.run(bounded, backend_options={"loop_factory": VirtualLoop})
+    finally:
+        random.setstate(chances)
+
+
+@contextmanager
+def virtual_clients(seed: int = 1) -> Generator[None]:
+    """Blocking clients that are opened in this block have a virtual loop, so what they wait for takes no time.
+
+    The loop stands still while nobody asks anything of the client, and goes ahead of its caller while a watch is on.
+    """
+    chances = random.getstate()
+    try:
+        random.seed(seed)
+        with pytest.MonkeyPatch.context() as patch:
+            _patch_clocks(patch)
+            patch.setattr("anyio.run", partial(anyio.run, backend_options={"loop_factory": VirtualLoop}))
+            yield
     finally:
         random.setstate(chances)
 

@@ -5,6 +5,7 @@ https://developers.cloudflare.com/api/resources/rules/subresources/lists/subreso
 
 import re
 from collections.abc import Set as AbstractSet
+from contextlib import suppress
 from datetime import datetime
 from functools import partial
 from http import HTTPStatus
@@ -168,11 +169,8 @@ class Cloudflare(Adapter, frozen=True, kw_only=True):
         """
 
         def read(response: Response) -> None:
-            try:
+            with suppress(NotFound):
                 self._read(_NOBODYS_ID, response)
-            except NotFound:
-                # A 404 that is not from the API (a proxy, a mistyped base_url) proves nothing: this raises then.
-                decode(response, ENVELOPE.decode)
 
         return Call(self._request(_NOBODYS_ID), read)
 
@@ -195,7 +193,8 @@ class Cloudflare(Adapter, frozen=True, kw_only=True):
         if not _is_ok(response):
             raise self._failure(response, _envelope(response))
         envelope = decode(response, ENVELOPE.decode)
-        if envelope.success is False:
+        unsaid = envelope.success is None
+        if envelope.success is False or (unsaid and any(read_faults(envelope.errors))):
             raise self._failure(response, envelope)
         result = envelope.result
         if not isinstance(result, Result):
@@ -203,7 +202,7 @@ class Cloudflare(Adapter, frozen=True, kw_only=True):
         if envelope.success is True:
             return result, ()
         # Some stand-ins for the API leave `success` out.
-        if envelope.success is None and result.status:
+        if unsaid and result.status:
             return result, ("The answer did not say `success`; it was taken by its status.",)
         raise bad_shape(response, "the value at `$.success` is not true")
 
@@ -254,7 +253,9 @@ class Cloudflare(Adapter, frozen=True, kw_only=True):
             # Undocumented, and what is known to come this way (throttling) passes.
             message = "the provider reports an error under a status that means success"
             return RequestRejected(message, status=response.status, code=code, detail=detail, retryable=True)
-        return status_error(response, code=code, detail=detail)
+        # The API says of every failure that it is no success; gateways that answer in JSON have other forms.
+        own = envelope is not None and envelope.success is False
+        return status_error(response, code=code, detail=detail, own=own)
 
     def _auth_message(self, codes: AbstractSet[int]) -> str:
         if codes & _MALFORMED:
@@ -302,8 +303,10 @@ def _loaded(value: SecretText | None) -> str:
 
 
 def _is_ok(response: Response) -> bool:
+    """True for a success; not for 206, a part of an answer, since no parts are asked for."""
     # Plain numbers: comparing with members of HTTPStatus took a microsecond, a quarter of a whole reading.
-    return 200 <= response.status < 300  # noqa: PLR2004 - the class of RFC 9110, 15.3
+    status = response.status
+    return 200 <= status < 300 and status != 206  # noqa: PLR2004 - the class of RFC 9110, 15.3
 
 
 def _envelope(response: Response) -> Envelope | None:

@@ -1,7 +1,7 @@
 """The DRUID adapter: its words, its settings, its calls."""
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime
 from typing import ClassVar, TypeVar
 
@@ -74,7 +74,7 @@ _LIMIT = 100  # no default and no maximum is documented
 _MAX_PAGES = 10_000
 _FAILED_ONLY: frozenset[str] = frozenset({State.FAILED})
 _TELLABLE: frozenset[str] = frozenset({State.FAILED, State.UNKNOWN})
-_OK, _BAD_REQUEST, _FAULTY = 200, 400, 400
+_OK, _PART, _REDIRECTS, _BAD_REQUEST, _FAULTY = 200, 206, 300, 400, 400
 
 _Reply = TypeVar("_Reply", _wire.BulkReply, _wire.ResultsReply)
 _Answer = TypeVar("_Answer")
@@ -203,8 +203,9 @@ class Druid(Adapter, frozen=True, kw_only=True):
 
         def read(response: Response) -> BulkStatus | Call[BulkStatus]:
             reply = _checked(response, _wire.read_bulks, missing=_GONE)
-            row = _row_of(id, reply.rows, response)
+            row = _row_of(id, reply, response)
             found = self._status(id, row, response).carrying(raw=response.body)
+            _check_well(reply, response, [found])
             return self.confirm(found) or found
 
         return Call(self._request(id), read)
@@ -219,13 +220,15 @@ class Druid(Adapter, frozen=True, kw_only=True):
         return (Call(self._request(body_limit=8 * MIB), self._read_list),)
 
     def _read_list(self, response: Response) -> Page[BulkStatus]:
-        rows = _checked(response, _wire.read_bulks, missing=None).rows
+        reply = _checked(response, _wire.read_bulks, missing=None)
+        rows = reply.rows
         raw = RawRows(response.body, _wire.split_bulks)
         found = tuple(
             self._status(id, row, response).carrying(raw=raw.row(index))
             for index, row in enumerate(rows)
             if (id := _id_of(row)) is not None
         )
+        _check_well(reply, response, found)
         return Page(items=found, left_out=len(rows) - len(found))
 
     def confirm(self, row: BulkStatus) -> Call[BulkStatus] | None:
@@ -245,7 +248,12 @@ class Druid(Adapter, frozen=True, kw_only=True):
         if isinstance(outcome, NotFound):
             return _decided(row, State.UNKNOWN, _UNPROVEN, response)
         if outcome.entries:
-            return _decided(row, State.PARTIAL, _SOME_FAILED, response)
+            state, why = (
+                (State.UNKNOWN, _INCONCLUSIVE)
+                if _wire.denies_success(outcome.result)
+                else (State.PARTIAL, _SOME_FAILED)
+            )
+            return _decided(row, state, why, response)
         following = ask.after(outcome, remember=True)
         if following is None:
             if ask.doubtful or not outcome.conclusive:
@@ -392,15 +400,29 @@ def _operation(entry: msgspec.Raw, sequence: int, *, failed: bool) -> BulkOperat
     )
 
 
+def _check_well(reply: _wire.BulkReply, response: Response, found: Iterable[BulkStatus]) -> None:
+    """Raise ProtocolError for an end in an answer whose own `result` does not say that all is well."""
+    if _wire.denies_success(reply.result) and any(status.state.is_terminal for status in found):
+        raise bad_shape(response, "it tells an end, and its `result` is not that of a success")
+
+
+def _text_of(value: object) -> str | None:
+    return value if isinstance(value, str) and value else None
+
+
 def _id_of(row: _wire.BulkRow) -> str | None:
-    return row.bulk_id if isinstance(row.bulk_id, str) and row.bulk_id else None
+    """The id by which a row's bulk can be asked for, or None."""
+    id = _text_of(row.bulk_id)
+    return id if id is not None and Druid.id_grammar.fits(id) else None
 
 
-def _row_of(id: str, rows: list[_wire.BulkRow], response: Response) -> _wire.BulkRow:
-    """The row about bulk `id`."""
-    if not rows:
+def _row_of(id: str, reply: _wire.BulkReply, response: Response) -> _wire.BulkRow:
+    """The row about bulk `id`. Raises NotFound for an envelope without any row that says that all is well."""
+    if not reply.rows:
+        if reply.result is None or _wire.denies_success(reply.result):
+            raise bad_shape(response, "it holds no bulk, and does not say that this is as it should be")
         raise NotFound(_GONE, status=response.status)
-    named = {found: row for row in rows if (found := _id_of(row)) is not None}
+    named = {found: row for row in reply.rows if (found := _text_of(row.bulk_id)) is not None}
     if id in named:
         return named[id]
     if not named:
@@ -433,10 +455,13 @@ def _result_of(response: Response) -> object:
 
 def _error(response: Response, result: object, missing: str | None) -> BulkStatusError:
     said = _wire.said_status(result)
-    body_decides = response.status < _FAULTY and said is not None and said >= _FAULTY
+    succeeds = _OK <= response.status < _REDIRECTS and response.status != _PART
+    body_decides = succeeds and said is not None and said >= _FAULTY
     status = said if body_decides else response.status
     detail = _wire.error_text(result)
-    error = status_error(response, status=status, detail=detail)
+    # Errors come in the envelope; its pages warn of gateways that answer with HTML, or with nothing.
+    own = _wire.tells_errors(result) and said in (None, status)
+    error = status_error(response, status=status, detail=detail, own=own)
     message = {404: missing, 403: _FORBIDDEN, 504: _AUTH_SERVER}.get(error.status or 0)
     if message is None or error.reason is not None:  # with a reason: the network edge, not the provider
         return error

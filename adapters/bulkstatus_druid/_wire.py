@@ -43,11 +43,15 @@ class ResultsReply(NamedTuple):
 class _Typed(msgspec.Struct, frozen=True):
     content: list[BulkRow] | BulkRow | msgspec.UnsetType | None = msgspec.UNSET
     result: object = None
+    status: object = None
+    error: object = None
 
 
 class _Loose(msgspec.Struct, frozen=True):
     content: msgspec.Raw = msgspec.Raw(b"null")
     result: msgspec.Raw = msgspec.Raw(b"null")
+    status: msgspec.Raw = msgspec.Raw(b"null")
+    error: msgspec.Raw = msgspec.Raw(b"null")
 
 
 # An answer with neither member is not the API's: "no bulks" and "no failed users" must be said, not missing.
@@ -59,7 +63,8 @@ _LOOSE = msgspec.json.Decoder(_Loose)
 _MEMBERS = msgspec.json.Decoder(dict[str, msgspec.Raw])
 _ROWS = msgspec.json.Decoder(list[msgspec.Raw])
 _ANY = msgspec.json.Decoder(object)
-_OK = 200
+_OK, _FAULTY = 200, 400
+_REDIRECTS = 300
 _LONGEST_CURSOR = 1_024
 _STATUS = re.compile(r"[1-9][0-9]{2}")
 
@@ -71,22 +76,26 @@ def read_bulks(body: bytes) -> BulkReply:
     except msgspec.ValidationError:
         return _read_bulks_loosely(body)
     content = typed.content
+    fault = _beside(typed.status, typed.error) or _listed_errors(typed.result)
     if content is msgspec.UNSET:
-        return BulkReply([], typed.result, None if isinstance(typed.result, dict) else _SAYS_NOTHING)
+        return BulkReply(
+            [], typed.result, fault or (None if isinstance(typed.result, dict) else _SAYS_NOTHING)
+        )
     rows = content if isinstance(content, list) else [] if content is None else [content]
-    return BulkReply(rows, typed.result)
+    return BulkReply(rows, typed.result, fault)
 
 
 def _read_bulks_loosely(body: bytes) -> BulkReply:
     loose = _LOOSE.decode(body)
     result = _value(loose.result)
+    fault = _beside(_value(loose.status), _value(loose.error)) or _listed_errors(result)
     match _kind(loose.content):
         case b"[":
-            return BulkReply([_loose_row(row) for row in _ROWS.decode(loose.content)], result)
+            return BulkReply([_loose_row(row) for row in _ROWS.decode(loose.content)], result, fault)
         case b"{":
-            return BulkReply([_loose_row(loose.content)], result)
+            return BulkReply([_loose_row(loose.content)], result, fault)
         case b"n":
-            return BulkReply([], result)
+            return BulkReply([], result, fault)
         case _:
             return BulkReply([], result, "the value at `$.content` is neither an object nor a list")
 
@@ -121,12 +130,14 @@ def read_results(body: bytes) -> ResultsReply:
     inner = _MEMBERS.decode(content) if content is not None and _kind(content) == b"{" else {}
     found = _entries(top, content, inner)
     last, fault = _last_id(top, inner, _members(result))
-    status = _members(result).get("status")
-    well = status is None or _value(status) == _OK
+    fault = fault or _beside(_value(top.get("status")), _value(top.get("error")))
     # A content of null stands for a missing bulk in the status calls, so it proves nothing here.
     explicit = content is not None and _kind(content) != b"n"
     said = found.listed or (explicit and bool(_members(result)))
-    return ResultsReply(found.rows, last, _value(result), found.fault or fault, conclusive=well and said)
+    status = _members(result).get("status")
+    well = (status is None or _value(status) == _OK) and not denies_success(_value(result))
+    conclusive = well and said
+    return ResultsReply(found.rows, last, _value(result), found.fault or fault, conclusive=conclusive)
 
 
 class _Entries(NamedTuple):
@@ -200,10 +211,43 @@ def _value(raw: msgspec.Raw | None) -> object:
 
 def said_status(result: object) -> int | None:
     """The HTTP status that the provider repeats in `result.status`, or None."""
-    value = _object(result).get("status")
+    return _status_in(_object(result).get("status"))
+
+
+def _status_in(value: object) -> int | None:
     if isinstance(value, str) and _STATUS.fullmatch(value):
         return int(value)
     return value if isinstance(value, int) and not isinstance(value, bool) else None
+
+
+def denies_success(result: object) -> bool:
+    """True where `result` says, or may say, that there is no answer: by a status that is no success, or is not read."""
+    if result is None:
+        return False
+    members = _object(result)
+    if members.get("errors") or (not members and result != {}):
+        return True
+    status = said_status(members)
+    if status is None:
+        return members.get("status") is not None
+    return not _OK <= status < _REDIRECTS
+
+
+def tells_errors(result: object) -> bool:
+    """True for a `result` in the form that errors have: with a status, a message or errors in it."""
+    return any(_object(result).get(name) for name in ("status", "message", "errors"))
+
+
+def _listed_errors(result: object) -> str | None:
+    return "`result.errors` is filled in" if _object(result).get("errors") else None
+
+
+def _beside(status: object, error: object) -> str | None:
+    """Why an answer cannot be believed that tells an error outside of its envelope, as gateways and frameworks do."""
+    if error:
+        return "`error` is filled in"
+    number = _status_in(status)
+    return f"its status is {number}" if number is not None and number >= _FAULTY else None
 
 
 def error_text(result: object) -> str | None:

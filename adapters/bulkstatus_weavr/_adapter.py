@@ -98,6 +98,7 @@ _THROTTLED = "TOO_MANY_REQUESTS"
 _NO_BULKS = "NO_CONFIG_FOUND"
 _NOT_ALLOWED = "bulk operations are not permitted to this user, or not enabled for this account"
 _NOT_COUNTED = "This answer does not count operations."
+_NO_SUCCESS = "operationStatusCounts names no operation that succeeded: success is not proven."
 _SESSION_OVER = "a Weavr session ends 5 minutes after its last call"
 
 T = TypeVar("T")
@@ -218,7 +219,7 @@ class Weavr(Adapter, frozen=True, kw_only=True):
                     listed=True,
                 ).carrying(raw=raw.row(index))
                 for index, record in enumerate(records)
-                if record.bulk_id not in (None, "")  # nothing could be asked about such a row
+                if self.id_grammar.fits(str(record.bulk_id))  # nothing could be asked about such a row
             )
             received, total = _extent(response, rows, records, offset)
             return Page(
@@ -275,6 +276,8 @@ class Weavr(Adapter, frozen=True, kw_only=True):
         state, why = _BULK.decide(record.status, told, self.state_map, unread=unread)
         counts, doubts = _believed(told)
         uncounted = record.operation_status_counts is None
+        if state is State.SUCCEEDED and not uncounted and not _shows_success(counts):
+            state, why = State.UNKNOWN, (*why, _NO_SUCCESS)
         unit, now = self.epoch_unit, response.received_at
         started, odd_start = from_epoch(record.execution_start, unit, label="executionStart", now=now)
         finished, odd_finish = from_epoch(record.execution_finish, unit, label="executionFinish", now=now)
@@ -322,6 +325,11 @@ def _is_submitted(word: str | None) -> bool:
 
 def _has_counts(counts: Counts | None) -> bool:
     return counts is not None and any(getattr(counts, name) is not None for name in _COUNTED)
+
+
+def _shows_success(counts: Counts | None) -> bool:
+    """True where operations succeeded, or there were none at all."""
+    return counts is not None and (bool(counts.succeeded) or counts.total == 0)
 
 
 def _counts(record: Process, pins: Mapping[str, State], notes: Notes) -> tuple[Counts | None, int, Notes]:
@@ -432,6 +440,8 @@ def _refused(response: Response) -> BulkStatusError:
         detail="; ".join(filter(None, (_text(body.message), _invalid_fields(body)))) or None,
         request_id=response.headers.get("request-ref"),
         pause=whole_seconds(response.headers.get("x-ratelimit-reset")) if slow_down else None,
+        # Each 404 is documented with a code and a message. Gateways know other forms: a message alone, or no body.
+        own=body.error_code is not None or body.code is not None,
     )
     error.status = response.status
     hint = _hint(error)

@@ -76,6 +76,7 @@ class Budget:
     def __init__(self, limits: Iterable[Limit]) -> None:
         self._windows = tuple(map(_Window, limits))
         self._opens_at = 0.0
+        self._asked_for = 0.0
         self._throttled = 0
         self._told: Remaining | None = None
         self._told_until = 0.0
@@ -111,7 +112,8 @@ class Budget:
         told = self._remaining(now)
         reason: str | None = "budget"
         if self.pause(now) > 0:
-            why, reason = "the provider asked for a pause", None
+            length = f" of {self._asked_for:.0f} s" if self._asked_for > _LONGEST_PAUSE else ""
+            why, reason = f"the provider asked for a pause{length}", None
         elif told is not None and told.left <= reserve * told.of:
             why = f"the provider says that these credentials have {max(0, told.left):,} of {told.of:,} requests left"
         else:
@@ -169,13 +171,15 @@ class Budget:
     def throttled(self, error: BulkStatusError, now: float) -> None:
         """The provider asked for a pause, as its errors tell: nobody sends until it wants requests again.
 
-        Without a number of its own the pause is 1 s, and twice the last one each time it does not help.
+        Without a number of its own the pause is 1 s, and twice the last one each time it does not help. After an hour
+        it is asked again, however long the pause was to be.
         """
         if now >= self._opens_at:  # else it was sent before the pause began
             self._throttled += 1
         guess = min(_LONGEST_GUESS, 2.0 ** min(self._throttled - 1, _MOST_DOUBLINGS))
         pause = min(_LONGEST_PAUSE, guess if error.retry_after is None else error.retry_after)
-        self._opens_at = max(self._opens_at, now + pause)
+        if now + pause >= self._opens_at:
+            self._opens_at, self._asked_for = now + pause, error.retry_after or 0.0
 
     def answered(self) -> None:
         """A question was answered, so the provider is not throttling any more."""

@@ -17,7 +17,7 @@ from bulkstatus._pacing import AFTER_ITS_END, Pacing
 from bulkstatus._plan import Key, Look, Plan, Sweep
 from bulkstatus._record import KnownBulk, served
 from bulkstatus._subscription import Subscription
-from bulkstatus._sweep import Swept
+from bulkstatus._sweep import Swept, left_out
 from bulkstatus._track import Sight, Track, says_less
 from bulkstatus.errors import (
     BulkStatusError,
@@ -326,9 +326,9 @@ class Desk:
         """The list was read, as far as that was of use."""
         self._is_up(at)
         self._list_doubted = False
-        if sweep.scan and self._list_lost:
-            self._list_lost = False
-            self._tell(None, "observable", at)
+        if sweep.scan:
+            error = left_out(self.source, swept.left_out) if swept.left_out else None
+            self._note_list(error, at)
         asked = set(sweep.ids)
         for id, row in swept.rows.items():
             if id not in self._turned:
@@ -386,11 +386,21 @@ class Desk:
             self.plan.broke_off(now, for_now=False)
             for id in left:
                 self.plan.again(id, now)
-            if sweep.scan and not self._list_lost:
-                self._list_lost = True
-                self._tell(None, "unobservable", at, failure=Failure.of(error))
+            if sweep.scan:
+                self._note_list(error, at)
         self._settle_up()
         self._next_scan(sweep, now)
+
+    def _note_list(self, error: BulkStatusError | None, at: datetime) -> None:
+        """Say once that the list of what is unfinished cannot be read as a whole, and once that it can again."""
+        if self._list_lost is (error is not None):
+            return
+        self._list_lost = error is not None
+        if error is None:
+            self._tell(None, "observable", at)
+        else:
+            error.about(source=self.source, provider=self.adapter.provider)
+            self._tell(None, "unobservable", at, failure=Failure.of(error))
 
     def _retry(self, ids: Iterable[str], now: float) -> None:
         for id in ids:
@@ -494,7 +504,8 @@ class Desk:
         if self._is_wanted(id):
             if id not in self.plan:
                 self.plan.add(id, now)
-            self.plan.settle(id, now, self._interval(track, now), known=status.state)
+            known = status if track.status is None else track.status
+            self.plan.settle(id, now, self._interval(track, now), known=known.state)
             if self._was_pressed_since(asked_at, id):
                 self.plan.add(id, now)
         self._let_go(id)

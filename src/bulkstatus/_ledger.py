@@ -6,7 +6,19 @@ from datetime import datetime
 from typing import NamedTuple
 
 from bulkstatus._model import BulkStatus
-from bulkstatus._record import Last, Miss, Place, Pruned, Sighting, Weighed, contradicts, overlap, took, weigh
+from bulkstatus._record import (
+    Last,
+    Miss,
+    Place,
+    Pruned,
+    Sighting,
+    Weighed,
+    contradicts,
+    is_older,
+    overlap,
+    took,
+    weigh,
+)
 from bulkstatus._rows import AT_ONCE, generation, placeholders, to_json, to_moment, to_status, to_text
 from bulkstatus._times import Stamp
 from bulkstatus.errors import ConfigError
@@ -100,14 +112,23 @@ def saw(db: sqlite3.Connection, seen: Sighting, observer: str) -> Facts | None:
         )
     weighed = weigh(last, seen)
     if weighed is None:
-        if last is not None and contradicts(last, seen):
-            db.execute("UPDATE bulks SET doubted = 1 WHERE bulk_id = ?", (row.bulk_id,))
+        if last is not None:
+            _leave_out(db, row, last, seen, observer)
         return Facts(to_moment(row.first_seen_at), to_moment(row.moved_at))
     row = row._replace(first_seen_at=row.first_seen_at or at, moved_at=at if weighed.moved else row.moved_at)
     _keep(db, row, seen, weighed, last)
     if weighed.kind is not None:
         _add_step(db, row.bulk_id, last=last, weighed=weighed, observer=observer)
     return Facts(to_moment(row.first_seen_at), to_moment(row.moved_at))
+
+
+def _leave_out(db: sqlite3.Connection, row: _Row, last: Last, seen: Sighting, observer: str) -> None:
+    """What an answer means that is not kept: that the bulk is there, or that the journal's own may be the older one."""
+    if is_older(last, seen):
+        if row.missed_at is not None:
+            _is_there(db, row, last, seen, observer)
+    elif contradicts(last, seen):
+        db.execute("UPDATE bulks SET doubted = 1 WHERE bulk_id = ?", (row.bulk_id,))
 
 
 def _is_there(db: sqlite3.Connection, row: _Row, last: Last, seen: Sighting, observer: str) -> None:

@@ -10,6 +10,7 @@ from typing import Generic, Protocol, TypeVar
 
 from bulkstatus._call import Call, Page
 from bulkstatus._engine import Engine, Pending
+from bulkstatus._sweep import left_out
 from bulkstatus.errors import ProtocolError
 
 _WINDOW = 8
@@ -41,12 +42,12 @@ async def pages(engine: Engine, source: str, first: Call[Page[T]]) -> AsyncGener
             yield items
         return
     cursors: set[str] = set()
-    left_out = 0
+    missing = 0
     for _ in range(_MOST_PAGES):
         yield page.items
-        left_out += page.left_out
+        missing += page.left_out
         if page.next is None:
-            _check_left_out(source, left_out)
+            _check_left_out(source, missing)
             return
         if page.cursor is not None:
             if page.cursor in cursors:
@@ -56,13 +57,9 @@ async def pages(engine: Engine, source: str, first: Call[Page[T]]) -> AsyncGener
     raise _no_end(source, f"the listing has more than {_MOST_PAGES:,} pages")
 
 
-def _check_left_out(source: str, left_out: int) -> None:
-    if left_out:
-        raise ProtocolError(
-            f"{left_out:,} records name no bulk, so the list is not complete",
-            source=source,
-            reason="left_out",
-        )
+def _check_left_out(source: str, number: int) -> None:
+    if number:
+        raise left_out(source, number)
 
 
 def _no_end(source: str, why: str) -> ProtocolError:

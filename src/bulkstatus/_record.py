@@ -10,7 +10,7 @@ from bulkstatus._model import BulkStatus, Counts, State
 from bulkstatus._outcome import Verdict
 from bulkstatus._polling import PollPolicy, Preset
 from bulkstatus._times import Stamp
-from bulkstatus._track import rank, went_back
+from bulkstatus._track import lags, rank, went_back
 from bulkstatus.errors import ConfigError
 
 
@@ -237,7 +237,8 @@ def weigh(last: Last | None, seen: Sighting) -> Weighed | None:
 
     Two processes ask side by side, and the answer that is read later may have been given earlier. Only what was asked
     for after the last reading is surely newer. Of all else, what lies further along the way is believed, as long as the
-    bulk has only gone forward, and the rest left out: the next look tells.
+    bulk has only gone forward, and the rest left out: the next look tells. What is older by the provider's own time
+    is left out, too.
     """
     status = msgspec.structs.replace(seen.status, gone_at=None, overdue=None, stuck=None)
     if last is None:
@@ -253,7 +254,7 @@ def weigh(last: Last | None, seen: Sighting) -> Weighed | None:
         filled = _filled(status, before)
         moved = last.gone or _pulse(filled) != _pulse(before)
         return Weighed(filled, "returned" if last.gone else None, moved)
-    if overlaps and (last.gone or last.wavers or not _is_ahead(status, before)):
+    if is_older(last, seen) or (overlaps and (last.gone or last.wavers or not _is_ahead(status, before))):
         return None
     kept = _carried(status, before)
     kind: TransitionKind = "returned" if last.gone else "state"
@@ -263,6 +264,16 @@ def weigh(last: Last | None, seen: Sighting) -> Weighed | None:
 def overlap(last: Last, seen: Sighting | Miss) -> bool:
     """True when an answer was asked for before the last one was read, so that nobody knows which is the newer."""
     return seen.asked.is_before(last.read) and seen.asked.boot == last.read.boot
+
+
+def is_older(last: Last, seen: Sighting) -> bool:
+    """True for an answer that is older than the last one by the provider's own time, as far as that is believed."""
+    if last.gone:
+        return False
+    since = seen.asked.since(last.read)
+    if since is None:
+        since = abs((seen.status.observed_at - last.status.observed_at).total_seconds())
+    return lags(seen.status, last.status, since)
 
 
 def contradicts(last: Last, seen: Sighting) -> bool:

@@ -135,6 +135,7 @@ def _imf_date(text: str) -> datetime | None:
 _TRANSIENT = frozenset({408, 425, 500, 502, 503, 504, *range(520, 525), 529})
 _REFUSED_5XX = frozenset({HTTPStatus.NOT_IMPLEMENTED, HTTPStatus.HTTP_VERSION_NOT_SUPPORTED})
 _CONFLICTS = frozenset({HTTPStatus.CONFLICT, HTTPStatus.LOCKED})
+_OBJECT = msgspec.json.Decoder(dict[str, msgspec.Raw])
 
 
 def status_error(  # noqa: C901, PLR0911 - one return a row of the table reads best
@@ -146,11 +147,16 @@ def status_error(  # noqa: C901, PLR0911 - one return a row of the table reads b
     request_id: str | None = None,
     pause: float | None = None,
     hint: str | None = None,
+    own: bool | None = None,
 ) -> BulkStatusError:
     """The error that an HTTP status other than a usable 2xx stands for.
 
     `status` is the effective status where a provider repeats it in the body. `pause` is the provider's own request
     to wait, in seconds; without it `Retry-After` is read. `hint` is added to the message.
+
+    `own` says whether the body has the form in which this provider tells its errors. Only then does a 404 or 410 say
+    that there is no such bulk: proxies and gateways answer them too, and somebody may submit again what is not found.
+    Left to None, a JSON object passes, and no body at all. HTML and plain text never do, whatever `own` says.
     """
     actual = response.status if status is None else status
     wait = pause if pause is not None else retry_after(response.headers, now=response.received_at)
@@ -169,17 +175,16 @@ def status_error(  # noqa: C901, PLR0911 - one return a row of the table reads b
             retry_after=wait,
         )
 
-    if actual == HTTPStatus.FORBIDDEN and _is_edge_challenge(response):
+    if actual == HTTPStatus.FORBIDDEN and not _may_be_own(response):
         return error(
             Unavailable, "the network edge in front of the provider blocked the request", reason="edge"
         )
     if actual in (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN):
         return error(AuthError, "the credentials were not accepted, or do not permit this")
-    if actual in (HTTPStatus.NOT_FOUND, HTTPStatus.GONE) and _is_edge_challenge(response):
-        # A proxy's page, not the provider's word: somebody may submit again what is not found.
+    if actual in (HTTPStatus.NOT_FOUND, HTTPStatus.GONE) and (own is False or not _may_be_own(response)):
         return error(
             Unavailable,
-            "a page in HTML says not found, which tells nothing of the bulk; check base_url",
+            "not found, but not in the provider's own words, so it tells nothing of the bulk; check base_url",
             reason="edge",
         )
     if actual == HTTPStatus.NOT_FOUND:
@@ -213,6 +218,15 @@ def _host_of(url: str) -> str:
         return ""
 
 
-def _is_edge_challenge(response: Response) -> bool:
-    html = response.headers.get("content-type", "").lower().startswith("text/html")
-    return html or "cf-mitigated" in response.headers
+def _may_be_own(response: Response) -> bool:
+    """False for what only a proxy, a gateway or a network edge answers where an API speaks JSON."""
+    kind = response.headers.get("content-type", "").strip().lower()
+    if kind.startswith("text/") or "cf-mitigated" in response.headers:
+        return False
+    if not response.body.strip():
+        return True
+    try:
+        decode(response, _OBJECT.decode)
+    except ProtocolError:
+        return False
+    return True

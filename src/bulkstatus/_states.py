@@ -97,8 +97,9 @@ def settle(state: State, counts: Counts, *, unread: int = 0) -> tuple[State, tup
     """Correct a finished state by the counts, and say so.
 
     Finished well, but operations failed or were cancelled: `partial`, or the bad end if it is certain that nothing
-    succeeded. "Failed" with operations that succeeded: `partial`. Where counts contradict a finished word, or leave
-    open what it claims (`unread` operations), it is `unknown`. `cancelled` and `expired` stay what they are.
+    succeeded. "Failed" with operations that succeeded: `partial`. Where counts contradict a finished word (none
+    succeeded, or some were not carried out), or leave open what it claims (`unread` operations), it is `unknown`.
+    `cancelled` and `expired` stay what they are.
     """
     if state is State.FAILED:
         return _settle_failed(counts, unread)
@@ -128,8 +129,12 @@ def _settle_ended(state: State, counts: Counts, unread: int) -> tuple[State, tup
     if unread:
         why = f"What became of {unread} operations could not be read: success is not proven."
         return State.UNKNOWN, (why,)
-    if counts.succeeded == 0 and counts.total:
+    if counts.succeeded == 0 and counts.total != 0:
         return State.UNKNOWN, ("The counts show no operation that succeeded: success is not proven.",)
+    waiting = (counts.queued or 0) + (counts.running or 0)
+    if waiting:
+        why = f"The counts still show {waiting} operations that have not ended: success is not proven."
+        return State.UNKNOWN, (why,)
     return state, _left_over(counts)
 
 

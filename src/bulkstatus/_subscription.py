@@ -120,7 +120,7 @@ class Subscription:
         track = self.tracks[ref]
         if track.status is not None and ref not in self._seen:
             self._seen.add(ref)  # others may have followed it before
-            sight = Sight(None, track.status, moved=True, warnings=())
+            sight = Sight(None, track.status, moved=True, warnings=() if sight is None else sight.warnings)
         verdict = None if ref in self.results else track.verdict(self.terms, now, since=self.began)
         if verdict is not None:
             self.results[ref] = _result(ref, track, verdict, at)

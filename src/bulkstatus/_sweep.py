@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 from bulkstatus._call import Call, Page
 from bulkstatus._model import BulkStatus
+from bulkstatus.errors import ProtocolError
 
 _BARREN = 2
 _MOST_PAGES = 10_000
@@ -17,12 +18,22 @@ class Swept(NamedTuple):
     """What a walk over the list gave.
 
     `rows` by id, how many requests it takes as far as is known, and whether it was read to its end: what is not in
-    the rows was then not in the list either.
+    the rows was then not in the list either. `left_out` counts records by which no bulk can be asked for.
     """
 
     rows: dict[str, BulkStatus]
     cost: int
     whole: bool = False
+    left_out: int = 0
+
+
+def left_out(source: str, number: int) -> ProtocolError:
+    """The error for a list of which so many records are left out."""
+    return ProtocolError(
+        f"{number:,} records name no bulk that could be asked for, so the list is not complete",
+        source=source,
+        reason="left_out",
+    )
 
 
 def sweep(
@@ -45,7 +56,7 @@ def sweep(
         whole = (yield from _read(first, walk)) and whole
         if not whole and walk.left is not None and not walk.left:
             break
-    return Swept(walk.rows, max(1, walk.cost), whole)
+    return Swept(walk.rows, max(1, walk.cost), whole, walk.left_out)
 
 
 class _Walk:
@@ -57,6 +68,7 @@ class _Walk:
         self.rows = rows
         self.left = None if wanted is None else set(wanted)
         self.cost = 0
+        self.left_out = 0
         self._aside = set(others)
         self._barren = 0
 
@@ -67,6 +79,7 @@ class _Walk:
     def take(self, page: Page[BulkStatus]) -> None:
         """Take in a page."""
         self.cost += 1
+        self.left_out += page.left_out
         before = self._found()
         ids = [row.id for row in page.items]
         self.rows.update(zip(ids, page.items, strict=True))

@@ -7,11 +7,14 @@ import msgspec
 
 from bulkstatus._model import BulkStatus, Counts, Failure, State
 from bulkstatus._outcome import Verdict, is_blocked
+from bulkstatus._text import printable
 from bulkstatus.errors import BulkStatusError, NotFound
 
 _SKEW = timedelta(minutes=5)
 _STEADY = 5.0
 _APART = 4.0
+# So long, in seconds, an answer that is older than the last by its provider's own time is some replica's that lags.
+_LAG = 120.0
 
 
 class Terms(msgspec.Struct, frozen=True, kw_only=True):
@@ -42,6 +45,7 @@ class Track:
         "_asked_at",
         "_base",
         "_counted",
+        "_lags",
         "failing_since",
         "failure",
         "forgotten",
@@ -73,6 +77,7 @@ class Track:
         self._asked_at = now
         self._base: tuple[float, int] | None = None
         self._counted: tuple[float, BulkStatus] | None = None
+        self._lags = False
 
     # --- what comes in ---
 
@@ -84,7 +89,7 @@ class Track:
     def saw(self, status: BulkStatus, now: float, *, asked_at: float | None = None) -> Sight | None:
         """Take in an answer; what it changed, or None. An answer to an earlier question than the last one is no news.
 
-        That is told by `asked_at` and not by `observed_at`: the wall clock may be set back.
+        That is told by `asked_at` and not by `observed_at`: the wall clock may be set back. Nor is one that `lags`.
         """
         before = self.status
         asked_at = now if asked_at is None else asked_at
@@ -94,11 +99,15 @@ class Track:
         self.failing_since = self.stale_since = self.failure = None
         self.misses = 0
         self.forgotten = False
+        if before is not None and self.seen_at is not None and lags(status, before, now - self.seen_at):
+            told, self._lags = self._lags, True
+            return None if told else Sight(before, before, moved=False, warnings=(_left_out(status, before),))
+        self._lags = False
         self.status, self.seen_at = status, now
         counts = None if self._counted is None else self._counted[1].counts
         self._pace(status, now)
         if before is None:
-            return Sight(None, status, moved=True, warnings=_skew(status))
+            return Sight(None, status, moved=True, warnings=(*_skew(status), *_unread(status)))
         moved = _position(before) != _position(status)
         counted = _done(status) is not None and status.counts != counts
         if not moved and not counted and _times(before) == _times(status):
@@ -245,6 +254,21 @@ def says_less(status: BulkStatus, before: BulkStatus) -> bool:
     return settled and status.provisional and status.native_state == before.native_state
 
 
+def lags(status: BulkStatus, before: BulkStatus, since: float) -> bool:
+    """True for an answer from before what was told `since` seconds ago: its own time and its state go back.
+
+    A provider may answer from copies that do not hear of everything at once. What it still says after two minutes is
+    believed.
+    """
+    if (
+        status.updated_at is None
+        or before.updated_at is None
+        or State.UNKNOWN in (status.state, before.state)
+    ):
+        return False
+    return since < _LAG and status.updated_at < before.updated_at and rank(status) < rank(before)
+
+
 def went_back(before: BulkStatus, status: BulkStatus) -> bool:
     """True for a step that no bulk should take: away from an end, or to what lies before."""
     ended = before.state.is_terminal and not before.provisional
@@ -257,6 +281,8 @@ _ORDER = {State.QUEUED: 0, State.RUNNING: 1, State.PAUSED: 1}
 
 def _warnings(before: BulkStatus, status: BulkStatus, finished: int | None) -> tuple[str, ...]:
     found = [*_skew(status)]
+    if (before.state, before.native_state) != (status.state, status.native_state):
+        found += _unread(status)
     if went_back(before, status):
         found.append(f"regressed: {before.state} before, {status.state} now")
     if before.counts is not None and status.counts is not None:
@@ -278,6 +304,20 @@ def _fewer(name: str, before: int | None, now: int | None) -> list[str]:
 
 def _finished(counts: Counts | None) -> int | None:
     return None if counts is None else counts.finished
+
+
+def _left_out(status: BulkStatus, before: BulkStatus) -> str:
+    older, newer = (f"{each.state} as of {each.updated_at:%H:%M:%S} UTC" for each in (status, before))
+    return f"left out an older answer: {older}, after {newer}"
+
+
+def _unread(status: BulkStatus) -> tuple[str, ...]:
+    """Said once of each word that does not tell how a bulk stands."""
+    if status.state is not State.UNKNOWN:
+        return ()
+    if not status.native_state:
+        return ("unknown: the provider sent no word for how it stands",)
+    return (f"unknown: the word {printable(status.native_state, 80)!r} does not tell how it stands",)
 
 
 def _skew(status: BulkStatus) -> tuple[str, ...]:

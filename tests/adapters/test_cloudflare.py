@@ -395,6 +395,12 @@ class TestStatus:
         """Every status of success is read alike."""
         assert read(envelope(status="pending"), status).state is State.QUEUED
 
+    def test_a_part_of_an_answer_is_none(self):
+        """Nobody asked for a part, so 206 is not believed."""
+        with pytest.raises(ProtocolError) as caught:
+            read(envelope(status="completed"), 206)
+        assert (caught.value.reason, caught.value.retryable) == ("protocol", True)
+
     def test_an_empty_204(self):
         """No content is no answer."""
         with pytest.raises(ProtocolError, match="not JSON"):
@@ -443,11 +449,8 @@ class TestErrors:
         [
             (400, RequestRejected),
             (401, AuthError),
-            (403, AuthError),
-            (404, NotFound),
             (408, Unavailable),
             (409, RequestRejected),
-            (410, NotFound),
             (422, RequestRejected),
             (429, RateLimited),
             (500, Unavailable),
@@ -470,6 +473,30 @@ class TestErrors:
         assert caught.value.status == status
         assert caught.value.request_id == "8f1c2d3e4f5a6b7c-FRA"
         assert "second line" not in str(caught.value)
+
+    @pytest.mark.parametrize(("status", "kind"), [(404, NotFound), (410, NotFound), (403, AuthError)])
+    @pytest.mark.parametrize("body", [refusal(problem(10026, "unheard of")), refusal()])
+    def test_what_is_missing_or_forbidden_is_said_in_the_envelope(self, body, status, kind):
+        """Cloudflare's own word has `success` in it."""
+        with pytest.raises(kind):
+            read(body, status)
+
+    @pytest.mark.parametrize("status", [404, 410])
+    @pytest.mark.parametrize(
+        "body", ["", "upstream error", {}, "[]", {"message": "Not Found"}, {"success": True, "result": None}]
+    )
+    def test_what_others_say_is_no_word_about_a_bulk(self, body, status):
+        """A gateway's 404, in JSON or not, does not say that there is no such bulk."""
+        with pytest.raises(Unavailable) as caught:
+            read(body, status)
+        assert (caught.value.reason, caught.value.status) == ("edge", status)
+
+    @pytest.mark.parametrize("body", ["error code: 1020", "[]", "<html>"])
+    def test_a_403_that_is_no_json_object_is_of_the_edge(self, body):
+        """It says nothing about the credentials."""
+        with pytest.raises(Unavailable) as caught:
+            read(body, 403)
+        assert caught.value.reason == "edge"
 
     @pytest.mark.parametrize(
         "errors",
@@ -705,7 +732,8 @@ class TestProbe:
             (refusal(problem(10000)), 403, AuthError),
             (refusal(problem(971)), 429, RateLimited),
             ("", 503, Unavailable),
-            ("<html>not here</html>", 404, ProtocolError),
+            ("<html>not here</html>", 404, Unavailable),
+            ("", 404, Unavailable),
         ],
     )
     def test_everything_else_is_an_error(self, body, status, kind):

@@ -287,7 +287,6 @@ class TestCompleted:
         [
             {"content": [], "result": {"status": 200}},
             {"content": []},
-            {"content": [], "result": "OK"},
             {"content": {"results": []}},
             {"content": {"results": []}, "result": {"status": 200, "errors": []}},
             {"content": {"results": [], "total": 10}, "result": {"message": "OK"}},
@@ -319,7 +318,10 @@ class TestCompleted:
             {"content": {}, "result": None},
             {"content": {}, "result": {}},
             {"content": {}, "result": {"status": 204}},
+            {"content": [], "result": "OK"},
+            {"content": [], "result": "Internal error"},
             {"content": [], "result": {"status": 500.0}},
+            {"content": [{"objectId": "1"}], "result": {"status": "ERROR"}},
             {"content": [], "result": {"status": 202}},
             {"content": [], "result": {"status": "200"}},
             {"content": [], "result": {"status": "OK"}},
@@ -438,11 +440,11 @@ class TestCompleted:
     @pytest.mark.parametrize(
         "gone",
         [
-            reply(b"", 404),
-            reply(b"", 404, {"Content-Type": "application/json"}),
+            reply({"result": {"status": 404}}, 404),
+            reply({"result": {"message": "no such thing"}}, 404),
             reply({"result": {"status": 404}}),
             reply({"result": {"status": 410}}),
-            reply(b"", 410),
+            reply({"result": {"errors": [{"message": "gone"}]}}, 410),
         ],
     )
     def test_results_that_are_gone_leave_it_unknown(self, gone):
@@ -456,13 +458,27 @@ class TestCompleted:
         assert not any("taken as the end" in line for line in status.evidence)
 
     @pytest.mark.parametrize("http", [404, 410])
-    def test_a_page_in_html_does_not_say_that_results_are_gone(self, http):
-        """A proxy's page tells nothing of the results, so it decides nothing and is tried again."""
-        with pytest.raises(Unavailable) as caught:
-            get(envelope(row()), reply(b"<html>", http, {"Content-Type": "text/html"}))
-        assert (caught.value.reason, caught.value.status) == ("edge", http)
-        with pytest.raises(Unavailable):
-            get(reply(b"<html>", http, {"Content-Type": "text/html"}))
+    @pytest.mark.parametrize(
+        ("body", "kind"),
+        [
+            (b"<html>", "text/html"),
+            (b"default backend - 404", "text/plain"),
+            (b'{"result": {"message": "no"}}', "text/plain"),
+            (b"", "application/json"),
+            (b'{"message": "Not Found"}', "application/json"),
+            (b'{"status": 404, "error": "Not Found", "path": "/activityid"}', "application/json"),
+            (b'{"result": {}}', "application/json"),
+            (b'{"result": {"status": 500}}', "application/json"),
+            (b'{"content": null}', "application/json"),
+        ],
+    )
+    def test_what_is_not_said_in_the_envelope_does_not_say_that_something_is_gone(self, body, kind, http):
+        """A proxy's answer tells nothing of a bulk or of its results, so it decides nothing and is tried again."""
+        denial = reply(body, http, {"Content-Type": kind})
+        for answers in ([denial], [envelope(row()), denial]):
+            with pytest.raises(Unavailable) as caught:
+                get(*answers)
+            assert (caught.value.reason, caught.value.status) == ("edge", http)
 
     @pytest.mark.parametrize(
         ("bad", "error"),
@@ -740,7 +756,7 @@ class TestErrors:
         """404 on the list is about the address, not about a bulk."""
         (call,) = druid().listing(ListQuery())
         with pytest.raises(NotFound) as caught:
-            call.read(reply(b"", 404))
+            call.read(reply({"result": {"status": 404}}, 404))
         assert "expired" not in caught.value.message
 
 
@@ -836,10 +852,11 @@ class TestConfirm:
         assert druid().confirm(item) is None
 
     def test_an_id_that_cannot_be_asked_for(self):
-        """A listed id that is not in the grammar is shown, and never put into a path."""
-        (item,) = listed(envelope([row(bulkId="..")]))
-        assert item.provisional
-        assert druid().confirm(item) is None
+        """It is never put into a path."""
+        (item,) = listed(envelope([row()]))
+        odd = item.changed(id="..")
+        assert odd.provisional
+        assert druid().confirm(odd) is None
 
 
 def entries(body, states=None):

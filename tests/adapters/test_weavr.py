@@ -268,7 +268,11 @@ def test_pins_speak_of_bulks_and_counts_correct_them(pins, pairs, state, counts)
         ("COMPLETED", [("COMPLETED", 250)], State.SUCCEEDED),
         ("COMPLETED", [("COMPLETED", 247), ("FAILED", 3)], State.PARTIAL),
         ("COMPLETED", [("FAILED", 250)], State.FAILED),
-        ("COMPLETED", [], State.SUCCEEDED),
+        ("COMPLETED", [], State.UNKNOWN),
+        ("COMPLETED", [("FAILED", 0)], State.UNKNOWN),
+        ("COMPLETED", [("SUBMITTED", 250)], State.UNKNOWN),
+        ("COMPLETED", [("COMPLETED", 240), ("SUBMITTED", 10)], State.UNKNOWN),
+        ("COMPLETED", [("COMPLETED", 249), ("RUNNING", 1)], State.UNKNOWN),
         ("PARTIALLY_COMPLETED", [("FAILED", 250)], State.FAILED),
         ("COMPLETED", [("COMPLETED", 0)], State.UNKNOWN),
         ("COMPLETED", [("COMPLETED", 247), ("SKIPPED", 3)], State.UNKNOWN),
@@ -717,10 +721,11 @@ def test_a_pinned_end_is_provisional_too():
 
 
 def test_a_row_with_an_id_that_cannot_be_asked_for_stays_provisional():
-    """What is not an id is never put into a path, and the end it came with stays unsettled."""
-    (row,) = listed({"bulkProcesses": [{"bulkId": "../5", "status": "FAILED"}]}).items
-    assert row.provisional
-    assert weavr().confirm(row) is None
+    """What is not an id is never put into a path."""
+    (row,) = listed({"bulkProcesses": [{"bulkId": ID, "status": "FAILED"}]}).items
+    odd = row.changed(id="../5")
+    assert odd.provisional
+    assert weavr().confirm(odd) is None
 
 
 # Operations
@@ -896,13 +901,18 @@ def refused(status: int, body: object = b"", **headers: str):
         (401, b"", AuthError, None, False),
         (403, {"errorCode": "INSUFFICIENT_PERMISSIONS"}, AuthError, "INSUFFICIENT_PERMISSIONS", False),
         (404, {"code": "BULK_NOT_FOUND", "message": "gone"}, NotFound, "BULK_NOT_FOUND", False),
-        (404, b"<html>", NotFound, None, False),
-        (404, [], NotFound, None, False),
+        (404, {"code": 40401}, NotFound, None, False),
+        (404, {"errorCode": "BULK_NOT_FOUND"}, NotFound, "BULK_NOT_FOUND", False),
+        (404, b"<html>", Unavailable, None, True),
+        (404, [], Unavailable, None, True),
+        (404, b"", Unavailable, None, True),
+        (404, {"message": "no Route matched with those values"}, Unavailable, None, True),
         (409, {"errorCode": "INVALID_STATE"}, RequestRejected, "INVALID_STATE", True),
         (409, {"errorCode": "NO_CONFIG_FOUND"}, RequestRejected, "NO_CONFIG_FOUND", False),
         (409, {"errorCode": "TOO_MANY_REQUESTS"}, RateLimited, "TOO_MANY_REQUESTS", True),
         (409, {"errorCode": 5, "code": "B"}, RequestRejected, "B", True),
-        (410, b"", NotFound, None, False),
+        (410, {"code": "GONE", "message": "gone"}, NotFound, "GONE", False),
+        (410, b"", Unavailable, None, True),
         (429, b"", RateLimited, None, True),
         (500, b"", Unavailable, None, True),
         (503, b"upstream", Unavailable, None, True),
@@ -960,9 +970,10 @@ def test_a_challenge_of_the_network_edge_is_no_question_of_permission():
 
 
 @pytest.mark.parametrize("status", [404, 410])
-def test_a_page_in_html_does_not_say_that_a_bulk_is_not_there(status):
-    """Weavr speaks JSON: a page that says "not found" tells nothing of the bulk."""
-    error = refused(status, b"<html>", content_type="text/html; charset=utf-8")
+@pytest.mark.parametrize("kind", ["text/html; charset=utf-8", "text/plain"])
+def test_a_page_in_html_or_text_does_not_say_that_a_bulk_is_not_there(status, kind):
+    """Weavr speaks JSON: a page that says "not found" tells nothing of the bulk, whatever stands in it."""
+    error = refused(status, {"code": "404", "message": "not found"}, content_type=kind)
     assert isinstance(error, Unavailable)
     assert (error.reason, error.status) == ("edge", status)
 

@@ -574,6 +574,42 @@ class TestStatusError:
         assert (type(error), error.reason, error.retryable) == (Unavailable, "edge", True)
         assert "base_url" in str(error)
 
+    @pytest.mark.parametrize("status", [404, 410])
+    @pytest.mark.parametrize(
+        ("body", "kind"),
+        [
+            (b"404 page not found", "text/plain"),
+            (b"404 page not found", "application/json"),
+            (b"{}", "text/plain"),
+            (b"[]", "application/json"),
+            (b'"not found"', "application/json"),
+            (b"{", "application/json"),
+            (b"[" * 1_000, "application/json"),
+        ],
+    )
+    def test_what_is_no_json_object_is_no_word_of_the_provider(self, body, kind, status):
+        """Text, whatever it is called, and what only looks like JSON: an outage, and no missing bulk."""
+        response = Response.now(status, body, {"Content-Type": kind})
+        for own in (None, True, False):
+            error = status_error(response, own=own if kind == "text/plain" else None)
+            assert (type(error), error.reason, error.retryable) == (Unavailable, "edge", True)
+
+    @pytest.mark.parametrize(("status", "reason"), [(404, None), (410, "gone")])
+    @pytest.mark.parametrize("body", [b"", b" ", b"{}", b'{"message": "none"}'])
+    def test_the_adapter_says_what_its_providers_own_word_is(self, body, status, reason):
+        """Left alone, any JSON object passes, and no body; told that it is not, none does."""
+        response = Response.now(status, body, {"Content-Type": "application/json"})
+        for own in (None, True):
+            error = status_error(response, own=own)
+            assert (type(error), error.reason) == (NotFound, reason)
+        assert type(status_error(response, own=False)) is Unavailable
+
+    @pytest.mark.parametrize("status", [400, 401, 403, 409, 429, 500])
+    def test_whose_word_it_is_counts_only_for_what_is_not_there(self, status):
+        """Any other status means the same whoever says it."""
+        response = Response.now(status, b"{}", {"Content-Type": "application/json"})
+        assert type(status_error(response, own=False)) is type(status_error(response))
+
     @pytest.mark.parametrize("status", [401, 500])
     def test_html_means_nothing_elsewhere(self, status):
         """Only 403, 404 and 410 are what an edge answers in the provider's place."""

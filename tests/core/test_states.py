@@ -227,7 +227,12 @@ SETTLED = [
     (State.SUCCEEDED, {"total": 5, "succeeded": 0, "failed": 0, "cancelled": 0}, State.UNKNOWN),
     (State.SUCCEEDED, {"total": 5, "succeeded": 0, "queued": 5}, State.UNKNOWN),
     (State.SUCCEEDED, {"total": 0, "succeeded": 0}, State.SUCCEEDED),
-    (State.SUCCEEDED, {"succeeded": 0}, State.SUCCEEDED),
+    (State.SUCCEEDED, {"succeeded": 0}, State.UNKNOWN),
+    # finished well, and some were not carried out
+    (State.SUCCEEDED, {"total": 5, "queued": 5}, State.UNKNOWN),
+    (State.SUCCEEDED, {"total": 5, "running": 5}, State.UNKNOWN),
+    (State.SUCCEEDED, {"total": 5, "succeeded": 3, "queued": 2}, State.UNKNOWN),
+    (State.SUCCEEDED, {"succeeded": 3, "running": 1}, State.UNKNOWN),
     # failures, while others may still succeed, or may have
     (State.SUCCEEDED, {"total": 5, "succeeded": 0, "failed": 3}, State.PARTIAL),
     (State.SUCCEEDED, {"total": 5, "succeeded": 0, "failed": 3, "queued": 2}, State.PARTIAL),
@@ -264,8 +269,7 @@ UNREAD = [
 ]
 
 LEFT_OVER = [
-    (State.SUCCEEDED, {"total": 5, "succeeded": 3, "queued": 2}, "2 operations that have not ended"),
-    (State.SUCCEEDED, {"total": 5, "succeeded": 3, "queued": 1, "running": 1}, "2 operations that have not"),
+    (State.PARTIAL, {"total": 5, "succeeded": 3, "queued": 1, "running": 1}, "2 operations that have not"),
     (State.SUCCEEDED, {"total": 5, "succeeded": 3}, "2 of 5 operations are not accounted for"),
     (State.SUCCEEDED, {"total": 5, "succeeded": 3, "failed": 1, "running": 1}, "1 operations that have not"),
     (State.SUCCEEDED, {"total": 5, "succeeded": 3, "failed": 1}, "1 of 5 operations are not accounted for"),

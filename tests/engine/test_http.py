@@ -132,24 +132,6 @@ def test_an_odd_but_whole_reply_is_an_answer(step):
     assert (status.id, status.state, server.connections) == ("a1", State.RUNNING, 1)
 
 
-def test_an_html_page_names_its_content_type_and_is_not_quoted():
-    """The error says what came instead of JSON, and none of its text."""
-    step = reply(b"<html>internal host db7</html>", 200, "Content-Type: text/html; charset=utf-8")
-    with raw_server(step) as server, pytest.raises(ProtocolError) as caught:
-        ask("async", Plain(base_url=server.url))
-    assert caught.value.reason == "bad_payload"
-    assert "text/html" in str(caught.value)
-    assert "db7" not in str(caught.value)
-
-
-def test_an_edge_that_blocks_is_no_refusal_of_the_credentials():
-    """An HTML challenge under 403 is asked for again like a 503, and says that the edge did it."""
-    step = reply(b"<html>", 403, "Content-Type: text/html")
-    with raw_server(step) as server, pytest.raises(Unavailable) as caught:
-        ask("async", Plain(base_url=server.url))
-    assert (caught.value.reason, server.connections) == ("edge", 4)
-
-
 # --- sizes ---
 
 
@@ -227,33 +209,6 @@ def test_broken_compression_is_tried_twice_and_is_no_answer(packed):
 
 
 # --- where requests go and what is in them ---
-
-
-@pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
-def test_a_redirect_is_never_followed(status, kind):
-    """The target gets no connection, and the error names its host without the rest of the address."""
-    with raw_server(reply()) as target:
-        location = f"Location: http://user:pw@127.0.0.1:{target.port}/bulks/a1?key=1"
-        step = reply(b"", status, location)
-        with raw_server(step) as server, pytest.raises(ProtocolError) as caught:
-            ask(kind, Plain(base_url=server.url))
-    assert (caught.value.reason, caught.value.retryable) == ("redirect_refused", False)
-    assert (server.connections, target.connections) == (1, 0)
-    assert f"127.0.0.1:{target.port}" in str(caught.value)
-    assert "pw" not in str(caught.value)
-    assert "key=1" not in str(caught.value)
-
-
-@pytest.mark.parametrize("location", ["/bulks/a1", "file:///etc/passwd", "http://[::1", "", "\x1b[31m"])
-def test_no_redirect_is_followed_wherever_it_leads(location):
-    """To itself, to a file, to nowhere: refused after one request."""
-    with (
-        raw_server(reply(b"", 302, f"Location: {location}")) as server,
-        pytest.raises(ProtocolError) as caught,
-    ):
-        ask("async", Plain(base_url=server.url))
-    assert (caught.value.reason, server.connections) == ("redirect_refused", 1)
-    assert "\x1b" not in str(caught.value)
 
 
 class _Elsewhere(Plain, frozen=True, kw_only=True):

@@ -77,15 +77,6 @@ def test_a_status_decides_the_error_and_the_number_of_attempts(status, quick):
     assert (len(fake.requests), caught.value.status) == (attempts, status)
 
 
-def test_a_single_fault_is_not_seen_by_the_caller(quick, kind):
-    """500 once, then the answer: two requests."""
-    fake = Scripted()
-    fake.fail(Fault(status=500))
-    with serve(fake) as url:
-        assert ask(kind, Plain(base_url=url))[0].id == "a1"
-    assert len(fake.requests) == 2
-
-
 def test_a_provider_that_drops_connections_is_asked_again(quick, kind):
     """Three dropped connections and then an answer are an answer."""
     fake = Scripted()
@@ -112,16 +103,6 @@ def waits():
     stamina.instrumentation.set_on_retry_hooks([lambda details: made.append(details.wait_for)])
     yield made
     stamina.instrumentation.set_on_retry_hooks(None)
-
-
-def test_a_pause_that_the_provider_asks_for_is_kept(quick, kind, waits):
-    """The question is asked again after `Retry-After`, not after our own shorter pause."""
-    fake = Scripted()
-    fake.fail(Fault(status=429, headers={"Retry-After": "1"}))
-    with serve(fake) as url:
-        assert ask(kind, Plain(base_url=url))[0].id == "a1"
-    assert waits == [1.0]
-    assert len(fake.requests) == 2
 
 
 @pytest.mark.parametrize("status", [429, 503])

@@ -6,6 +6,7 @@ from bulkstatus import Client, State
 from bulkstatus.testing import FakeTransport, Fault, Life
 from bulkstatus_druid.fake import DruidFake
 from bulkstatus_weavr.fake import WeavrFake
+from support import NOT_THERE
 
 WEAVR, DRUID = "https://weavr.test/multi", "https://druid.test"
 SETTLED = {
@@ -118,7 +119,10 @@ def test_a_filter_on_other_states_asks_for_nothing_more(weavr, client):
 
 @pytest.mark.parametrize(
     ("fault", "kind"),
-    [(Fault(status=404, times=None), "not_found"), (Fault(status=400, times=None), "rejected")],
+    [
+        (Fault(status=404, body=NOT_THERE, times=None), "not_found"),
+        (Fault(status=400, times=None), "rejected"),
+    ],
     ids=["404", "400"],
 )
 def test_a_row_that_cannot_be_confirmed_is_a_failure_and_no_status(weavr, client, fault, kind):
@@ -148,7 +152,7 @@ def test_a_row_that_cannot_be_confirmed_is_a_failure_under_a_filter_too(weavr, c
 def test_an_address_without_a_list_is_no_missing_bulk(weavr, druid, client, source, confirm):
     """A 404 for the list says that base_url is wrong; `not_found` would read as a bulk that is gone."""
     fake, where = {"w": (weavr, "/bulks"), "d": (druid, "/user/bulk")}[source]
-    fake.fail(Fault(status=404, where=where, times=None))
+    fake.fail(Fault(status=404, body=NOT_THERE, where=where, times=None))
     report = client.list(confirm=confirm)
     (failure,) = report.failures
     assert (failure.source, failure.kind, failure.reason) == (source, "protocol", "no_list")
@@ -161,7 +165,7 @@ def test_an_address_without_a_list_is_no_missing_bulk(weavr, druid, client, sour
 def test_check_says_the_same(weavr, druid, client, source):
     """Something answers there, and whether it takes the credentials cannot be told from a 404."""
     fake, where = {"w": (weavr, "/bulks"), "d": (druid, "/user/bulk")}[source]
-    fake.fail(Fault(status=404, where=where, times=None))
+    fake.fail(Fault(status=404, body=NOT_THERE, where=where, times=None))
     (look,) = client.check(sources=[source])
     assert (look.failure.kind, look.failure.reason, look.failure.status) == ("protocol", "no_list", 404)
     assert (look.failure.source, look.failure.provider) == (source, fake.word)

@@ -37,7 +37,7 @@ from bulkstatus_cloudflare.fake import CloudflareFake
 from bulkstatus_druid.fake import DruidFake
 from bulkstatus_weavr.fake import WeavrFake
 from journal.looks import rows
-from support import Caseless, Scripted
+from support import NOT_THERE, Caseless, Scripted
 
 WEAVR, DRUID, CLOUDFLARE = (
     "https://weavr.test/multi",
@@ -627,7 +627,7 @@ def test_after_an_outage_that_denies_all_bulks_they_are_asked_for_again(world, s
         stands(fake, id, {"c": "running", "w": "RUNNING"}[source])
     with world.client(source) as client:
         client.get_many(refs)
-        fake.fail(Fault(status=404, times=None))
+        fake.fail(Fault(status=404, body=NOT_THERE, times=None))
         for _ in range(2):
             world.clock.advance(60)
             report = client.list(tracked=True)
@@ -648,7 +648,7 @@ def test_a_row_of_a_list_shows_that_one_is_not_gone(world):
     world.weavr.add("1", Life.of((0, "RUNNING"), (200, "COMPLETED")), operations=10, failing=4)
     with world.client("w") as client:
         client.get("w:1")
-        world.weavr.fail(Fault(status=410, times=1))
+        world.weavr.fail(Fault(status=410, body=NOT_THERE, times=1))
         assert client.get("w:1").gone_at is not None
         world.clock.advance(300)
         assert [(row.state, row.gone_at) for row in client.list()] == [(State.SUCCEEDED, None)]
@@ -691,7 +691,7 @@ def test_gone_for_good_is_believed_at_once(world):
     stands(world.weavr, "1", "RUNNING")
     with world.client() as client:
         client.get("w:1")
-        world.weavr.fail(Fault(status=410, times=None))
+        world.weavr.fail(Fault(status=410, body=NOT_THERE, times=None))
         assert client.get("w:1").gone_at == world.wall()
         assert kinds(client.history("w:1")) == ["first", "gone"]
         gone_at = world.wall()
@@ -704,7 +704,7 @@ def test_gone_for_good_is_believed_at_once(world):
 @pytest.mark.parametrize("tracked", [False, True])
 def test_a_bulk_that_was_never_seen_is_not_found(world, status, tracked):
     """Also one that was tracked; the error is that of a client without a journal, word for word."""
-    world.weavr.fail(Fault(status=status, times=None))
+    world.weavr.fail(Fault(status=status, body=NOT_THERE, times=None))
     with world.bare() as client, pytest.raises(NotFound) as bare:
         client.get("w:1")
     with world.client() as client:
@@ -726,7 +726,7 @@ def test_words_that_are_pinned_otherwise_since_make_nothing_unknown(world, ask):
     with world.client("c") as client:
         ref = seen_then_removed(world, client)
     pinned = msgspec.structs.replace(world.adapters["c"], state_map={"lapsed": State.EXPIRED})
-    world.cloudflare.fail(Fault(status=410, times=None))
+    world.cloudflare.fail(Fault(status=410, body=NOT_THERE, times=None))
     with world.client(c=pinned) as client:
         if ask == "get":
             assert client.get(ref).gone_at is not None
@@ -741,7 +741,7 @@ def test_a_provider_that_cannot_be_asked_has_forgotten_nothing(world):
     with world.client() as client:
         client.get("w:1")
         for status in (500, 401, 403, 400):
-            world.weavr.fail(Fault(status=status, times=None))
+            world.weavr.fail(Fault(status=status, body=NOT_THERE, times=None))
             report = client.get_many(["w:1"])
             assert (len(report), report.complete) == (0, False)
             world.weavr.heal()

@@ -30,6 +30,7 @@ from bulkstatus._times import Stamp
 from bulkstatus.adapter import BulkStatus
 from bulkstatus.testing import Fault, Life, serve
 from bulkstatus_weavr.fake import WeavrFake
+from support import NOT_THERE
 from virtual import BIRTH, VirtualClock, VirtualLoop, World, loop_now, run_virtually
 
 CF = ["0" * 31 + digit for digit in "0123456789"]
@@ -282,7 +283,7 @@ def test_one_that_comes_back_is_waited_for(path):
         world.cloudflare.add(CF[1], Life.of((0, "running")))
         async with remembering(world, path) as client:
             await client.get(REF)
-        world.cloudflare.fail(Fault(status=404, times=1))
+        world.cloudflare.fail(Fault(status=404, body=NOT_THERE, times=1))
         world.at(50, lambda: world.cloudflare.add(CF[1], Life.of((0, "completed"))))
         async with remembering(world, path) as client:
             return await client.wait([REF], timeout=600), await client.history(REF)

@@ -31,6 +31,7 @@ from bulkstatus import (
 from bulkstatus._subscription import Subscription
 from bulkstatus._track import Track
 from bulkstatus.testing import FakeTransport, Fault, Life
+from support import NOT_THERE
 from virtual import LoggedWeavr, World, examples, loop_now, rest, run_virtually
 
 CF = ["0" * 31 + digit for digit in "0123456789"]
@@ -126,6 +127,7 @@ def test_a_word_that_is_pinned_to_expired_gives_that_verdict():
     assert outcome[f"c:{CF[1]}"].verdict is Verdict.EXPIRED
 
 
+@pytest.mark.row("F81")
 def test_a_word_that_nobody_knows_is_no_end():
     """The bulk is pending when the time is up, with its last status."""
 
@@ -159,6 +161,7 @@ def test_a_wait_that_stops_when_blocked_says_so(steps, state):
     assert moment < 60
 
 
+@pytest.mark.row("F90")
 def test_a_wait_that_does_not_stop_when_blocked_goes_on():
     """A bulk that is resumed is waited for to its end."""
 
@@ -326,8 +329,8 @@ FAULTS = {
     "429 for long": Fault(status=429, headers={"Retry-After": "3000"}, times=None),
     "401": Fault(status=401, times=None),
     "403": Fault(status=403, times=None),
-    "404": Fault(status=404, times=None),
-    "410": Fault(status=410, times=None),
+    "404": Fault(status=404, body=NOT_THERE, times=None),
+    "410": Fault(status=410, body=NOT_THERE, times=None),
     "400": Fault(status=400, times=None),
     "302": Fault(status=302, headers={"Location": "https://elsewhere.test/"}, times=None),
     "garbage": Fault(status=200, body=b"<html>maintenance</html>", times=None),
@@ -459,6 +462,7 @@ def test_one_bulk_that_is_refused_hurts_no_other():
 # --- unknown bulks ---
 
 
+@pytest.mark.row("F49")
 @pytest.mark.parametrize("born", [0.5, 4.0, 10.0, 19.0])
 def test_a_young_bulk_may_be_unknown_for_a_while(born):
     """A provider that has not stored it yet says 404."""
@@ -485,7 +489,7 @@ def test_a_bulk_that_is_gone_for_good_needs_no_grace():
     """A 410 says that asking again is in vain."""
 
     def prepare(world):
-        world.weavr.fail(Fault(status=410, times=None))
+        world.weavr.fail(Fault(status=410, body=NOT_THERE, times=None))
         return "w:1"
 
     outcome, moment, _ = waiting(prepare, timeout=600)
@@ -515,7 +519,7 @@ def test_a_bulk_that_was_seen_and_is_unknown_once_is_not_gone():
 
     def prepare(world):
         refs = weavr_bulks(world, [100])
-        world.at(40, lambda: world.weavr.fail(Fault(status=404, times=1)))
+        world.at(40, lambda: world.weavr.fail(Fault(status=404, body=NOT_THERE, times=1)))
         return refs
 
     outcome, _, _ = waiting(prepare, timeout=600)
@@ -527,7 +531,7 @@ def test_a_bulk_that_was_seen_and_is_told_to_be_gone_is_so_at_once():
 
     def prepare(world):
         refs = weavr_bulks(world, [10_000])
-        world.at(40, lambda: world.weavr.fail(Fault(status=410, times=None)))
+        world.at(40, lambda: world.weavr.fail(Fault(status=410, body=NOT_THERE, times=None)))
         return refs
 
     outcome, moment, world = waiting(prepare, timeout=600)
@@ -539,6 +543,7 @@ def test_a_bulk_that_was_seen_and_is_told_to_be_gone_is_so_at_once():
 # --- limits ---
 
 
+@pytest.mark.row("F45")
 @pytest.mark.parametrize("begins", [0.0, 50.0])
 def test_a_pause_longer_than_the_deadline_ends_a_wait(begins):
     """At once, since nothing will be learned before the deadline; the results say why."""
@@ -558,6 +563,7 @@ def test_a_pause_longer_than_the_deadline_ends_a_wait(begins):
         assert result.failure.retry_after == pytest.approx(3600, abs=2)
 
 
+@pytest.mark.row("F46")
 def test_a_pause_of_one_source_does_not_end_the_wait_for_others():
     """Only its own bulks are given up."""
 
@@ -662,6 +668,7 @@ def changes_of(slow):
     return run_virtually(main)
 
 
+@pytest.mark.row("F59")
 def test_a_slow_source_holds_up_no_other():
     """All changes of the others are noticed at the same moments as without it."""
     quick, slow = changes_of(slow=False), changes_of(slow=True)

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from bulkstatus import Verdict
 from bulkstatus.adapter import Limit
 from bulkstatus.testing import Fault, Life
+from support import NOT_THERE
 from virtual import World, examples, run_virtually
 
 MOST, WINDOW = 40, 20.0
@@ -38,8 +39,9 @@ KINDS = {
     "drop": Fault(drop=True, times=None),
     "401": Fault(status=401, times=None),
     "401 once": Fault(status=401, times=1),
-    "404": Fault(status=404, times=None),
-    "404 once": Fault(status=404, times=1),
+    "404": Fault(status=404, body=NOT_THERE, times=None),
+    "404 once": Fault(status=404, body=NOT_THERE, times=1),
+    "denied by a gateway": Fault(status=404, times=None),
     "garbage": Fault(status=200, body=b"<html>maintenance</html>", times=None),
     "slow": Fault(delay=4.0, times=None),
     "silent": Fault(delay=1_000.0, times=None),

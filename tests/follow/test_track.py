@@ -147,7 +147,8 @@ def test_an_end_that_a_list_tells_takes_nothing_from_one_that_is_certain(end):
 def test_a_step_backwards_is_warned_of(before, now, warned):
     """Both states are named."""
     sight = track_of(status(before)).saw(status(now, seen=1), 1.0)
-    assert sight.warnings == ((f"regressed: {before} before, {now} now",) if warned else ())
+    regressed = tuple(warning for warning in sight.warnings if not warning.startswith("unknown"))
+    assert regressed == ((f"regressed: {before} before, {now} now",) if warned else ())
 
 
 def test_an_end_that_a_list_told_may_be_corrected_without_a_warning():

@@ -167,7 +167,7 @@ def word_cell(status: BulkStatus) -> str:
 def bar(counts: Counts | None, *, blocks: bool, width: int = _BAR) -> Text:
     """A bar of what succeeded (green), failed (red) and was cancelled (magenta); empty when counts do not tell."""
     drawn = Text()
-    if counts is None or counts.progress is None or not counts.total:
+    if counts is None or counts.progress is None or not counts.total or counts.total < 0:
         return drawn
     full, rest = ("\u2501", "\u2500") if blocks else ("#", "-")
     ended = drawn_to = 0
@@ -176,9 +176,9 @@ def bar(counts: Counts | None, *, blocks: bool, width: int = _BAR) -> Text:
         (counts.failed, "red"),
         (counts.cancelled, "magenta"),
     ):
-        ended += count or 0
+        ended += max(0, count or 0)
         # Rounded down, so that a bar is full only when all have ended.
-        until = min(width, width * ended // counts.total)
+        until = max(drawn_to, min(width, width * ended // counts.total))
         drawn.append(full * (until - drawn_to), style=colour)
         drawn_to = until
     drawn.append(rest * (width - drawn_to), style="dim")
