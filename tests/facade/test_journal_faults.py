@@ -481,7 +481,7 @@ AS_NOBODY = """
             yield list(client.wait(["w:2"], timeout=10).verdicts.values())
             yield client.get("w:1").state
 
-    list(asked(journal + "-of-root"))  # all modules are loaded then: where they are, not everybody may read
+    list(asked(os.path.dirname(journal) + "-of-root/journal.db"))  # all modules are loaded then: where they are, not everybody may read
     os.setgid(65534)
     os.setuid(65534)
     found = list(asked(journal))
