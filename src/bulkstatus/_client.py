@@ -142,6 +142,7 @@ class AsyncClient:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         if self._follower is not None:
+            self._engine.tasks()  # raises in another event loop, before anything is taken apart
             self._follower.close()
             self._follower = None
         try:

@@ -133,7 +133,6 @@ class Engine:
     ) -> None:
         if self._tasks is None:
             return
-        self._at_home()
         tasks, self._tasks = self._tasks, None
         tasks.cancel_scope.cancel()
         try:

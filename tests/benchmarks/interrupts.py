@@ -22,7 +22,7 @@ import tempfile
 import textwrap
 import time
 from collections.abc import Callable, Generator, Sequence
-from contextlib import ExitStack, closing, contextmanager, suppress
+from contextlib import AbstractContextManager, ExitStack, closing, contextmanager, suppress
 from pathlib import Path
 from statistics import median
 from typing import NamedTuple
@@ -30,12 +30,12 @@ from typing import NamedTuple
 sys.path.insert(0, str(Path(__file__).parents[1]))  # as pytest does: this file may be run by itself
 
 from bulkstatus import Journal
-from support import RawServer, raw_server, reply
+from support import Step, raw_server, reply
 
 GOAL = 0.2
 _PATIENCE = 20.0
 _SETTLED = 0.05
-BULK = {"id": "1", "status": "RUNNING", "submittedRequestCount": 10, "creationTimestamp": 1_767_225_600_000}
+BULK = {"bulkId": "1", "status": "RUNNING"}
 # What a script that was interrupted may say: the traceback of the interrupt itself.
 _NOISE = ("Exception ignored", "never retrieved", "was destroyed", "Unclosed", "ResourceWarning", "Fatal")
 
@@ -79,9 +79,6 @@ class Stage(NamedTuple):
     begins: str = ""
 
 
-Situation = Callable[[Path], "Generator[Stage]"]
-
-
 # --- situations ---
 
 
@@ -110,24 +107,21 @@ def _trying(port: int) -> set[str]:
 
 
 @contextmanager
-def _served(*steps: object, does: str = "get", number: int = 1) -> Generator[Stage]:
+def _served(*steps: Step, does: str = "get") -> Generator[Stage]:
     with raw_server(*steps) as server:
-        yield Stage(server.url, lambda child: child.until(lambda: len(server.requests) >= number), does)
+        yield Stage(server.url, lambda child: child.until(lambda: len(server.requests) >= 1), does)
         server.stop.set()
 
 
-def _silence(server_stop: float = 60.0) -> Callable[[socket.socket], None]:
-    def stay(connection: socket.socket) -> None:
-        connection.settimeout(server_stop)
-        connection.recv(1)  # until the client hangs up
-
-    return stay
+def _silence(connection: socket.socket) -> None:
+    connection.settimeout(60)
+    connection.recv(1)  # until the client hangs up
 
 
 @contextmanager
 def answerless(_: Path) -> Generator[Stage]:
     """The request was read, and no answer comes."""
-    with _served(_silence()) as stage:
+    with _served(_silence) as stage:
         yield stage
 
 
@@ -176,18 +170,25 @@ def _locked(folder: Path) -> Generator[Path]:
         yield file
 
 
+# So that no patience with the journal ends before ours with the child does.
+_STUBBORN = """
+    from bulkstatus import _recorder, _sqlite
+    _sqlite._BUSY = _recorder._LAST_WORDS = 600.0
+"""
+
+
 @contextmanager
 def writing(folder: Path) -> Generator[Stage]:
     """The journal is to be written, and is locked."""
     with _locked(folder) as file, raw_server(reply(json.dumps(BULK).encode())) as server:
-        yield Stage(server.url, lambda child: child.until(lambda: child.has_open(file)), "track")
+        yield Stage(server.url, lambda child: child.until(lambda: child.has_open(file)), "track", _STUBBORN)
 
 
 @contextmanager
 def closing_down(folder: Path) -> Generator[Stage]:
     """The answer was told; what is left is to write it into a journal that is locked."""
     with _locked(folder), raw_server(reply(json.dumps(BULK).encode())) as server:
-        yield Stage(server.url, lambda child: child.reads("p:1"))
+        yield Stage(server.url, lambda child: child.reads("p:1"), begins=_STUBBORN)
 
 
 @contextmanager
@@ -213,11 +214,17 @@ def watching(_: Path) -> Generator[Stage]:
 @contextmanager
 def listing(_: Path) -> Generator[Stage]:
     """A list was asked for, and does not come."""
-    with _served(_silence(), does="list") as stage:
+    with _served(_silence, does="list") as stage:
         yield stage
 
 
-SITUATIONS: dict[str, Callable[[Path], object]] = {
+@contextmanager
+def idle(_: Path) -> Generator[Stage]:
+    """Nothing is asked at all: what is left is what any script with these libraries takes to end."""
+    yield Stage("http://127.0.0.1:9", lambda child: child.reads("idle"), "nothing")
+
+
+SITUATIONS: dict[str, Callable[[Path], AbstractContextManager[Stage]]] = {
     "connect": connecting,
     "answer": answerless,
     "back-off": backing_off,
@@ -228,6 +235,7 @@ SITUATIONS: dict[str, Callable[[Path], object]] = {
     "wait": waiting,
     "watch": watching,
     "list": listing,
+    "(asks nothing)": idle,
 }
 
 # --- children ---
@@ -245,6 +253,7 @@ _CALLS = {
     "wait": "{}client.wait('p:1')",
     "watch": "{}for _ in client.watch('p:1'): pass",
     "list": "{}client.list()",
+    "nothing": "print('idle', flush=True); import httpx_aiohttp, threading; threading.Event().wait(60)",
 }
 
 COMMAND = """
@@ -330,16 +339,26 @@ def interrupted(situation: str, door: str, transport: str) -> float:
                 stage.until(Child(process, folder))
                 began = time.perf_counter()
                 process.send_signal(signal.SIGINT)
-                process.wait(_PATIENCE + 20)
+                process.wait(_PATIENCE)
                 took = time.perf_counter() - began
                 _, said = process.communicate()
+            except subprocess.TimeoutExpired:
+                raise RuntimeError(f"{situation}, {door}, {transport}: not ended by the interrupt") from None
             finally:
                 process.kill()
         code = 130 if door == "command line" else -signal.SIGINT
         noise = [word for word in _NOISE if word in said]
         if process.returncode != code or noise:
             raise RuntimeError(f"{situation}, {door}, {transport}: {process.returncode} {said}")
+        if file.exists() and not is_whole(file):
+            raise RuntimeError(f"{situation}, {door}, {transport}: the journal was damaged")
         return took
+
+
+def is_whole(file: Path) -> bool:
+    """True for a journal that was not damaged."""
+    with closing(sqlite3.connect(file)) as db:
+        return db.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
 
 
 # --- tables ---
@@ -371,7 +390,7 @@ def main() -> None:
     for situation in SITUATIONS:
         if chosen.only.lower() not in situation.lower():
             continue
-        for door in DOORS:
+        for door in DOORS[1:] if situation == "(asks nothing)" else DOORS:
             for transport in TRANSPORTS:
                 try:
                     values = [interrupted(situation, door, transport) for _ in range(chosen.times)]

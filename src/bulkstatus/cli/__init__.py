@@ -24,6 +24,7 @@ __all__ = ["main"]
 
 _LINE = 4096
 _LAST_WORDS = 0.1
+_ENDING = ("SIGTERM", "SIGHUP")
 _OUTPUT = (errno.EPIPE, errno.ENOSPC, errno.EFBIG, errno.EIO, errno.EDQUOT)
 
 
@@ -66,18 +67,22 @@ def _prepare() -> None:
     def end(number: int, _frame: object) -> NoReturn:
         raise _exit.Ended(_exit.SIGNALLED + number)
 
-    for name in ("SIGTERM", "SIGHUP"):
-        number = getattr(signal, name, None)  # Windows has no SIGHUP
+    for number in filter(None, map(_number, _ENDING)):
         # One that whoever started us has ignored stays so, as under nohup.
-        if number is not None and signal.getsignal(number) is not signal.SIG_IGN:
+        if signal.getsignal(number) is not signal.SIG_IGN:
             with suppress(ValueError):  # not on the main thread: signals are somebody else's
                 signal.signal(number, end)
 
 
+def _number(name: str) -> signal.Signals | None:
+    return getattr(signal, name, None)  # Windows has no SIGHUP
+
+
 def _leave(code: int) -> NoReturn:
     """End the process now. What still runs on other threads is not waited for: it may hang on a name server."""
-    with suppress(ValueError):  # as above; one more interrupt would end this with a traceback
-        signal.signal(signal.SIGINT, signal.SIG_IGN)
+    for number in filter(None, (signal.SIGINT, *map(_number, _ENDING))):
+        with suppress(ValueError):  # as below; one more would end this with a traceback
+            signal.signal(number, signal.SIG_IGN)
     # Nor is a reader that takes nothing, such as a pager which shows its first page.
     flushing = threading.Thread(target=_flush, daemon=True)
     flushing.start()
