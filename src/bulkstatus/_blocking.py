@@ -9,6 +9,7 @@ from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Self, Unpack
+from weakref import WeakSet
 
 from bulkstatus._adapter import Adapter
 from bulkstatus._arguments import ListArguments, WaitArguments, WatchArguments
@@ -18,10 +19,11 @@ from bulkstatus._journal import Journal
 from bulkstatus._model import BulkOperation, BulkStatus, Ref, Report
 from bulkstatus._outcome import Change, Outcome
 from bulkstatus._pages import AsyncListPages, Rows
-from bulkstatus._portal import LoopThread
+from bulkstatus._portal import LoopThread, keep_for_ever
 from bulkstatus._record import KnownBulk, Transition, WaitTerms
 from bulkstatus._recorder import JournalOrPath
 from bulkstatus._retry import Policy
+from bulkstatus._tasks import is_hurried
 from bulkstatus._waits import HeldWait
 from bulkstatus._watch import AsyncWatch, OnChange, WatchView
 from bulkstatus.errors import Unavailable
@@ -29,12 +31,24 @@ from bulkstatus.errors import Unavailable
 if TYPE_CHECKING:
     import httpx
 
+_CLIENTS: "WeakSet[Client]" = WeakSet()
+
+
+def _begin_anew_in_child() -> None:
+    for client in tuple(_CLIENTS):
+        client.begin_anew()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_begin_anew_in_child)
+
 
 class Client:
     """All sources behind one facade, for callers that block. The methods are those of AsyncClient.
 
     It drives an AsyncClient on a private thread, started at first use, so calls from several threads run side by
-    side. Close it, best by a `with` statement.
+    side. Close it, best by a `with` statement. A child process that was forked may go on with it: it gets a thread
+    and connections of its own there. What was under way (a watch, a list that is being read) stays the parent's.
     """
 
     def __init__(
@@ -45,11 +59,12 @@ class Client:
         transport: "httpx.AsyncBaseTransport | None" = None,
         journal: JournalOrPath | None = None,
     ) -> None:
-        self._client = AsyncClient(sources, policy=policy, transport=transport, journal=journal)
-        self._pid = os.getpid()
+        self._new = partial(AsyncClient, dict(sources), policy=policy, transport=transport, journal=journal)
+        self._client = self._new()
         self._guard = threading.Lock()
         self._thread: LoopThread | None = None
         self._opened: AbstractContextManager[AsyncClient] | None = None
+        _CLIENTS.add(self)
 
     @classmethod
     def from_config(
@@ -71,7 +86,7 @@ class Client:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self.close()
+        self._close(kind, error, trace)
 
     def __del__(self) -> None:
         if getattr(self, "_thread", None) is not None:
@@ -79,26 +94,48 @@ class Client:
 
     def close(self) -> None:
         """Close all connections and end the thread. The client can be used again after it."""
+        self._close(None, None, None)
+
+    def _close(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         with self._guard:  # held to the end: whoever reopens meanwhile would meet an engine half closed
             thread, opened = self._thread, self._opened
             self._thread = self._opened = None
-            if self._pid != os.getpid():
-                return  # connections and thread are the parent's
             if thread is not None and opened is not None:
                 try:
-                    opened.__exit__(None, None, None)
+                    opened.__exit__(kind, error, trace)
+                except BaseException as interrupt:
+                    error = interrupt
+                    raise
                 finally:
-                    thread.close()
+                    thread.close(hurried=is_hurried(error))
+
+    def begin_anew(self) -> None:
+        """Have nothing of the parent's in a child process that was just born; called by itself.
+
+        What the parent has open stays as it is, and is never collected: that would take the parent's connections out
+        of what its loop looks at, since both share that.
+        """
+        if self._thread is not None or self._guard.locked():
+            keep_for_ever((self._client, self._thread, self._opened))
+            self._client = self._new()
+            self._thread = self._opened = None
+        self._guard = threading.Lock()
 
     def _loop(self) -> LoopThread:
-        if self._pid != os.getpid():
-            raise RuntimeError("this client was made before a fork: make a new one in the child process")
         with self._guard:
             if self._thread is None:
                 thread = LoopThread()
-                self._opened = thread.enter(self._client)
-                self._opened.__enter__()
-                self._thread = thread
+                opened = thread.enter(self._client)
+                try:
+                    opened.__enter__()
+                except BaseException:
+                    # Interrupted, it may be open or not; what comes next begins with one that is not.
+                    thread.close(hurried=True)
+                    self._client = self._new()
+                    raise
+                self._thread, self._opened = thread, opened
             return self._thread
 
     @property

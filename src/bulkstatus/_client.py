@@ -45,7 +45,7 @@ from bulkstatus._record import KnownBulk, Transition, WaitTerms
 from bulkstatus._recorder import JournalOrPath, Recorder
 from bulkstatus._retry import Policy
 from bulkstatus._subscription import Subscription, Until
-from bulkstatus._tasks import deadline, is_duration, now, together
+from bulkstatus._tasks import deadline, is_duration, is_hurried, now, together
 from bulkstatus._text import nearest
 from bulkstatus._times import Stamp
 from bulkstatus._track import Terms
@@ -142,10 +142,13 @@ class AsyncClient:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         if self._follower is not None:
+            self._engine.tasks()  # raises in another event loop, before anything is taken apart
             self._follower.close()
             self._follower = None
-        await self._engine.__aexit__(kind, error, trace)
-        await self._recorder.close()
+        try:
+            await self._engine.__aexit__(kind, error, trace)
+        finally:
+            await self._recorder.close(hurried=is_hurried(error))
 
     @property
     def journal(self) -> Journal | None:

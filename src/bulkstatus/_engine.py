@@ -27,7 +27,7 @@ from bulkstatus._http import exchange
 from bulkstatus._model import BulkStatus
 from bulkstatus._pools import Pools
 from bulkstatus._retry import LONGEST_PAUSE, Policy, Quota, with_retries
-from bulkstatus._tasks import now
+from bulkstatus._tasks import Home, now
 from bulkstatus._times import Stamp
 from bulkstatus._urls import check_base_url, origin
 from bulkstatus.errors import AuthError, BulkStatusError, ConfigError, ProtocolError, RateLimited, Unavailable
@@ -116,11 +116,14 @@ class Engine:
             name: _Line(name, adapter, policy, shared, transport) for name, adapter in adapters.items()
         }
         self._tasks: anyio.abc.TaskGroup | None = None
+        self._home: Home | None = None
         self._open: set[Pending[Any]] = set()
 
     async def __aenter__(self) -> Self:
         if self._tasks is not None:
+            self._at_home()
             raise RuntimeError("this client is open already")
+        self._home = Home()
         self._tasks = anyio.create_task_group()
         await self._tasks.__aenter__()
         return self
@@ -132,19 +135,26 @@ class Engine:
             return
         tasks, self._tasks = self._tasks, None
         tasks.cancel_scope.cancel()
-        await tasks.__aexit__(None, None, None)
-        for pending in self._open:
-            pending.abandon()  # a task that had not begun has no chance to say so itself
-        self._open.clear()
-        with anyio.CancelScope(shield=True):
-            for line in self._lines.values():
-                await line.aclose()
+        try:
+            await tasks.__aexit__(None, None, None)
+        finally:  # a task that is being cancelled leaves the group by another cancellation
+            for pending in self._open:
+                pending.abandon()  # a task that had not begun has no chance to say so itself
+            self._open.clear()
+            with anyio.CancelScope(shield=True):
+                for line in self._lines.values():
+                    await line.aclose()
 
     def tasks(self) -> anyio.abc.TaskGroup:
-        """The group that questions run in. Raises RuntimeError when the engine is not open."""
+        """The group that questions run in. Raises RuntimeError when the engine is not open, or is so in another loop."""
         if self._tasks is None:
             raise RuntimeError("the client is not open: use it in a with statement")
+        self._at_home()
         return self._tasks
+
+    def _at_home(self) -> None:
+        if self._home is not None:
+            self._home.check("this client")
 
     def budget(self, source: str) -> Budget:
         """The budget that questions to `source` are counted against. Times in it are those of `_tasks.now`."""

@@ -12,6 +12,7 @@ import msgspec
 
 from bulkstatus._gather import Gathering
 from bulkstatus._model import BulkStatus, Report
+from bulkstatus._tasks import Home
 
 Rows = tuple[BulkStatus, ...]
 
@@ -33,6 +34,7 @@ class AsyncListPages:
         report: Callable[[], Report],
         tasks: anyio.abc.TaskGroup,
     ) -> None:
+        self._home = Home()
         self._unread: deque[Rows] = deque()
         self._bell = anyio.Event()
         self._is_over = self._is_whole = False
@@ -62,6 +64,7 @@ class AsyncListPages:
         return self
 
     async def __anext__(self) -> Rows:
+        self._home.check("this list")
         while not self._unread:
             if self._failed is not None:
                 raise self._failed

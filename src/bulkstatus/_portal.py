@@ -19,7 +19,22 @@ T = TypeVar("T")
 _STACK = 16 * 1024 * 1024
 # The size is one for all threads that are started: two that start side by side would give it back to each other.
 _STARTING = threading.Lock()
-_GRACE = 2.0
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(
+        before=_STARTING.acquire, after_in_parent=_STARTING.release, after_in_child=_STARTING.release
+    )
+_GRACE, _GRACE_HURRIED = 2.0, 0.1
+_KEPT: list[object] = []
+
+
+def keep_for_ever(thing: object) -> None:
+    """Never let `thing` be collected."""
+    _KEPT.append(thing)
+
+
+def _only_here(pid: int) -> None:
+    if os.getpid() != pid:
+        raise RuntimeError("this was begun before a fork and belongs to the parent process: begin it anew")
 
 
 class LoopThread:
@@ -45,8 +60,12 @@ class LoopThread:
 
     def call(self, function: Callable[[], Awaitable[T]]) -> T:
         """Run `function` on the loop and wait for it. An interrupt of the waiting cancels it."""
-        if os.getpid() != self._pid:
-            raise RuntimeError("this client was made before a fork: make a new one in the child process")
+        _only_here(self._pid)
+        if threading.current_thread() is self._thread:
+            raise RuntimeError(
+                "the blocking client was called from its own event loop, which it would block for ever: call it from a"
+                " plain function, such as an on_change that is no coroutine function"
+            )
         try:
             future: Future[T] = self._portal.start_task_soon(function)
         except RuntimeError:
@@ -76,9 +95,9 @@ class LoopThread:
         """An async context manager as a blocking one; both ends run in one task, as task groups require."""
         return self._portal.wrap_async_context_manager(resource)
 
-    def close(self) -> None:
-        """Stop the loop and wait for the thread; not for a name lookup in it that hangs, which nothing can end."""
+    def close(self, *, hurried: bool = False) -> None:
+        """Stop the loop and wait for the thread, but not for ever, and hardly at all when `hurried`."""
         if os.getpid() != self._pid:
             return  # the thread is the parent's
         self._portal.start_task_soon(self._portal.stop, True)
-        self._thread.join(_GRACE)
+        self._thread.join(_GRACE_HURRIED if hurried else _GRACE)

@@ -40,7 +40,7 @@ T = TypeVar("T")
 
 _MOMENT = 0.25
 _READING = 1.0
-_LAST_WORDS = 6.0
+_LAST_WORDS, _LAST_WORDS_HURRIED = 6.0, 0.1
 # What has not changed is written again after so many seconds, so that the journal tells when it was last looked at.
 _SAME = 10.0
 _USUAL_FOR = 60.0
@@ -94,12 +94,18 @@ class Recorder:
             # Apart from it: who reads waits for no writer, and so not for one that waits itself.
             self._reader = Scribe(Journal(self.journal.path), said)
 
-    async def close(self) -> None:
-        """Write what is left to be written, waiting no longer than a journal that is locked can take."""
+    async def close(self, *, hurried: bool = False) -> None:
+        """Write what is left to be written, waiting no longer than a journal that is locked can take.
+
+        When `hurried`, only what can be written at once is waited for.
+        """
         scribe, self._scribe = self._scribe, None
         reader, self._reader = self._reader, None
         if scribe is not None and reader is not None:
-            with anyio.CancelScope(shield=True), anyio.move_on_after(_LAST_WORDS):
+            with (
+                anyio.CancelScope(shield=True),
+                anyio.move_on_after(_LAST_WORDS_HURRIED if hurried else _LAST_WORDS),
+            ):
                 await asyncio.wrap_future(reader.end())
                 reader.journal.close()
                 await asyncio.wrap_future(scribe.end())

@@ -26,7 +26,10 @@ APPLICATION = 0x62756C6B  # "bulk": what tells our files from those of other pro
 _BUSY = 5.0
 _TICK = 0.02
 _LARGEST_WAL = 64 * 1024 * 1024
-_COMPANIONS = ("-wal", "-shm")
+# What SQLite reads beside the file, as it were a part of it; the last one only before the file changed to WAL.
+_COMPANIONS = ("-wal", "-shm", "-journal")
+_BY_OTHERS = stat.S_IWGRP | stat.S_IWOTH
+_ELSEWHERE = "name another with --journal or $BULKSTATUS_JOURNAL"
 # Closing any descriptor of a file gives up all POSIX locks of the process on it, SQLite's too, so files are made and
 # opened one at a time (https://www.sqlite.org/howtocorrupt.html, 2.2).
 OPENING = threading.Lock()
@@ -157,6 +160,7 @@ def connect(path: Path) -> sqlite3.Connection:
         db = sqlite3.connect(path, timeout=_BUSY, isolation_level=None, check_same_thread=False)
         try:
             _prepare(db, path)
+            _check(path)  # in a folder where everybody may make files, one may have come in between
         except BaseException:
             db.close()
             raise
@@ -169,18 +173,47 @@ def _make(path: Path) -> None:
     for folder in reversed(missing):
         folder.mkdir(mode=0o700, exist_ok=True)  # with `parents`, the mode would be for the last of them only
     flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | getattr(os, "O_NOFOLLOW", 0)
-    try:
+    with suppress(FileExistsError):
         os.close(os.open(path, flags, 0o600))
-    except FileExistsError:
-        _check(path)
+    _check(path)
 
 
 def _check(path: Path) -> None:
-    found = path.lstat()
+    """Raises JournalError where somebody else may have written what would be read, or may put another file there.
+
+    An end that stands in the journal is not asked for again, so whoever writes there decides what is answered. SQLite
+    takes what lies in `-wal` for a part of the file, whoever made it.
+    """
+    for suffix in ("", *_COMPANIONS):
+        with suppress(FileNotFoundError):
+            _check_file(path.with_name(path.name + suffix), path)
+    if sys.platform != "win32":
+        _check_folder(path.parent.stat(), path)
+
+
+def _check_file(file: Path, path: Path) -> None:
+    found = file.lstat()
+    what = "" if file == path else f"has a file {file.name} beside it that "
     if not stat.S_ISREG(found.st_mode):
-        raise _unusable(path, "is not a plain file; name another with --journal or $BULKSTATUS_JOURNAL")
-    if sys.platform != "win32" and found.st_uid != os.geteuid():
-        raise _unusable(path, "belongs to another user; name another with --journal or $BULKSTATUS_JOURNAL")
+        raise _unusable(path, f"{what}is not a plain file; {_remedy(what)}")
+    if sys.platform == "win32":
+        return
+    if found.st_uid != os.geteuid():
+        raise _unusable(path, f"{what}belongs to another user; {_remedy(what)}")
+    if found.st_mode & _BY_OTHERS:
+        raise _unusable(path, f"{what}may be written by other users; chmod 600 it, or {_ELSEWHERE}")
+
+
+def _remedy(companion: str) -> str:
+    return f"have it taken away, or {_ELSEWHERE}" if companion else _ELSEWHERE
+
+
+def _check_folder(found: os.stat_result, path: Path) -> None:
+    if found.st_uid not in (0, os.geteuid()):
+        raise _unusable(path, f"is in a folder that belongs to another user; {_ELSEWHERE}")
+    if found.st_mode & stat.S_IWOTH and not found.st_mode & stat.S_ISVTX:
+        why = "is in a folder where every user may replace files"
+        raise _unusable(path, f"{why}; chmod o-w the folder, or {_ELSEWHERE}")
 
 
 def _unusable(path: Path, why: str, reason: str = "unusable") -> JournalError:

@@ -26,6 +26,26 @@ def is_duration(value: object) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool) and 0 < value < _EONS
 
 
+def is_hurried(error: BaseException | None) -> bool:
+    """True for what leaves a block at once: an interrupt, the end of the program, a task that was cancelled."""
+    return error is not None and not isinstance(error, Exception)
+
+
+class Home:
+    """The event loop that something belongs to: what waits there would never be woken in another."""
+
+    def __init__(self) -> None:
+        self._loop = asyncio.get_running_loop()
+
+    def check(self, what: str) -> None:
+        """Raises RuntimeError in any other loop."""
+        if asyncio.get_running_loop() is not self._loop:
+            state = "has been closed" if self._loop.is_closed() else "is another than this"
+            raise RuntimeError(
+                f"{what} belongs to the event loop it was opened in, which {state}: use a client within one asyncio.run()"
+            )
+
+
 class deadline(AbstractContextManager[None]):  # noqa: N801 - reads as a statement where it is used
     """End the block after `timeout` seconds, if it is not None, and raise DeadlineExceeded then."""
 

@@ -18,7 +18,7 @@ from bulkstatus._follow import Follower
 from bulkstatus._model import BulkStatus, Counts, Failure, Ref
 from bulkstatus._outcome import Change, Outcome, Verdict
 from bulkstatus._subscription import Subscription
-from bulkstatus._tasks import now, on_daemon_thread
+from bulkstatus._tasks import Home, now, on_daemon_thread
 from bulkstatus.errors import Unavailable
 
 
@@ -98,6 +98,7 @@ class AsyncWatch:
         *,
         fresh: bool = False,
     ) -> None:
+        self._home = Home()
         self._follower = follower
         self._bell = _Bell()
         self._ahead: deque[Change] = deque()
@@ -119,6 +120,7 @@ class AsyncWatch:
 
         Empty when none came in that time, and when the watch is over: `is_over` tells.
         """
+        self._home.check("this watch")
         until = float("inf") if within is None else now() + within
         while True:
             self._bell.reset()
@@ -217,14 +219,15 @@ class AsyncWatch:
 OnChange = Callable[[Change], Awaitable[object] | object]
 
 _LAST_WORDS = 0.5
+_LONGEST_CALL = 30.0
 _LOG = logging.getLogger("bulkstatus")
 
 
 async def drain(watch: AsyncWatch, on_change: OnChange | None) -> Outcome:
     """Wait for the end of `watch`, hand each change to `on_change`, and give the outcome.
 
-    What `on_change` raises is logged and hurts nothing; one that is slow holds up its own next call alone, and is not
-    waited for at the end.
+    What `on_change` raises is logged and hurts nothing; one that is slow holds up its own next call alone, and that
+    for half a minute, and is not waited for at the end.
     """
     async with watch:
         if on_change is None:
@@ -280,6 +283,13 @@ class _Caller:
             await self._bell.event.wait()
 
     async def _call(self, change: Change) -> None:
+        with anyio.move_on_after(_LONGEST_CALL) as scope:
+            await self._call_out(change)
+        if scope.cancelled_caught:
+            told = "on_change took longer than %.0f s and is not waited for; the wait goes on"
+            _LOG.warning(told, _LONGEST_CALL)
+
+    async def _call_out(self, change: Change) -> None:
         try:
             if inspect.iscoroutinefunction(self._function):
                 await self._function(change)

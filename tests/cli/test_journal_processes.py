@@ -92,6 +92,7 @@ def begin_lives(stage):
     return ends
 
 
+@pytest.mark.row("F66")
 def test_eight_processes_keep_each_step_once(stage, start, here):
     """Waits and watches over the same bulks, two of them killed on the way: whoever sees a step, it is there once."""
     for number in range(100, 106):
@@ -190,6 +191,22 @@ def nowhere(file):
     file.symlink_to("/dev/null")
 
 
+def writable_log(file):
+    """A journal whose log anybody may have written."""
+    with Journal(file) as journal:
+        journal.stats()
+    log = file.with_name("journal.db-wal")
+    log.touch()
+    log.chmod(0o666)
+
+
+def writable_folder(file):
+    """A journal in whose place anybody may put another."""
+    with Journal(file) as journal:
+        journal.stats()
+    file.parent.chmod(0o777)
+
+
 FAULTS = {
     "a folder": (lambda file: file.mkdir(), "is not a plain file"),
     "a FIFO": (os.mkfifo, "is not a plain file"),
@@ -198,6 +215,14 @@ FAULTS = {
     "of a newer version": (of_a_newer_version, "was written by a newer version"),
     "damaged": (damaged, "was damaged; it is kept as journal.db.corrupt-"),
     "cut short": (cut_short, "was damaged; it is kept as journal.db.corrupt-"),
+}
+# Where another user may have written what would be answered.
+OPEN_TO_OTHERS = {
+    "a log others may write": (
+        writable_log,
+        "has a file journal.db-wal beside it that may be written by other users",
+    ),
+    "a folder others may write": (writable_folder, "is in a folder where every user may replace files"),
 }
 COMMANDS = (
     "get edge:aa edge:bb payments:1 payments:404 -o name",
@@ -231,14 +256,21 @@ def known_plain():
     return {}
 
 
+@pytest.mark.row("F65", "B100")
 @pytest.mark.parametrize(
-    ("fault", "command"), [*product(FAULTS, COMMANDS), ("damaged", GOES_ON), ("a folder", GOES_ON)]
+    ("fault", "command"),
+    [
+        *product(FAULTS, COMMANDS),
+        *product(OPEN_TO_OTHERS, (COMMANDS[1], COMMANDS[4])),
+        ("damaged", GOES_ON),
+        ("a folder", GOES_ON),
+    ],
 )
 def test_a_journal_that_cannot_be_used_changes_no_answer(here, stage, known_plain, fault, command):
     """One warning; what is at its place stays as it is, or is kept beside it."""
     if command not in known_plain:
         known_plain[command] = here(*shlex.split(command), "--no-journal")
-    make, why = FAULTS[fault]
+    make, why = (FAULTS | OPEN_TO_OTHERS)[fault]
     stage.file.parent.mkdir()
     make(stage.file)
     before = stage.file.read_bytes() if stage.file.is_file() else None
@@ -277,6 +309,7 @@ def test_commands_about_the_journal_fail_without_it(here, stage, words):
     assert line.startswith(f"bulkstatus: the journal {stage.file} was written by a newer version")
 
 
+@pytest.mark.row("F65")
 @pytest.mark.parametrize("fault", [damaged, cut_short])
 @pytest.mark.parametrize(
     "words",
@@ -318,6 +351,7 @@ def test_an_export_of_a_damaged_journal_leaves_what_was_there(here, stage, tmp_p
     assert list(file.parent.iterdir()) == [file]
 
 
+@pytest.mark.row("B100")
 @pytest.mark.parametrize("command", [*COMMANDS[:3], "wait edge:aa edge:bb -o name"])
 def test_a_file_that_never_was_a_journal_is_left_as_it_is(here, stage, command):
     """As when somebody names the configuration for it: one warning, and the answer is that without a journal."""
@@ -394,6 +428,7 @@ def without_rights():
     return ("setpriv", f"--bounding-set={rights}", f"--inh-caps={rights}")
 
 
+@pytest.mark.row("F64", "B100")
 @pytest.mark.parametrize("folder", [0o500, 0o700])
 def test_a_journal_that_is_read_only(here, stage, start, without_rights, folder):
     """Its file, or its folder too: the answer is the same, and one line says so."""
@@ -409,6 +444,7 @@ def test_a_journal_that_is_read_only(here, stage, start, without_rights, folder)
     same_but_for_one_line(done, plain, "read-only" if folder == 0o700 else "", stage.file)
 
 
+@pytest.mark.row("F64")
 @pytest.mark.parametrize(("blocks", "command"), [(0, GOES_ON), (20, COMMANDS[1])])
 def test_a_journal_that_can_grow_no_more(here, stage, start, blocks, command):
     """As on a full disk: from its first page on, or later."""
@@ -464,6 +500,7 @@ def kept_for_one(stage):
         yield holder
 
 
+@pytest.mark.row("F64")
 def test_a_journal_that_is_locked(here, stage, locked, start):
     """For longer than anybody waits for it: one warning, and the same code."""
     words = {
@@ -478,6 +515,7 @@ def test_a_journal_that_is_locked(here, stage, locked, start):
         same_but_for_one_line(done, plain, "is locked by another process for more than 5 s", stage.file)
 
 
+@pytest.mark.row("F60")
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_locked_journal_holds_up_no_signal(stage, locked, start, number):
     """The command ends while the other process still writes."""
@@ -511,6 +549,7 @@ LOCKED_OUT = (
 )
 
 
+@pytest.mark.row("F60")
 @pytest.mark.skipif(not Path("/proc/self/fd").exists(), reason="what a process has open is told by Linux")
 def test_an_interrupt_waits_for_no_lock(stage, kept_for_one, start):
     """Each command is stopped while it waits for the journal: it ends by that, and not because its patience does."""

@@ -104,6 +104,7 @@ def test_the_log_shows_retries(run, tmp_path):
     assert "asking again in" in done.err
 
 
+@pytest.mark.row("F61")
 @pytest.mark.parametrize("words", ["operations payments:7 -o jsonl", "operations payments:7", "--help"])
 def test_a_reader_that_goes_away_ends_it_quietly(environment, words):
     """Code 141, no traceback."""

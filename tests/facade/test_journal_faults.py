@@ -245,6 +245,7 @@ TROUBLES = [
 ]
 
 
+@pytest.mark.row("F64", "F65", "B100")
 @pytest.mark.parametrize("trouble", TROUBLES)
 def test_the_answers_are_those_of_a_client_without_a_journal(world, path, caplog, trouble):
     """One warning says what is wrong; closing waits for nothing, and raises nothing."""
@@ -275,6 +276,7 @@ def test_a_source_without_a_list_is_left_out_as_it_is_without_a_journal(world, p
         assert not report.complete
 
 
+@pytest.mark.row("F64", "F65")
 @pytest.mark.parametrize("trouble", TROUBLES)
 def test_once_it_is_over_what_was_seen_meanwhile_is_written(world, path, caplog, trouble):
     """Each step, in its order; the wait that could not be recorded is not open."""
@@ -379,6 +381,7 @@ def damaged(path):
     return data
 
 
+@pytest.mark.row("F65", "B100")
 def test_a_journal_that_is_damaged_is_moved_aside_and_begun_anew(world, path, caplog):
     """Nothing of it is lost; the warning says where it is."""
     with world.client() as client:
@@ -396,6 +399,7 @@ def test_a_journal_that_is_damaged_is_moved_aside_and_begun_anew(world, path, ca
     assert is_whole(path)
 
 
+@pytest.mark.row("F65")
 def test_a_journal_that_is_damaged_while_it_is_open_is_begun_anew(world, path, caplog):
     """At the next thing that is to be written or read there."""
     fill(path)
@@ -481,7 +485,7 @@ AS_NOBODY = """
             yield list(client.wait(["w:2"], timeout=10).verdicts.values())
             yield client.get("w:1").state
 
-    list(asked(journal + "-of-root"))  # all modules are loaded then: where they are, not everybody may read
+    list(asked(os.path.dirname(journal) + "-of-root/journal.db"))  # all modules are loaded then: where they are, not everybody may read
     os.setgid(65534)
     os.setuid(65534)
     found = list(asked(journal))
@@ -490,6 +494,7 @@ AS_NOBODY = """
 """
 
 
+@pytest.mark.row("F64", "B100")
 @rooted
 @pytest.mark.parametrize(
     ("file", "folder"), [(0o400, 0o500), (0o600, 0o500), (0o400, 0o700), (0o000, 0o700), (0o600, 0o000)]
@@ -537,6 +542,7 @@ FULL = """
 """
 
 
+@pytest.mark.row("F64")
 @posix
 @pytest.mark.parametrize("begin", ["new", "open"])
 def test_a_file_that_may_not_grow_changes_no_answer(world, path, begin):
@@ -577,6 +583,7 @@ def fill_up(path):
             filler.write(b"x" * 4_096)
 
 
+@pytest.mark.row("F64")
 @rooted
 def test_a_full_disk_changes_no_answer(world, small_disk, caplog):
     """What was seen meanwhile is written once there is room."""

@@ -9,7 +9,7 @@ import pytest
 
 from bulkstatus import AsyncClient, AuthError, Client, DeadlineExceeded, Policy, Unavailable
 from bulkstatus.testing import FakeTransport, Fault
-from support import Plain, Scripted, run_script
+from support import Plain, Scripted
 from virtual import run_virtually
 
 pytestmark = pytest.mark.anyio
@@ -234,48 +234,6 @@ async def test_an_outage_costs_a_provider_few_of_five_hundred_questions():
 
 
 # --- life ---
-
-
-_FORK = """
-    import os, sys, warnings
-    warnings.simplefilter("ignore", DeprecationWarning)  # forking beside threads is what this is about
-    from bulkstatus import Client
-    from support import Plain
-
-    url = sys.argv[1]
-    client = Client({"plain": Plain(base_url=url)})
-    if sys.argv[2] == "used":
-        client.get("plain:a1")
-    child = os.fork()
-    if not child:
-        for question in (lambda: client.get("plain:a1"), client.check, client.__enter__):
-            try:
-                question()
-                print("answered")
-            except RuntimeError as error:
-                print(error)
-        with Client({"plain": Plain(base_url=url)}) as new:
-            print(new.get("plain:a1").state)
-        sys.stdout.flush()
-        os._exit(0)
-    os.waitpid(child, 0)
-    print(client.get("plain:a1").state)
-    client.close()
-"""
-
-
-@pytest.mark.skipif(not hasattr(__import__("os"), "fork"), reason="there is no fork here")
-@pytest.mark.parametrize("when", ["used", "unused"])
-def test_a_client_made_before_a_fork_says_so_in_the_child(when):
-    """Its thread is not there, so it would wait for ever; a new client works, and so does the parent's."""
-    from bulkstatus.testing import serve
-
-    with serve(Scripted()) as url:
-        done = run_script(_FORK, url, when, strict=False)
-    assert done.returncode == 0, done.stderr
-    *refusals, child, parent = done.stdout.split("\n")[:-1]
-    assert [("before a fork" in line) for line in refusals] == [True] * 3
-    assert (child, parent) == ("running", "running")
 
 
 @pytest.mark.parametrize("kind", [SystemExit, KeyboardInterrupt])

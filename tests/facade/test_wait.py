@@ -915,6 +915,7 @@ def test_on_change_is_told_every_change_in_order(kind):
         assert mine[-1].verdict is not None
 
 
+@pytest.mark.row("F69")
 @pytest.mark.parametrize("awaited", [True, False])
 def test_an_on_change_that_raises_hurts_nothing(awaited, caplog):
     """It is called for the next change all the same, and its text, which may hold a secret, is not logged."""
@@ -939,6 +940,7 @@ def test_an_on_change_that_raises_hurts_nothing(awaited, caplog):
     assert "hunter2" not in caplog.text
 
 
+@pytest.mark.row("F69")
 def test_an_on_change_that_blocks_holds_up_neither_the_wait_nor_its_end():
     """A minute for each change: the wait ends when it would have without it."""
 
@@ -958,6 +960,7 @@ def test_an_on_change_that_blocks_holds_up_neither_the_wait_nor_its_end():
     assert kept
 
 
+@pytest.mark.row("F69")
 def test_an_on_change_that_blocks_cannot_pass_the_deadline():
     """A wait that ends by its timeout ends then."""
 
@@ -975,6 +978,7 @@ def test_an_on_change_that_blocks_cannot_pass_the_deadline():
     assert 45 <= moment <= 46
 
 
+@pytest.mark.row("F69")
 def test_an_on_change_that_is_awaited_for_long_does_not_hold_up_the_end():
     """A coroutine function that takes a minute for each change."""
 
@@ -992,6 +996,33 @@ def test_an_on_change_that_is_awaited_for_long_does_not_hold_up_the_end():
     assert late.verdicts == quick.verdicts
     assert moment <= on_time + SECOND
     assert kept
+
+
+@pytest.mark.row("F69")
+@pytest.mark.parametrize("awaited", [True, False])
+def test_an_on_change_that_takes_too_long_is_left_behind(awaited, caplog):
+    """After half a minute the next change is told, while the first call, where it is on a thread, still goes on."""
+
+    def stuck(_):
+        kept, loop = [], loop_now()
+
+        async def keep(change):
+            kept.append((change.ref, loop.time()))
+            if len(kept) == 1:
+                await anyio.sleep(600)
+
+        def keep_plainly(change):
+            kept.append((change.ref, loop.time()))
+            if len(kept) == 1:
+                rest(loop, 600.0)
+
+        return (keep if awaited else keep_plainly), kept
+
+    outcome, _, kept = told(stuck, end=200.0)
+    assert outcome.succeeded
+    assert len(kept) > 2
+    assert kept[1][1] - kept[0][1] == pytest.approx(30, abs=1)
+    assert "on_change took longer than 30 s and is not waited for; the wait goes on" in caplog.text
 
 
 def test_an_on_change_may_use_the_client():
@@ -1142,6 +1173,7 @@ def sleeper(monkeypatch):
     return Sleeper(monkeypatch)
 
 
+@pytest.mark.row("F62")
 def test_a_machine_that_slept_looks_at_everything_once_and_at_once(sleeper):
     """Within a second of its waking, whatever was due when."""
 
@@ -1160,6 +1192,7 @@ def test_a_machine_that_slept_looks_at_everything_once_and_at_once(sleeper):
     assert len(paths) == len(set(paths)) == 2
 
 
+@pytest.mark.row("F62")
 @pytest.mark.parametrize(("slept", "ends"), [(300.0, 300.0), (10_000.0, 101.0)])
 def test_the_time_that_a_machine_slept_counts(sleeper, slept, ends):
     """A wait of ten minutes ends ten minutes later by the clock on the wall."""
@@ -1178,6 +1211,7 @@ def test_the_time_that_a_machine_slept_counts(sleeper, slept, ends):
     assert moment == pytest.approx(ends, abs=1.5)
 
 
+@pytest.mark.row("F62")
 def test_a_bulk_that_ended_while_the_machine_slept_past_the_deadline_is_seen(sleeper):
     """The one look at the waking comes before the wait's end."""
 

@@ -331,24 +331,29 @@ def test_an_endless_watch_of_an_ended_bulk_survives_a_bad_look(trouble):
 # --- clocks, and answers that meet ---
 
 
-def test_a_wall_clock_that_is_set_back_silences_no_answer():
-    """An hour back after 20 s: the end of the bulk is seen as soon as otherwise."""
+@pytest.mark.row("F63")
+@pytest.mark.parametrize("by", [timedelta(hours=-1), timedelta(days=-1), timedelta(days=1)])
+@pytest.mark.parametrize(("ends", "verdict"), [(60, SUCCEEDED), (10_000, PENDING)])
+def test_a_wall_clock_that_is_set_changes_no_duration(by, ends, verdict):
+    """After 20 s: a bulk that ends is seen as soon as otherwise, and one that goes on is waited for as long."""
 
     async def main():
         virtual = _times.utc_now
 
-        def set_back():
-            return virtual() - timedelta(hours=loop_now().time() > 20)
+        def set_anew():
+            return virtual() + by * (loop_now().time() > 20)
 
-        server = Server(ends_at(60))
+        server = Server(ends_at(ends))
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr("bulkstatus._times.utc_now", set_back)
+            patch.setattr("bulkstatus._times.utc_now", set_anew)
             async with AsyncClient({"l": Single()}, transport=server) as client:
-                return (await client.wait(["l:1"], timeout=1_800)).verdicts, loop_now().time()
+                outcome = await client.wait(["l:1"], timeout=300, blind_after=60)
+                return outcome.verdicts, loop_now().time(), len(server.log)
 
-    found, ended = run_virtually(main)
-    assert found == {"l:1": SUCCEEDED}
-    assert ended < 90
+    found, ended, asked = run_virtually(main)
+    assert found == {"l:1": verdict}
+    assert 60 <= ended < 90 if verdict is SUCCEEDED else 300 <= ended < 301
+    assert 3 < asked < 100
 
 
 def blip(begin, end, join):

@@ -191,11 +191,12 @@ with Client({"plain": Plain(base_url=url)}, transport=FakeTransport({url: Script
 """
 
 
-@pytest.mark.parametrize("kind", ["SystemExit", "KeyboardInterrupt"])
+@pytest.mark.row("F69")
+@pytest.mark.parametrize("error", ["SystemExit", "KeyboardInterrupt"])
 @pytest.mark.parametrize("form", ["plain", "awaited"])
-def test_an_on_change_that_exits_does_not_end_the_client(kind, form):
+def test_an_on_change_that_exits_does_not_end_the_client(error, form):
     """Whether the wait goes on or raises that: the client can still be asked, and closed."""
-    done = run_script(_EXIT, kind, form)
+    done = run_script(_EXIT, error, form)
     assert (done.returncode, done.stdout) == (0, "running\n"), done.stderr[-300:]
 
 

@@ -142,6 +142,7 @@ def test_a_folder_that_is_there_keeps_its_mode(tmp_path):
 # --- what is no file of ours ---
 
 
+@pytest.mark.row("B100")
 @posix
 def test_only_a_plain_file_is_opened(path):
     """No link, not even to a journal, no pipe, which would wait for ever, no folder and no device."""
@@ -211,6 +212,7 @@ def test_a_database_of_another_program_is_left_as_it_is(path):
             assert other.read_bytes() == before
 
 
+@pytest.mark.row("F65", "B100")
 @pytest.mark.parametrize("work", [Journal.changes, Journal.vacuum, lambda journal: journal.record([look()])])
 def test_a_file_of_a_newer_version_is_left_byte_for_byte_as_it_is(path, work):
     """It says which version it is, and which is known here."""
@@ -263,6 +265,7 @@ def damaged(path, data):
 NO_DATABASES = [b"no database", b"no database" * 9_999, b"SQLite format 3\0" + b"\xa5" * 9_999]
 
 
+@pytest.mark.row("F65", "B100")
 @pytest.mark.parametrize("data", NO_DATABASES)
 @pytest.mark.parametrize("work", [Journal.changes, Journal.stats])
 def test_what_is_no_database_is_moved_aside(path, data, work):
@@ -750,6 +753,7 @@ def mounted(script, path, options):
     )
 
 
+@pytest.mark.row("F64")
 @pytest.mark.skipif(not can_mount(), reason="takes a file system of its own")
 def test_a_full_disk_is_told(path):
     """What was written before is there, and the file is whole."""
@@ -785,6 +789,7 @@ def test_a_disk_without_any_room_is_told(path):
     assert set(done.stdout.splitlines()[:2]) <= {"full", "io"}
 
 
+@pytest.mark.row("F64")
 @pytest.mark.skipif(not can_mount(), reason="takes a file system of its own")
 def test_a_file_system_that_became_read_only_is_told(path):
     """As after an error of the disk, also to root."""

@@ -40,6 +40,7 @@ EIGHT = """
 """
 
 
+@pytest.mark.row("F66")
 def test_eight_processes_that_see_the_same_record_each_step_once(tmp_path):
     """In the order the bulks took them, whichever process was the first to see it."""
     done = run_script(EIGHT, str(tmp_path / "journal.db"))
@@ -61,6 +62,7 @@ STORM = """
 """
 
 
+@pytest.mark.row("F66")
 def test_processes_that_are_killed_lose_nothing_that_was_returned_for(tmp_path):
     """And no step is there twice, none goes back, and the file is whole."""
     done = run_script(STORM, str(tmp_path))

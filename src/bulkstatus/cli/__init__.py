@@ -9,6 +9,7 @@ import errno
 import os
 import signal
 import sys
+import threading
 import traceback
 from collections.abc import Sequence
 from contextlib import suppress
@@ -22,18 +23,16 @@ from bulkstatus.cli._text import STDIN, failure_line, say, settle_stderr, tell
 __all__ = ["main"]
 
 _LINE = 4096
+_LAST_WORDS = 0.1
+_ENDING = ("SIGTERM", "SIGHUP")
 _OUTPUT = (errno.EPIPE, errno.ENOSPC, errno.EFBIG, errno.EIO, errno.EDQUOT)
-
-
-class _Terminated(BaseException):
-    """SIGTERM has come."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command with the arguments `argv`, those of the process when None. Return its exit code.
 
-    An interrupt (130), a termination (143) and a reader that went away (141) end the process at once, with what was
-    written kept.
+    An interrupt (130), a termination (143), a terminal that was closed (129) and a reader that went away (141) end
+    the process at once, with what was written kept.
     """
     tokens = list(sys.argv[1:] if argv is None else argv)
     try:
@@ -45,19 +44,19 @@ def main(argv: Sequence[str] | None = None) -> int:
         except BrokenPipeError:
             raise
         except OSError as error:
-            say(f"cannot write the output: {error.strerror}")
-            _leave(_exit.BLIND)
-    except KeyboardInterrupt:
-        _leave(_exit.INTERRUPTED)
-    except _Terminated:
-        _leave(_exit.TERMINATED)
+            by_signal = _exit.for_signal(error)  # as when the terminal is gone
+            if by_signal is None:
+                say(f"cannot write the output: {error.strerror}")
+            _leave(by_signal or _exit.BLIND)
+    except (KeyboardInterrupt, _exit.Ended) as signalled:
+        _leave(_exit.for_signal(signalled) or _exit.INTERRUPTED)
     except BrokenPipeError:
         _leave(_exit.BROKEN_PIPE)
     return code
 
 
 def _prepare() -> None:
-    """Make stdout take any text, and SIGTERM end the command as tidily as an interrupt."""
+    """Make stdout take any text, and SIGTERM and SIGHUP end the command as tidily as an interrupt."""
     if sys.stdout is None:  # closed by whoever started us (`>&-`)
         sys.stdout = Path(os.devnull).open("w", encoding="utf-8")  # noqa: SIM115 - it stays open to the end
         atexit.register(sys.stdout.close)
@@ -65,20 +64,36 @@ def _prepare() -> None:
     if reconfigure is not None:
         reconfigure(errors="backslashreplace")
 
-    def end(_signum: int, _frame: object) -> NoReturn:
-        raise _Terminated
+    def end(number: int, _frame: object) -> NoReturn:
+        raise _exit.Ended(_exit.SIGNALLED + number)
 
-    with suppress(ValueError):  # not on the main thread: signals are somebody else's
-        signal.signal(signal.SIGTERM, end)
+    for number in filter(None, map(_number, _ENDING)):
+        # One that whoever started us has ignored stays so, as under nohup.
+        if signal.getsignal(number) is not signal.SIG_IGN:
+            with suppress(ValueError):  # not on the main thread: signals are somebody else's
+                signal.signal(number, end)
+
+
+def _number(name: str) -> signal.Signals | None:
+    return getattr(signal, name, None)  # Windows has no SIGHUP
 
 
 def _leave(code: int) -> NoReturn:
     """End the process now. What still runs on other threads is not waited for: it may hang on a name server."""
-    with suppress(OSError, ValueError):
-        sys.stdout.flush()
-    with suppress(OSError, ValueError):
-        sys.stderr.flush()
+    for number in filter(None, (signal.SIGINT, *map(_number, _ENDING))):
+        with suppress(ValueError):  # as below; one more would end this with a traceback
+            signal.signal(number, signal.SIG_IGN)
+    # Nor is a reader that takes nothing, such as a pager which shows its first page.
+    flushing = threading.Thread(target=_flush, daemon=True)
+    flushing.start()
+    flushing.join(_LAST_WORDS)
     os._exit(code)
+
+
+def _flush() -> None:
+    for stream in (sys.stdout, sys.stderr):
+        with suppress(OSError, ValueError, AttributeError):  # a stream may be closed, or None
+            stream.flush()
 
 
 def _run(tokens: list[str]) -> int:

@@ -14,12 +14,31 @@ PARTIAL = 6
 BLIND = 7
 PENDING = 8
 BLOCKED = 9
+SIGNALLED = 128
+"""Added to the number of the signal that ended the command: 129 SIGHUP, 130 SIGINT, 141 SIGPIPE, 143 SIGTERM."""
 INTERRUPTED = 130
 BROKEN_PIPE = 141
-TERMINATED = 143
 
 # Wrong usage comes first because nothing was sent then; of all else, what needs a human most urgently.
 _ORDER = (USAGE, BUG, FAILED, PARTIAL, NOT_FOUND, AUTH, BLIND, BLOCKED, PENDING, OK)
+
+
+class Ended(BaseException):
+    """A signal has come that ends the command; with its exit code."""
+
+    def __init__(self, code: int) -> None:
+        super().__init__()
+        self.code = code
+
+
+def for_signal(error: BaseException | None) -> int | None:
+    """The code for what a signal raised, or for what went wrong in dealing with that; None for anything else."""
+    while error is not None:
+        if isinstance(error, KeyboardInterrupt | Ended):
+            return INTERRUPTED if isinstance(error, KeyboardInterrupt) else error.code
+        error = error.__context__
+    return None
+
 
 _BY_KIND = {"config": USAGE, "auth": AUTH, "not_found": NOT_FOUND}
 

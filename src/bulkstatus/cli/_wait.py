@@ -276,7 +276,7 @@ class _Follower:
             except BaseException as error:
                 if isinstance(error, Exception):
                     raise
-                self._interrupted(by_keyboard=isinstance(error, KeyboardInterrupt))
+                self._interrupted(_exit.for_signal(error) or _exit.INTERRUPTED)
                 raise
             return self._end()
 
@@ -305,14 +305,13 @@ class _Follower:
         seen = [source.source for source in view.sources if source.failure is None]
         return _exit.combine([code, _exit.for_failures(down, seen)])
 
-    def _interrupted(self, *, by_keyboard: bool) -> None:
+    def _interrupted(self, code: int) -> None:
         known = self._last_known()
         if known is None:
             return
         changes, outcome, view = known
         self._teller.take(changes)
         self._teller.last_known(outcome, view)
-        code = _exit.INTERRUPTED if by_keyboard else _exit.TERMINATED
         self._teller.end(_End(outcome, view, code))
         if self._asked.refs is not None and any(result.verdict in _OPEN for result in outcome):
             say("to go on:")
