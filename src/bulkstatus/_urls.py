@@ -58,7 +58,7 @@ def _fault(url: str) -> str | None:  # noqa: C901, PLR0911 - one line a rule rea
         return "holds a query or a fragment; give only scheme, host and path"
     if port == 0 or parts.netloc.endswith(":"):
         return f"needs a port from 1 to {_MAX_PORT}"
-    if not _is_host(host):
+    if not _is_host(host) or not _is_written_plainly(host, parts.netloc):
         return "does not name a host"
     if _is_link_local(host):
         return "is a link-local address"
@@ -77,6 +77,12 @@ def _is_host(host: str) -> bool:
         numeric = labels[-1].isdigit() or labels[-1].lower().startswith("0x")
         return not numeric and all(_LABEL.fullmatch(label) for label in labels)
     return True
+
+
+def _is_written_plainly(host: str, netloc: str) -> bool:
+    """True when nothing but a port stands beside the host: urlsplit passes over what is before and behind brackets."""
+    written = f"[{host}]" if ":" in host else host
+    return re.fullmatch(rf"{re.escape(written)}(?::[0-9]+)?", netloc, re.IGNORECASE) is not None
 
 
 def _is_link_local(host: str) -> bool:
