@@ -60,6 +60,7 @@ _MEMBERS = msgspec.json.Decoder(dict[str, msgspec.Raw])
 _ROWS = msgspec.json.Decoder(list[msgspec.Raw])
 _ANY = msgspec.json.Decoder(object)
 _OK = 200
+_LONGEST_CURSOR = 256
 _STATUS = re.compile(r"[1-9][0-9]{2}")
 
 
@@ -171,8 +172,11 @@ def _last_id(*places: dict[str, msgspec.Raw]) -> tuple[str | None, str | None]:
         if value is None or value == "":
             continue
         if isinstance(value, int) and not isinstance(value, bool):
-            return str(value), None
-        return (value, None) if isinstance(value, str) else (None, "`lastId` is not text")
+            value = str(value)
+        if not isinstance(value, str):
+            return None, "`lastId` is not text"
+        # It goes into the address of the next question, which no server takes at any length.
+        return (value, None) if len(value) <= _LONGEST_CURSOR else (None, "`lastId` is too long for a cursor")
     return None, None
 
 
