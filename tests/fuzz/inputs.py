@@ -200,6 +200,8 @@ def _other_bytes(body, rng):
 
 def _other_value(value, rng):
     """The value with one place in it, wherever that is, replaced, removed, doubled or added to."""
+    if isinstance(value, str) and value.startswith("{") and rng.random() < 0.5:
+        return _other_body(value.encode("utf-8", "surrogatepass"), rng).decode("utf-8", "replace")
     if not isinstance(value, list) or not value or rng.random() < 0.05:
         return rng.choice(ODD)
     at = rng.randrange(len(value))
