@@ -60,7 +60,7 @@ _MEMBERS = msgspec.json.Decoder(dict[str, msgspec.Raw])
 _ROWS = msgspec.json.Decoder(list[msgspec.Raw])
 _ANY = msgspec.json.Decoder(object)
 _OK = 200
-_LONGEST_CURSOR = 256
+_LONGEST_CURSOR = 1_024
 _STATUS = re.compile(r"[1-9][0-9]{2}")
 
 
@@ -175,8 +175,7 @@ def _last_id(*places: dict[str, msgspec.Raw]) -> tuple[str | None, str | None]:
             value = str(value)
         if not isinstance(value, str):
             return None, "`lastId` is not text"
-        # It goes into the address of the next question, which no server takes at any length.
-        return (value, None) if len(value) <= _LONGEST_CURSOR else (None, "`lastId` is too long for a cursor")
+        return (value, None) if len(value) <= _LONGEST_CURSOR else (None, "`lastId` is too long to be sent")
     return None, None
 
 

@@ -8,6 +8,9 @@ from bulkstatus.errors import ConfigError
 
 _MAX_PORT = 65_535
 _LABEL = re.compile(r"(?!-)[A-Za-z0-9_-]{1,63}(?<!-)")
+_IPV6 = re.compile(
+    r"\[[0-9A-Fa-f:.]+\](?::[0-9]+)?"
+)  # no zone (RFC 6874): it names a network of this machine's
 _METADATA = ipaddress.ip_address("fd00:ec2::254")  # the same service as 169.254.169.254, and not link-local
 
 
@@ -58,7 +61,7 @@ def _fault(url: str) -> str | None:  # noqa: C901, PLR0911 - one line a rule rea
         return "holds a query or a fragment; give only scheme, host and path"
     if port == 0 or parts.netloc.endswith(":"):
         return f"needs a port from 1 to {_MAX_PORT}"
-    if not _is_host(host) or not _is_written_plainly(host, parts.netloc):
+    if not _is_host(host) or ("[" in parts.netloc and _IPV6.fullmatch(parts.netloc) is None):
         return "does not name a host"
     if _is_link_local(host):
         return "is a link-local address"
@@ -77,12 +80,6 @@ def _is_host(host: str) -> bool:
         numeric = labels[-1].isdigit() or labels[-1].lower().startswith("0x")
         return not numeric and all(_LABEL.fullmatch(label) for label in labels)
     return True
-
-
-def _is_written_plainly(host: str, netloc: str) -> bool:
-    """True when nothing but a port stands beside the host: urlsplit passes over what is before and behind brackets."""
-    written = f"[{host}]" if ":" in host else host
-    return re.fullmatch(rf"{re.escape(written)}(?::[0-9]+)?", netloc, re.IGNORECASE) is not None
 
 
 def _is_link_local(host: str) -> bool:

@@ -133,7 +133,7 @@ def check_request(request, adapter):
     assert request.path.startswith("/")
     assert not {"", ".", ".."} & set(request.path[1:].split("/"))
     sent = build(_CLIENT, request, {})
-    assert len(str(sent.url)) <= 8_000
+    assert len(str(sent.url)) <= 16_000
 
 
 def check_moment(moment, now):
