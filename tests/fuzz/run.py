@@ -2,8 +2,10 @@
 
 Each target runs in a process of its own, from the inputs in its corpus on. With atheris, mutation is guided by what
 it reaches in bulkstatus and its adapters; without it, hypothesis makes the inputs, and the first line says so. With
-`--runs` in place of `--seconds` the inputs are the same each time. What is found is written into the corpus, where
-the tests play it from then on. Exit code: 0 nothing found, 1 something found, 2 wrong arguments.
+`--runs` in place of `--seconds` the inputs are the same each time (those of atheris for the first few hundred). What
+is found is written into the corpus, where the tests play it from then on.
+
+Exit code: 0 nothing found, 1 something found, 2 wrong arguments.
 """
 
 import argparse
