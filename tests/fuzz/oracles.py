@@ -8,6 +8,7 @@ import json
 import math
 import pickle
 import re
+import tomllib
 from datetime import UTC, datetime, timedelta
 from urllib.parse import unquote
 
@@ -18,7 +19,7 @@ from bulkstatus import BulkOperation, BulkStatus, BulkStatusError, Failure, Repo
 from bulkstatus._http import build
 from bulkstatus._times import utc_now
 from bulkstatus.adapter import Page, Request
-from bulkstatus.cli import _output, _text
+from bulkstatus.cli import _explain, _output, _text
 from bulkstatus.errors import ConfigError
 
 NOW = datetime(2026, 6, 1, 12, 0, 0, 250_000, tzinfo=UTC)
@@ -86,8 +87,10 @@ def check_status(status, adapter, *, id=None):
         *_output._status_row(status, NOW),
         _output.name(status),
         _text.moved(None, status),
+        *_explain.explanation(status, NOW),
     ):
         check_shown(text)
+    check_advice(status)
 
 
 def check_operation(operation):
@@ -104,6 +107,17 @@ def check_operation(operation):
     columns = (*_output.OPERATION_COLUMNS, *_output._PAYLOADS)
     for text in _output.operation_cells(with_payload, columns):
         check_shown(text)
+
+
+_ADVISED = re.compile(r"state_map = .*")
+
+
+def check_advice(status):
+    """The line of configuration that is advised for a word nobody has explained does what it says."""
+    for line in _explain.advice(status):
+        if _ADVISED.fullmatch(line):
+            pins = tomllib.loads(line)["state_map"]
+            assert pins == {status.native_state: "running"}
 
 
 def check_row(call, status, adapter):

@@ -43,7 +43,7 @@ from bulkstatus._text import nearest
 from bulkstatus._times import Stamp, from_epoch, from_text
 from bulkstatus._urls import check_base_url, join_path, origin
 from bulkstatus.adapter import Call, ListQuery, OperationQuery, Page, Remaining, Request, app_token
-from bulkstatus.cli import _options, _output, _refs
+from bulkstatus.cli import _changes, _export, _options, _output, _refs
 from bulkstatus.cli._text import STDIN
 from bulkstatus_cloudflare import Cloudflare
 from bulkstatus_druid import Druid
@@ -612,6 +612,10 @@ def journal(data):
     (found,) = kept.find(status.ref)
     assert found.status == status
     (step,) = kept.history(status.ref)
+    lines = (_changes._about(found), _changes.cells(_export.flat_bulk(found)))
+    for shown in (*lines, _changes._step_row(step), _changes.cells(_changes.flat_step(step))):
+        for text in shown:
+            check_shown(text)
     assert (step.to_state, step.to_word, step.counts) == (status.state, status.native_state, status.counts)
     assert kept.known(place, [status.id])[status.id].status == status
     # A second look that says the same is no step.
