@@ -8,8 +8,10 @@ import json
 import math
 import pickle
 import re
+import sys
 import tomllib
 from datetime import UTC, datetime, timedelta
+from functools import cache
 from urllib.parse import unquote
 
 import httpx
@@ -29,6 +31,8 @@ _LONGEST_EVIDENCE = 1_000
 _MOST_SECONDS = 1e9
 
 _CLIENT = httpx.AsyncClient()
+# What is installed does not change meanwhile, and looking for it takes longer than all the rest.
+_explain.load = cache(_explain.load)
 
 
 def check_shown(text, *, longest=None):
@@ -216,7 +220,7 @@ def texts(value):
 
 
 def _int(digits):
-    return int(digits) if len(digits) < 400 else digits
+    return int(digits) if len(digits) <= sys.int_info.default_max_str_digits else digits
 
 
 def _folded(word):

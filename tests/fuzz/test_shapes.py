@@ -3,7 +3,7 @@
 import json
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bulkstatus import (
@@ -46,6 +46,7 @@ class TestHonest:
         assert (status.started_at is None) == (told.reply.get("executionStart") is None)
         TARGETS["weavr"](json.dumps(told.reply).encode())
 
+    @settings(max_examples=40)
     @given(shapes.weavr_pages())
     def test_a_list_of_weavr(self, told):
         """Each row has its word's state, an end of it only until it is confirmed."""
@@ -55,6 +56,7 @@ class TestHonest:
         assert (page.received, page.total, page.left_out) == (len(states), len(states), 0)
         TARGETS["weavr"](b"ask: listing\n\n" + json.dumps(reply).encode())
 
+    @settings(max_examples=40)
     @given(shapes.weavr_operations())
     def test_the_operations_of_weavr(self, told):
         """Each has its word's state."""
@@ -90,6 +92,7 @@ class TestHonest:
                 found = found.read(response(page, provider="druid"))
         assert found.state is state
 
+    @settings(max_examples=40)
     @given(shapes.druid_lists())
     def test_a_list_of_druid(self, told):
         """Each row has its word's state; that of a completed one is only its list's word."""
