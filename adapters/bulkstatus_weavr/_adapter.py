@@ -39,6 +39,7 @@ from bulkstatus.adapter import (
     clean_counts,
     decode,
     from_epoch,
+    printable,
     status_error,
     whole_seconds,
     wrong_id,
@@ -388,7 +389,7 @@ def _error_code(response: Response, payload: str | None) -> str | None:
     except ProtocolError:
         return None
     codes = (_text(found.error_code), _text(found.code))
-    return next((code for code in codes if code and len(code) <= _LONGEST_CODE), None)
+    return next((printable(code) for code in codes if code and len(code) <= _LONGEST_CODE), None)
 
 
 def _text(value: object) -> str | None:

@@ -87,6 +87,19 @@ class _OperationPage(msgspec.Struct, frozen=True, rename="camel"):
     operations: list[Operation] | None = None
 
 
+_NULL = msgspec.Raw(b"null")
+
+
+class _LoosePage(msgspec.Struct, frozen=True, rename="camel"):
+    """A page of either kind, cut into its members. By their names: other members may be called anything, even what is no text."""
+
+    count: msgspec.Raw = _NULL
+    response_count: msgspec.Raw = _NULL
+    bulk_processes: msgspec.Raw = _NULL
+    older: msgspec.Raw = msgspec.field(name="bulk_processes", default=_NULL)
+    operations: msgspec.Raw = _NULL
+
+
 R = TypeVar("R", Process, Operation)
 
 
@@ -99,11 +112,10 @@ class Rows(NamedTuple, Generic[R]):
     received: int | None
 
 
-_PROCESSES = ("bulkProcesses", "bulk_processes")
-_OPERATIONS = "operations"
 _PROCESS = msgspec.json.Decoder(Process)
 _PROCESS_PAGE = msgspec.json.Decoder(_ProcessPage)
 _OPERATION_PAGE = msgspec.json.Decoder(_OperationPage)
+_LOOSE_PAGE = msgspec.json.Decoder(_LoosePage)
 _MEMBERS = msgspec.json.Decoder(dict[str, msgspec.Raw])
 _ARRAY = msgspec.json.Decoder(list[msgspec.Raw] | None)
 _WHOLE = msgspec.json.Decoder(int | None)
@@ -124,7 +136,8 @@ def read_processes(body: bytes) -> Rows[Process]:
     try:
         page = _PROCESS_PAGE.decode(body)
     except msgspec.ValidationError:
-        return _by_row(Process, body, *_PROCESSES)
+        loose = _LOOSE_PAGE.decode(body)
+        return _by_row(Process, loose, loose.bulk_processes, loose.older)
     records = page.older if page.bulk_processes is None else page.bulk_processes
     return Rows(records, {}, page.count, page.response_count)
 
@@ -134,28 +147,29 @@ def read_operations(body: bytes) -> Rows[Operation]:
     try:
         page = _OPERATION_PAGE.decode(body)
     except msgspec.ValidationError:
-        return _by_row(Operation, body, _OPERATIONS)
+        loose = _LOOSE_PAGE.decode(body)
+        return _by_row(Operation, loose, loose.operations)
     return Rows(page.operations, {}, page.count, page.response_count)
 
 
 def raw_processes(body: bytes) -> list[msgspec.Raw]:
     """Cut a page of bulk processes into its records, as received."""
-    return _array(_MEMBERS.decode(body), *_PROCESSES) or []
+    page = _LOOSE_PAGE.decode(body)
+    return _array(page.bulk_processes, page.older) or []
 
 
 def raw_operations(body: bytes) -> list[msgspec.Raw]:
     """Cut a page of operations into its records, as received."""
-    return _array(_MEMBERS.decode(body), _OPERATIONS) or []
+    return _array(_LOOSE_PAGE.decode(body).operations) or []
 
 
-def _array(members: dict[str, msgspec.Raw], *names: str) -> list[msgspec.Raw] | None:
-    arrays = (_ARRAY.decode(members[name]) for name in names if name in members)
+def _array(*places: msgspec.Raw) -> list[msgspec.Raw] | None:
+    arrays = (_ARRAY.decode(raw) for raw in places)
     return next((array for array in arrays if array is not None), None)
 
 
-def _by_row(cls: type[R], body: bytes, *names: str) -> Rows[R]:
-    page = _MEMBERS.decode(body)
-    array = _array(page, *names)
+def _by_row(cls: type[R], page: _LoosePage, *places: msgspec.Raw) -> Rows[R]:
+    array = _array(*places)
     records: list[R] = []
     notes: dict[int, Notes] = {}
     for index, row in enumerate(array or ()):
@@ -163,7 +177,7 @@ def _by_row(cls: type[R], body: bytes, *names: str) -> Rows[R]:
         records.append(record)
         if odd:
             notes[index] = odd
-    counts = _whole(page.get("count")), _whole(page.get("responseCount"))
+    counts = _whole(page.count), _whole(page.response_count)
     return Rows(None if array is None else records, notes, *counts)
 
 
@@ -188,8 +202,8 @@ def _by_member(cls: type[R], members: dict[str, msgspec.Raw]) -> tuple[R, Notes]
     return cls(**kept), tuple(notes)
 
 
-def _whole(raw: msgspec.Raw | None) -> int | None:
+def _whole(raw: msgspec.Raw) -> int | None:
     try:
-        return None if raw is None else _WHOLE.decode(raw)
+        return _WHOLE.decode(raw)
     except msgspec.ValidationError:
         return None

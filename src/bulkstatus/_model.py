@@ -103,7 +103,8 @@ class Counts(msgspec.Struct, frozen=True, kw_only=True):
         """The share of operations that have ended, from 0 to 1, or None when it cannot be told."""
         if self.finished is None or not self.total:
             return None
-        return min(1.0, max(0.0, self.finished / self.total))
+        # Cut before it is divided: the quotient of two whole numbers may be too large for a float.
+        return max(0, min(self.finished, self.total)) / self.total
 
 
 class _Hidden(msgspec.Struct, frozen=True, kw_only=True, dict=True):

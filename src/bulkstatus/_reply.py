@@ -100,13 +100,15 @@ def wrong_id(response: Response, *, asked: str, got: str) -> ProtocolError:
 def retry_after(headers: Mapping[str, str], *, now: datetime) -> float | None:
     """Read `Retry-After` (RFC 9110, 10.2.3): whole seconds, or an HTTP date measured against the reply's own Date.
 
-    Anything else is ignored. Of several values the largest counts. The result is in seconds and never negative.
+    Anything else is ignored, a pause of more than nine digits too. Of several values the largest counts. The result
+    is in seconds and never negative.
     """
     value = headers.get("retry-after", "").strip()
     date = _imf_date(value)
     if date is not None:
         sent = _imf_date(headers.get("date", "").strip()) or now
-        return max(0.0, (date - sent).total_seconds())
+        seconds = max(0.0, (date - sent).total_seconds())
+        return seconds if seconds < 10**_MAX_DIGITS else None
     parts = [part.strip() for part in value.split(",")]
     if not all(_is_seconds(part) for part in parts):
         return None

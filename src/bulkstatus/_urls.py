@@ -8,6 +8,9 @@ from bulkstatus.errors import ConfigError
 
 _MAX_PORT = 65_535
 _LABEL = re.compile(r"(?!-)[A-Za-z0-9_-]{1,63}(?<!-)")
+_IPV6 = re.compile(
+    r"\[[0-9A-Fa-f:.]+\](?::[0-9]+)?"
+)  # no zone (RFC 6874): it names a network of this machine's
 _METADATA = ipaddress.ip_address("fd00:ec2::254")  # the same service as 169.254.169.254, and not link-local
 
 
@@ -58,7 +61,7 @@ def _fault(url: str) -> str | None:  # noqa: C901, PLR0911 - one line a rule rea
         return "holds a query or a fragment; give only scheme, host and path"
     if port == 0 or parts.netloc.endswith(":"):
         return f"needs a port from 1 to {_MAX_PORT}"
-    if not _is_host(host):
+    if not _is_host(host) or ("[" in parts.netloc and _IPV6.fullmatch(parts.netloc) is None):
         return "does not name a host"
     if _is_link_local(host):
         return "is a link-local address"

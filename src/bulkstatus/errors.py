@@ -120,13 +120,23 @@ class BulkStatusError(Exception):
                 continue
             for name in ("message", "detail", "code", "request_id"):
                 text: str | None = getattr(self, name)
-                if text and secret in text:
-                    setattr(self, name, text.replace(secret, "***"))
+                if text:
+                    setattr(self, name, _without(text, secret))
         self.args = (self.message,)
         return self
 
     def __reduce__(self) -> tuple[Any, ...]:
         return _rebuild, (type(self), self.message), self.__dict__.copy()
+
+
+def _without(text: str, secret: str) -> str:
+    """The text with `***` in the place of a secret, also of one that the end of a text which was cut has cut."""
+    text = text.replace(secret, "***")
+    if text.endswith("…"):
+        for length in range(len(secret) - 1, _SHORTEST_SECRET - 1, -1):
+            if text.endswith(f"{secret[:length]}…"):
+                return f"{text[: -length - 1]}***…"
+    return text
 
 
 def _rebuild(cls: type[BulkStatusError], message: str) -> BulkStatusError:

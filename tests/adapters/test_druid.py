@@ -961,6 +961,7 @@ class TestOperations:
             {"paging": {"lastId": "c1"}},
             {"content": [], "lastId": {"id": 1}},
             {"content": [], "lastId": False},
+            {"content": [], "lastId": "c" * 1_025},
             {"content": [], "lastId": 1.5},
         ],
     )

@@ -837,6 +837,7 @@ def test_words_of_operations_mean_states(word, state):
         ('{"errorCode":7}', None),
         ('{"message":"Ada Example"}', None),
         (json.dumps({"errorCode": "x" * 65}), None),
+        (json.dumps({"errorCode": "A\x1b[31m"}), r"A\x1b[31m"),
         ("not JSON", None),
         ("[]", None),
         ('{"x":' * 5000, None),

@@ -5,6 +5,7 @@ import errno
 import io
 import json
 import os
+import tomllib
 from datetime import UTC, datetime, timedelta
 from types import SimpleNamespace
 
@@ -429,6 +430,9 @@ def read(word, pins=None):
 def test_a_word_that_nobody_documented_may_be_pinned():
     """As a line of TOML, for a word that can be pinned."""
     assert 'state_map = { "a\\"b" = "running" }' in "\n".join(_explain.advice(read('a"b')))
+    (line,) = (line for line in _explain.advice(read("a\x1b\U000e0041")) if line.startswith("state_map"))
+    assert line.isprintable()
+    assert tomllib.loads(line) == {"state_map": {"a\x1b\U000e0041": "running"}}
     assert "state_map" not in "\n".join(_explain.advice(read("x" * 81)))
     assert "what its word means" in "\n".join(_explain.advice(read("x" * 81)))
 

@@ -203,6 +203,14 @@ class TestRedact:
         error = AuthError("S3CR3T-one and S3CR3T-two and S3CR3T-one")
         assert str(error.redact(iter(["S3CR3T-one", "S3CR3T-two"]))) == "*** and *** and ***"
 
+    def test_a_secret_at_the_end_of_a_cut_text_is_taken_out(self):
+        """Where a text is cut within a secret, its beginning goes too."""
+        secret = "S3CR3T-0123456789"
+        for space in range(490, 520):
+            error = AuthError("refused", detail="x" * space + secret).redact([secret])
+            assert "S3CR3T" not in error.detail
+            assert len(error.detail) <= 520
+
     def test_nothing_to_find_changes_nothing(self):
         """Texts that are not there stay None."""
         error = AuthError("refused")

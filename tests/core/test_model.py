@@ -180,6 +180,7 @@ class TestCounts:
             ({"total": 10, "queued": 5, "running": 1, "succeeded": 4}, 4, 0, 0.4),
             ({"total": 4, "succeeded": 4}, 4, 0, 1.0),
             ({"total": 4, "succeeded": 9}, 9, 0, 1.0),
+            ({"total": 4, "succeeded": 10**400}, 10**400, 0, 1.0),
             ({"queued": 1, "running": 2}, None, None, None),
         ],
     )

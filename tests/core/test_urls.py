@@ -60,6 +60,8 @@ REFUSED = {
     "an address out of range": "https://256.256.256.256/",
     "brackets without an address": "https://[x]/",
     "a bracket": "https://[::1/",
+    "a word before the brackets": "http://example.com[::1]:9",
+    "a word behind the brackets": "http://[::1]example.com:9",
     "an empty label": "https://api..example.com",
     "only a dot": "https://./",
     "a label that begins with a hyphen": "https://-rf.example.com",

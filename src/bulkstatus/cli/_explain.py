@@ -110,7 +110,7 @@ def _about_unknown(status: BulkStatus) -> Iterator[str]:
     if not word:
         yield "Look again; if it stays without a word, ask the provider."
     elif undocumented and len(word) <= _LONGEST_PIN:
-        pin = printable(word).replace("\\", "\\\\").replace('"', '\\"')
+        pin = "".join(map(_in_toml, word))
         yield "If you know what the word means, say so in the configuration, for example:"
         yield f"[sources.{status.source}]"
         yield f'state_map = {{ "{pin}" = "running" }}'
@@ -119,6 +119,13 @@ def _about_unknown(status: BulkStatus) -> Iterator[str]:
     else:
         yield "Ask the provider how it stands: the word is a known one, and what it claims is not proven."
         yield "Do not pin the word: every bulk that bears it would then be believed without a look."
+
+
+def _in_toml(character: str) -> str:
+    """A character as it is written in a text of TOML: one that can be seen, else by its number."""
+    if character in '\\"':
+        return f"\\{character}"
+    return character if character.isprintable() else f"\\U{ord(character):08x}"
 
 
 def shows_operations(provider: str) -> bool:
