@@ -82,11 +82,11 @@ def inspect(text, where="output"):
 
 def _note_secrets(check):
     @functools.wraps(check)
-    def noting(value, name):
-        given = check(value, name)
-        if len(given) >= _SHORTEST and not given.isalpha() and not given.isdigit():
-            _watch.secrets.add(given)
-        return given
+    def noting(value):
+        fault = check(value)
+        if fault is None and len(value) >= _SHORTEST and not value.isalpha() and not value.isdigit():
+            _watch.secrets.add(value)
+        return fault
 
     return noting
 
@@ -153,7 +153,7 @@ def _loggers():
 def pytest_configure(config):
     """Begin to listen."""
     config.addinivalue_line("markers", "payloads: asks for payloads by name, so personal data comes out")
-    _secrets.check_secret = _auth.check_secret = _note_secrets(_secrets.check_secret)
+    _secrets.secret_fault = _auth.secret_fault = _note_secrets(_secrets.secret_fault)
     errors.BulkStatusError.__init__ = _note_errors(errors.BulkStatusError.__init__)
     subprocess.Popen.communicate = _note_processes(subprocess.Popen.communicate)
     CaptureFixture.readouterr = _note_captured(CaptureFixture.readouterr)
@@ -229,7 +229,7 @@ def _shown(error):
 
 def _repr(value):
     try:
-        return value if isinstance(value, str) else repr(value)
+        return value if type(value) is str else repr(value)
     except Exception as error:  # noqa: BLE001 - what cannot be shown is not shown
         return f"<{type(error).__name__}>"
 
@@ -250,6 +250,8 @@ def _look_at_file(file):
             with mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ) as held:
                 for needle in _watch.needles():
                     if (at := held.find(needle.encode())) >= 0:
-                        _watch.look(held[max(0, at - 60) : at + 60].decode("latin-1"), f"the file {file.name}")
+                        _watch.look(
+                            held[max(0, at - 60) : at + 60].decode("latin-1"), f"the file {file.name}"
+                        )
     except OSError:  # a test may have taken the right to read it
         return
