@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, NoReturn, TypeAlias
 from bulkstatus.errors import ConfigError, unseen
 
 _LEGAL = re.compile(r"[\x21-\x7e]+")
+_HEADER = re.compile(r"[\x21-\x7e](?:[\x20-\x7e]*[\x21-\x7e])?")
 _MAX_LENGTH = 16_384
 
 
@@ -101,6 +102,11 @@ def check_secret(value: str, name: str) -> str:
     if fault:
         raise ConfigError(f"{name} {fault}")
     return value
+
+
+def is_header_value(value: str) -> bool:
+    """True for what may stand in a header as a credential: printable ASCII, and no blank at an end."""
+    return _HEADER.fullmatch(value) is not None
 
 
 def secret_fault(value: object) -> str | None:

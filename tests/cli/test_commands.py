@@ -477,6 +477,7 @@ def test_a_misspelt_key_is_2(here, world, tmp_path):
     assert "did you mean 'api_key'?" in done.err
 
 
+@pytest.mark.payloads
 @pytest.mark.parametrize("form", ["json", "jsonl", "csv", "table", "name"])
 def test_operations_have_no_payload_unless_asked(here, form):
     """In any form, with names as in the schema."""

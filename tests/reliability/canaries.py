@@ -34,6 +34,7 @@ MARK = "S3CR3T"
 PERSONAL = "Ada Example"
 _DEMO = "-demo-"  # stands in the credentials of the fakes, with which the demo signs in
 _SHORTEST = 8  # a shorter credential, or a plain word, stands in other texts by chance
+_ADDRESS = "@"  # a mail address goes beside a key, and is no secret
 _TESTS = str(Path(__file__).resolve().parents[1])
 _FAKES = ("/bulkstatus/testing/", "/fake.py")
 _GIVEN = frozenset({"", ".toml", ".py", ".sh"})
@@ -84,7 +85,13 @@ def _note_secrets(check):
     @functools.wraps(check)
     def noting(value):
         fault = check(value)
-        if fault is None and len(value) >= _SHORTEST and not value.isalpha() and not value.isdigit():
+        if (
+            fault is None
+            and len(value) >= _SHORTEST
+            and not value.isalpha()
+            and not value.isdigit()
+            and _ADDRESS not in value
+        ):
             _watch.secrets.add(value)
         return fault
 
