@@ -16,6 +16,7 @@ name is marked `payloads`, and may get them.
 """
 
 import functools
+import io
 import logging
 import mmap
 import os
@@ -32,7 +33,8 @@ from bulkstatus import _auth, _secrets, errors
 
 MARK = "S3CR3T"
 PERSONAL = "Ada Example"
-_DEMO = "-demo-"  # stands in the credentials of the fakes, with which the demo signs in
+# In the credentials of the fakes, with which the demo signs in, and in those of `support.Plain`.
+_ALSO = ("-demo-", "plain-token", "plain-secret")
 _SHORTEST = 8  # a shorter credential, or a plain word, stands in other texts by chance
 _ADDRESS = "@"  # a mail address goes beside a key, and is no secret
 _TESTS = str(Path(__file__).resolve().parents[1])
@@ -59,7 +61,7 @@ class _Watch:
     def needles(self):
         """What must not be found."""
         personal = () if self.payloads else (PERSONAL,)
-        return (MARK, _DEMO, *personal, *self.secrets)
+        return (MARK, *_ALSO, *personal, *self.secrets)
 
     def look(self, text, where):
         """Look at a text."""
@@ -119,6 +121,33 @@ def _note_processes(communicate):
     return noting
 
 
+class _Heard(io.TextIOWrapper):
+    """The end of a pipe that is read a line at a time."""
+
+    def readline(self, *size):
+        line = super().readline(*size)
+        inspect(line, "a line of a process")
+        return line
+
+    def read(self, *size):
+        text = super().read(*size)
+        inspect(text, "the output of a process")
+        return text
+
+
+def _note_lines(start):
+    @functools.wraps(start)
+    def noting(self, *arguments, **options):
+        start(self, *arguments, **options)
+        for name in ("stdout", "stderr"):
+            pipe = getattr(self, name)
+            if type(pipe) is io.TextIOWrapper:
+                form = {"encoding": pipe.encoding, "errors": pipe.errors}
+                setattr(self, name, _Heard(pipe.detach(), **form))
+
+    return noting
+
+
 def _note_captured(read):
     @functools.wraps(read)
     def noting(self):
@@ -163,6 +192,7 @@ def pytest_configure(config):
     _secrets.secret_fault = _auth.secret_fault = _note_secrets(_secrets.secret_fault)
     errors.BulkStatusError.__init__ = _note_errors(errors.BulkStatusError.__init__)
     subprocess.Popen.communicate = _note_processes(subprocess.Popen.communicate)
+    subprocess.Popen.__init__ = _note_lines(subprocess.Popen.__init__)
     CaptureFixture.readouterr = _note_captured(CaptureFixture.readouterr)
     config.stash[_HEARD] = _loggers()
     for logger in config.stash[_HEARD]:
