@@ -36,6 +36,7 @@ def report(*statuses, **more):
     return Report(statuses=statuses, complete=not more, observed_at=NOW, **more)
 
 
+@pytest.mark.row("B88", "B89", "B90", "B91")
 @pytest.mark.parametrize(
     ("value", "cell"),
     [
