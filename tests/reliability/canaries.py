@@ -10,6 +10,8 @@ fake of Weavr. Both are looked for in
   locals of all frames of its traceback, as an error tracker sends them,
 - the journals, exports and other files that lie in the folders of the test afterwards.
 
+And no test may connect to anything but this machine, or to an address that is set aside for documentation.
+
 What holds credentials by its nature is left out: the frames of the tests and of the fakes; configuration files,
 programs and files without a suffix, which are how a test hands a credential over. A test that asks for payloads by
 name is marked `payloads`, and may get them.
@@ -17,11 +19,13 @@ name is marked `payloads`, and may get them.
 
 import functools
 import io
+import ipaddress
 import logging
 import mmap
 import os
 import pickle
 import subprocess
+import sys
 import traceback
 from collections import Counter, deque
 from pathlib import Path
@@ -44,6 +48,7 @@ _SQLITE, _WAL = b"SQLite format 3\0", (b"\x37\x7f\x06\x82", b"\x37\x7f\x06\x83")
 _MOST_ERRORS = 200
 _MOST_ALIKE = 3
 _MOST_RECORDS = 2_000
+_DOCUMENTED = tuple(map(ipaddress.ip_network, ("192.0.2.0/24", "198.51.100.0/24", "203.0.113.0/24")))
 _LOGGERS = ("bulkstatus", "httpx", "httpcore", "stamina", "aiohttp", "asyncio")
 
 
@@ -194,12 +199,29 @@ def pytest_configure(config):
     subprocess.Popen.communicate = _note_processes(subprocess.Popen.communicate)
     subprocess.Popen.__init__ = _note_lines(subprocess.Popen.__init__)
     CaptureFixture.readouterr = _note_captured(CaptureFixture.readouterr)
+    sys.addaudithook(_hear_of)
     config.stash[_HEARD] = _loggers()
     for logger in config.stash[_HEARD]:
         logger.addFilter(_EAR)
 
 
 _HEARD = pytest.StashKey()
+
+
+def _hear_of(event, arguments):
+    """Note a connection to elsewhere; an audit hook, so that it hears of every one in this process."""
+    if event == "socket.connect":
+        address = arguments[1]
+        if isinstance(address, tuple) and not _is_here(address[0]):
+            _watch.found.append(f"a connection to {address}")
+
+
+def _is_here(host):
+    try:
+        address = ipaddress.ip_address(host)
+    except ValueError:
+        return host in ("localhost", "")  # a name: the system looks it up, and says the address no more
+    return address.is_loopback or address.is_unspecified or any(address in net for net in _DOCUMENTED)
 
 
 @pytest.hookimpl(wrapper=True)

@@ -11,7 +11,8 @@ import pytest
 TESTS = Path(__file__).parents[1]
 
 PLANTED = """
-import csv, json, logging, sqlite3, subprocess, sys
+import logging, socket, sqlite3, subprocess, sys
+from contextlib import suppress
 import pytest
 from pathlib import Path
 from bulkstatus import Client, ProtocolError, Unavailable
@@ -50,6 +51,10 @@ def test_pickle():
     error = Unavailable("no answer")
     error.message = type("Quiet", (str,), {"__repr__": lambda self: "***", "__str__": lambda self: "***",
         "__format__": lambda self, spec: "***", "__reduce__": lambda self: (str, (TOKEN,))})("x")
+def test_connection():
+    with socket.socket() as visitor:
+        visitor.settimeout(0.01)
+        with suppress(OSError): visitor.connect(("10.255.255.1", 9))
 def test_process():
     subprocess.run([sys.executable, "-c", "print('S3CR3T' + '-x')"], capture_output=True, text=True)
 def test_process_stderr():
@@ -131,7 +136,7 @@ def test_every_planted_leak_is_found(outcome):
     """On stdout and stderr, in logs, texts, fields, frames, pickles, journals, exports and other processes."""
     missed = {name for name, how in outcome.items() if how == "PASSED"}
     assert missed == {name for name in outcome if name.partition("[")[0] in HARMLESS}
-    assert len(outcome) == 32
+    assert len(outcome) == 33
 
 
 def test_a_leak_is_a_failure_and_no_error(outcome):
