@@ -5,15 +5,20 @@ import io
 import json
 import os
 import re
+import shlex
+import subprocess
 import sys
+from types import SimpleNamespace
 
 import pexpect
 import pyte
 import pytest
 
 from bulkstatus.cli import main
+from bulkstatus.testing import Life, serve
+from bulkstatus_weavr.fake import WeavrFake
 from reliability.canaries import inspect
-from reliability.hostile import TEXTS, commands, hostile_world, left_raw
+from reliability.hostile import KEY, TEXTS, TOKEN, commands, hostile_world, left_raw
 
 FORMS = ("table", "json", "jsonl", "csv", "name")
 
@@ -156,3 +161,114 @@ def test_a_terminal_obeys_nothing_that_a_provider_says(world, environment, tmp_p
     assert not left_raw(raw, "\r\n\x1b"), columns
     rest = OURS.sub("", raw)
     assert "\x1b" not in rest, re.findall(r".{40}\x1b.{40}", rest)
+
+
+# --- a terminal that changes, or is none ---
+
+
+@pytest.fixture
+def going(tmp_path):
+    """A bulk that runs until `end` is called, and what a process needs to ask for it."""
+    fake = WeavrFake(api_key=KEY, auth_token=TOKEN)
+    fake.add("1", Life.of((0, "RUNNING")), operations=250)
+    with serve(fake) as url:
+        config = tmp_path / "bulkstatus.toml"
+        config.write_text(
+            f'[sources.payments]\nprovider = "weavr"\nbase_url = "{url}"\napi_key = "env:WEAVR_API_KEY"\n'
+            'auth_token = "env:WEAVR_AUTH_TOKEN"\nbudget = []\n'
+        )
+
+        def end(word):
+            fake.add("1", Life.of((0, word)), operations=250, failing=3)
+
+        yield SimpleNamespace(config=str(config), end=end, fake=fake)
+
+
+def watching(program_words, environment, going, *, columns, rows=24, term="xterm-256color"):
+    """A live wait on a terminal."""
+    return pexpect.spawn(
+        sys.executable,
+        ["-m", "bulkstatus.cli", *program_words],
+        dimensions=(rows, columns),
+        encoding="utf-8",
+        timeout=60,
+        env={**environment, "BULKSTATUS_CONFIG": going.config, "TERM": term},
+    )
+
+
+WAIT = ["wait", "payments:1", "--pace", "eager", "--no-journal"]
+
+
+@pytest.mark.row("F67")
+def test_a_terminal_may_change_its_size_while_something_is_drawn(environment, going):
+    """Down to a single character and up again: the picture goes on, and the end is told as ever."""
+    child = watching(WAIT, environment, going, columns=80)
+    child.expect("payments:1")
+    raw = child.before + child.after
+    for rows, columns in ((24, 20), (5, 10), (1, 1), (2, 3), (50, 200), (24, 80)):
+        child.setwinsize(rows, columns)
+        for _ in range(3):  # it lives, and draws meanwhile
+            raw += child.read_nonblocking(65_536, timeout=30)
+    going.end("PARTIALLY_COMPLETED")
+    raw += child.read()
+    child.close()
+    assert "Traceback" not in raw
+    assert child.exitstatus == 6
+    assert "1 partial" in raw
+    assert raw.rindex("\x1b[?25h") > raw.rindex("\x1b[?25l")
+    inspect(raw, "the terminal")
+
+
+@pytest.mark.row("F67")
+@pytest.mark.parametrize(
+    "words",
+    [WAIT, ["get", "payments:1"], ["list"], ["watch", "payments:1", "--pace", "eager", "--no-journal"]],
+)
+def test_twenty_columns_are_enough(environment, going, words):
+    """No line is longer than the screen, and no state is cut."""
+    child = watching(words, environment, going, columns=20)
+    child.expect("running")
+    raw = child.before + child.after
+    going.end("FAILED")
+    raw += child.read()
+    child.close()
+    assert "Traceback" not in raw
+    assert child.exitstatus == (3 if words is WAIT else 0)
+    pictures = OURS.sub("", raw).replace("\r", "").splitlines()
+    table = [line for line in pictures if "running" in line]
+    assert table
+    assert all(len(line) <= 20 for line in table)
+
+
+@pytest.mark.row("F67")
+def test_a_dumb_terminal_gets_lines(environment, going):
+    """Nothing is redrawn or coloured where nothing can be."""
+    child = watching(WAIT, environment, going, columns=80, term="dumb")
+    child.expect("running")
+    raw = child.before + child.after
+    going.end("COMPLETED")
+    raw += child.read()
+    child.close()
+    assert child.exitstatus == 6
+    assert "\x1b" not in raw
+    assert "Traceback" not in raw
+
+
+@pytest.mark.row("F67")
+@pytest.mark.parametrize("closed", [">&-", "2>&-", "<&-", "<&- >&- 2>&-"])
+@pytest.mark.parametrize("word", ["PARTIALLY_COMPLETED", "FAILED"])
+def test_streams_that_are_closed_change_no_verdict(environment, going, closed, word):
+    """Nobody reads it, and the code says it all the same."""
+    going.end(word)
+    line = f"{shlex.join([sys.executable, '-m', 'bulkstatus.cli', *WAIT])} {closed}"
+    done = subprocess.run(
+        ["sh", "-c", line],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+        env={**environment, "BULKSTATUS_CONFIG": going.config},
+    )
+    assert done.returncode == {"PARTIALLY_COMPLETED": 6, "FAILED": 3}[word]
+    assert "Traceback" not in done.stdout + done.stderr
+    assert not left_raw(done.stdout + done.stderr)
