@@ -48,12 +48,13 @@ P = ParamSpec("P")
 T = TypeVar("T")
 
 _SHORTEST_SECRET = 6
+_LONGEST_MESSAGE = 4_096
 
 
 class BulkStatusError(Exception):
     """The base of all errors of this library.
 
-    `message` is a plain sentence. `source` and `provider` say who was asked (empty when nobody was). `id` is the
+    `message` is a plain sentence on one line, whoever wrote it. `source` and `provider` say who was asked (empty when nobody was). `id` is the
     bulk it was about. `status` is the HTTP status, or the status the provider put into its body. `code` is the
     provider's own error code and `detail` its own words, made printable. `request_id` is what its support asks
     for. `retryable` says whether asking the same again later can help. `retry_after` is in seconds.
@@ -77,6 +78,7 @@ class BulkStatusError(Exception):
         retryable: bool | None = None,
         retry_after: float | None = None,
     ) -> None:
+        message = printable(message, _LONGEST_MESSAGE)
         super().__init__(message)
         self.message = message
         self.source = source

@@ -168,19 +168,21 @@ class _Ear(logging.Filter):
     """Hears what a logger says at DEBUG; to everybody else it is as if the level had stayed what it was."""
 
     def filter(self, record):
+        logger = logging.getLogger(record.name)
         _watch.records += 1
-        if _watch.records > _MOST_RECORDS:
-            logging.getLogger(record.name).setLevel(logging.NOTSET)
+        if _watch.records > _MOST_RECORDS and logger.level == _OURS:
+            logger.setLevel(logging.NOTSET)
         text = record.getMessage()
         if record.name.startswith(("bulkstatus", "stamina", "asyncio")):
             text = f"{text} {vars(record)!r}"
         if record.exc_info and record.exc_info[1] is not None:
             text += "".join(_shown(record.exc_info[1]))
         _watch.look(text, f"the log of {record.name}")
-        return record.levelno >= logging.root.level
+        return logger.level != _OURS or record.levelno >= logging.root.level
 
 
 _EAR = _Ear()
+_OURS = logging.DEBUG - 1  # a level that nobody else sets
 
 
 def _loggers():
@@ -231,7 +233,7 @@ def pytest_runtest_setup(item):
     _watch = _Watch()
     _watch.payloads = item.get_closest_marker("payloads") is not None
     for logger in item.config.stash[_HEARD]:
-        logger.setLevel(logging.DEBUG)
+        logger.setLevel(_OURS)
     return (yield)
 
 
