@@ -6,7 +6,7 @@ import sys
 import pytest
 from hypothesis import HealthCheck, settings
 
-pytest_plugins = ["rows"]
+pytest_plugins = ["rows", "reliability.canaries"]
 
 # How long an example takes to make or to run says how busy the machine is, and nothing about the code.
 # The same examples each time: what a check says must not change by itself. HYPOTHESIS_PROFILE=random looks further.

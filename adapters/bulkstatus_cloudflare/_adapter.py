@@ -292,9 +292,13 @@ def _check_one_way(*, token: SecretText | None, email: str | None, key: SecretTe
 def _check_quotes(value: SecretText | None, name: str) -> None:
     if value is None:
         return
-    shown = _loaded(as_secret(value, name))
-    if shown.startswith(_QUOTES) or shown.endswith(_QUOTES):
+    if _is_wrapped(as_secret(value, name)):
         raise ConfigError(f"{name} is wrapped in quotation marks; give the value without them")
+
+
+def _is_wrapped(value: Secret) -> bool:
+    shown = _loaded(value)
+    return shown.startswith(_QUOTES) or shown.endswith(_QUOTES)
 
 
 def _loaded(value: SecretText | None) -> str:

@@ -13,7 +13,7 @@ from bulkstatus._model import BulkOperation, BulkStatus, State
 from bulkstatus._secrets import Secret
 from bulkstatus._text import nearest
 from bulkstatus._urls import origin
-from bulkstatus.errors import ConfigError
+from bulkstatus.errors import ConfigError, unseen
 
 _MAX_ID = 128
 _SEGMENT = re.compile(rf"[A-Za-z0-9._~!$&'()*+,;=:@-]{{1,{_MAX_ID}}}")
@@ -111,10 +111,7 @@ class Adapter(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     budget: tuple[Limit, ...] | None = None
 
     def __post_init__(self) -> None:
-        for name in _secret_fields(type(self)):
-            value = getattr(self, name)
-            if value is not None and not isinstance(value, Secret):
-                msgspec.structs.force_setattr(self, name, Secret(value, name))
+        self._hide_secrets()
         for word, state in self.state_map.items():
             if state not in State.__members__.values():
                 raise ConfigError(
@@ -122,6 +119,20 @@ class Adapter(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
                 )
         pins = {word: State(state) for word, state in self.state_map.items()}
         msgspec.structs.force_setattr(self, "state_map", pins)
+
+    @unseen
+    def _hide_secrets(self) -> None:
+        """Make Secrets of the credentials. Raises ConfigError for what is none, and shows no other one then either."""
+        given = {name: getattr(self, name) for name in _secret_fields(type(self))}
+        plain = {
+            name: value
+            for name, value in given.items()
+            if value is not None and not isinstance(value, Secret)
+        }
+        for name in plain:
+            msgspec.structs.force_setattr(self, name, None)
+        for name, value in plain.items():
+            msgspec.structs.force_setattr(self, name, Secret(value, name))
 
     def allowed(self) -> tuple[Limit, ...]:
         """The limits that bulkstatus keeps."""

@@ -14,7 +14,7 @@ import msgspec
 
 from bulkstatus._call import Call, Request, Response
 from bulkstatus._reply import decode, status_error
-from bulkstatus._secrets import Secret, SecretText, as_secret, check_secret
+from bulkstatus._secrets import Secret, SecretText, as_secret, secret_fault
 from bulkstatus.errors import (
     AuthError,
     BulkStatusError,
@@ -23,6 +23,7 @@ from bulkstatus.errors import (
     ProtocolError,
     RateLimited,
     Unavailable,
+    unseen,
 )
 
 _HEADER_NAME = re.compile(r"[A-Za-z0-9-]{1,64}")
@@ -84,11 +85,13 @@ class _Static:
         return True
 
 
+@unseen
 def bearer(token: SecretText, *, name: str = "token") -> Auth:
     """`Authorization: Bearer` (RFC 6750). A `token` that is a function is asked again after a 401."""
     return _Static("Authorization", "Bearer ", as_secret(token, name))
 
 
+@unseen
 def api_key(key: SecretText, *, header: str = "api-key", name: str = "api_key") -> Auth:
     """A key in a header of the provider's choice."""
     return _Static(header, "", as_secret(key, name))
@@ -177,6 +180,7 @@ class _AppToken:
 
         return Call(request, read)
 
+    @unseen
     def _keep(self, response: Response, asked_at: float) -> None:
         try:
             reply = _read_token_reply(response)
@@ -186,10 +190,8 @@ class _AppToken:
         kind = reply.token_type
         if not isinstance(token, str) or not token or (isinstance(kind, str) and kind.lower() != "bearer"):
             raise _bad_token_reply(response, "holds no bearer access_token")
-        try:
-            check_secret(token, "access_token")
-        except ConfigError as error:
-            raise _bad_token_reply(response, f"cannot be used: {error.message}") from None
+        if fault := secret_fault(token):
+            raise _bad_token_reply(response, f"cannot be used: access_token {fault}")
         lifetime = self._lifetime(reply, response)
         # Counted from the moment of asking, on the monotonic clock: no wall clock has to agree with the provider's.
         self._renew_at = asked_at + (lifetime - _EARLY if lifetime > 2 * _EARLY else lifetime / 2)
@@ -217,6 +219,7 @@ class _AppToken:
         return True
 
 
+@unseen
 def app_token(
     request: Request,
     *,

@@ -20,7 +20,7 @@ from bulkstatus._adapter import SOURCE_NAME, Adapter
 from bulkstatus._registry import load
 from bulkstatus._secrets import Secret
 from bulkstatus._text import nearest, printable
-from bulkstatus.errors import AuthError, ConfigError
+from bulkstatus.errors import AuthError, ConfigError, unseen
 
 _MIB = 1024 * 1024
 _SECRET_LIMIT = 64 * 1024
@@ -60,6 +60,7 @@ class Config:
         """The names of the sources, each with its provider's word."""
         return {name: str(table["provider"]) for name, table in self._tables.items()}
 
+    @unseen
     def build(self, names: Collection[str] | None = None) -> dict[str, Adapter]:
         """The adapters of all sources, or of those in `names`, credentials that can be read at once checked.
 
@@ -96,6 +97,7 @@ class Config:
         except ConfigError as error:
             raise self._error(name, _named_in(error.message, settings), error.message, whole=True) from None
 
+    @unseen
     def _convert(
         self, name: str, cls: type[Adapter], key: str, value: object, secrets: "_SecretReader"
     ) -> object:
@@ -205,6 +207,7 @@ class _SecretReader:
     def hook(self, name: str) -> Callable[[type, object], object]:
         """The msgspec hook that reads the setting `name`."""
 
+        @unseen
         def read(kind: type, value: object) -> object:
             if kind is not Secret or not isinstance(value, str):
                 raise ConfigError("must be a text")

@@ -11,7 +11,7 @@ import msgspec
 from bulkstatus._auth import Auth
 from bulkstatus._call import Call, Response
 from bulkstatus._secrets import Masked, Secret
-from bulkstatus.errors import AuthError, BulkStatusError
+from bulkstatus.errors import AuthError, BulkStatusError, unseen
 
 # A secret shorter than this, or one of digits, may stand in a reply by chance; taking it out would change an id.
 _TELLING = re.compile(rb"(?=.*[^0-9]).{16,}", re.DOTALL)
@@ -113,6 +113,7 @@ class Credentials:
             await self._fetch(call)
 
 
+@unseen
 def _load(secret: Secret) -> None:
     """Fetch a secret, on a thread of its own; whatever goes wrong there is a matter of these credentials alone."""
     try:

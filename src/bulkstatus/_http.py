@@ -18,9 +18,9 @@ from bulkstatus import _times
 from bulkstatus._call import Request, Response
 from bulkstatus._fast import fast_transport
 from bulkstatus._names import Backend
-from bulkstatus._secrets import Masked, Secret
+from bulkstatus._secrets import Masked, Secret, is_header_value
 from bulkstatus._urls import is_loopback
-from bulkstatus.errors import BulkStatusError, ConfigError, ProtocolError, Unavailable
+from bulkstatus.errors import BulkStatusError, ConfigError, ProtocolError, Unavailable, unseen
 
 # These bound each step; the engine's own deadline bounds the whole, since a server that drips bytes never meets a
 # limit that begins anew with each read (encode/httpx#1450).
@@ -54,6 +54,7 @@ def _user_agent() -> str:
     return f"bulkstatus/{version('bulkstatus')}"
 
 
+@unseen
 def new_client(
     base_urls: tuple[str, ...], *, connections: int, transport: httpx.AsyncBaseTransport | None
 ) -> httpx.AsyncClient:
@@ -110,6 +111,9 @@ def build(client: httpx.AsyncClient, request: Request, credentials: Mapping[str,
         raise ConfigError(
             f"the request for {expected[:200]!r} would go elsewhere, so it was not sent", reason="url"
         )
+    if not all(map(is_header_value, credentials.values())):
+        # Whoever writes headers would quote it, in its error and in its log.
+        raise ConfigError("the credentials cannot be sent in headers: they hold more than printable ASCII")
     headers = Masked({**dict(request.headers), **credentials})
     if request.form is None:
         return client.build_request("GET", url, headers=headers)
@@ -134,6 +138,7 @@ async def exchange(
 
     Raises Unavailable when that cannot be done, and ProtocolError when the reply is too large or oddly encoded.
     """
+    reply, body = None, b""
     try:
         reply = await client.send(build(client, request, credentials), stream=True)
         try:
@@ -141,14 +146,16 @@ async def exchange(
         finally:
             await reply.aclose()
     except (httpx.LocalProtocolError, httpx.InvalidURL, httpx.UnsupportedProtocol, httpx.CookieConflict):
-        # The cause may quote a header, and so a credential.
-        raise ConfigError("the request could not be written; check base_url and the credentials") from None
+        reply = None
     except httpx.TransportError as error:
         raise _transport_error(error, request) from _without_frames(error)
     except (httpx.HTTPError, httpx.StreamError, RuntimeError, OSError) as error:
         # What no transport should raise must not take the other questions down with it.
         why = f"the exchange broke off ({type(error).__name__})"
         raise Unavailable(why, reason="connection") from _without_frames(error)
+    if reply is None:
+        # Out here, the cause is not behind it: that may quote a header.
+        raise ConfigError("the request could not be written; check base_url and the credentials")
     return Response(
         status=reply.status_code,
         headers={name.lower(): value for name, value in reply.headers.items()},

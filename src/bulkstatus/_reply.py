@@ -40,18 +40,21 @@ def decode(response: Response, decoder: Callable[[bytes], T]) -> T:
     Raises ProtocolError, worth one more attempt, for anything that is not the JSON asked for. The message names the
     place and never repeats the provider's values.
     """
-    body = response.body
-    if body.count(b"[") + body.count(b"{") > MAX_DEPTH and _depth(body) > MAX_DEPTH:
+    if _is_too_deep(response.body):
         raise _bad_payload(response, f"its JSON is nested deeper than {MAX_DEPTH} levels")
     try:
-        return decoder(body)
+        return decoder(response.body)
     except msgspec.ValidationError as error:
-        raise _bad_payload(response, _fault(str(error))) from None
+        why = _fault(str(error))
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         kind = response.headers.get("content-type", "no content type").partition(";")[0]
-        raise _bad_payload(
-            response, f"the body is not JSON ({printable(kind, 60)}, {len(body)} bytes)"
-        ) from None
+        why = f"the body is not JSON ({printable(kind, 60)}, {len(response.body)} bytes)"
+    # Out here, the decoder's own error is not behind it: that one quotes values.
+    raise _bad_payload(response, why) from None
+
+
+def _is_too_deep(body: bytes) -> bool:
+    return body.count(b"[") + body.count(b"{") > MAX_DEPTH and _depth(body) > MAX_DEPTH
 
 
 def _fault(message: str) -> str:

@@ -4,9 +4,10 @@ import re
 from collections.abc import Callable
 from typing import TYPE_CHECKING, NoReturn, TypeAlias
 
-from bulkstatus.errors import ConfigError
+from bulkstatus.errors import ConfigError, unseen
 
 _LEGAL = re.compile(r"[\x21-\x7e]+")
+_HEADER = re.compile(r"[\x21-\x7e](?:[\x20-\x7e]*[\x21-\x7e])?")
 _MAX_LENGTH = 16_384
 
 
@@ -19,6 +20,7 @@ class Secret:
 
     __slots__ = ("_fetch", "_value", "name", "renewable")
 
+    @unseen
     def __init__(
         self, value: str | Callable[[], str], name: str = "secret", *, renewable: bool | None = None
     ) -> None:
@@ -37,6 +39,7 @@ class Secret:
         """False when `load` has to be called before `reveal`."""
         return self._value is not None
 
+    @unseen
     def load(self) -> None:
         """Fetch the value if it is not there. May block.
 
@@ -82,27 +85,40 @@ else:
     SecretText = Secret
 
 
+@unseen
 def as_secret(value: SecretText, name: str) -> Secret:
     """Return `value` as a Secret called `name`."""
     return value if isinstance(value, Secret) else Secret(value, name)
 
 
+@unseen
 def check_secret(value: str, name: str) -> str:
     """Return `value` if it can be sent as a credential.
 
     Raises ConfigError, which names the setting and never the value, for anything that is not printable ASCII
     without blanks: a stray line break would end a header, and is what a careless copy leaves behind.
     """
-    if not isinstance(value, str):
-        raise ConfigError(f"{name} must be a text")
-    if not value:
-        raise ConfigError(f"{name} is empty")
-    if len(value) > _MAX_LENGTH:
-        raise ConfigError(f"{name} is longer than {_MAX_LENGTH} characters, so it cannot be a credential")
-    if _LEGAL.fullmatch(value) is None:
-        fault = (
-            "a line break" if "\n" in value or "\r" in value else "a blank" if " " in value else "a character"
-        )
-        where = "" if fault != "a character" else " outside printable ASCII"
-        raise ConfigError(f"{name} holds {fault}{where}; a credential is one word. Remove it and try again")
+    fault = secret_fault(value)
+    if fault:
+        raise ConfigError(f"{name} {fault}")
     return value
+
+
+def is_header_value(value: str) -> bool:
+    """True for what may stand in a header as a credential: printable ASCII, and no blank at an end."""
+    return _HEADER.fullmatch(value) is not None
+
+
+def secret_fault(value: object) -> str | None:
+    """What keeps `value` from being sent as a credential, without the value; None when it can be."""
+    if not isinstance(value, str):
+        return "must be a text"
+    if not value:
+        return "is empty"
+    if len(value) > _MAX_LENGTH:
+        return f"is longer than {_MAX_LENGTH} characters, so it cannot be a credential"
+    if _LEGAL.fullmatch(value) is not None:
+        return None
+    fault = "a line break" if "\n" in value or "\r" in value else "a blank" if " " in value else "a character"
+    where = "" if fault != "a character" else " outside printable ASCII"
+    return f"holds {fault}{where}; a credential is one word. Remove it and try again"

@@ -4,7 +4,7 @@ import ipaddress
 import re
 from urllib.parse import quote, unquote, urlsplit
 
-from bulkstatus.errors import ConfigError
+from bulkstatus.errors import ConfigError, unseen
 
 _MAX_PORT = 65_535
 _LABEL = re.compile(r"(?!-)[A-Za-z0-9_-]{1,63}(?<!-)")
@@ -24,6 +24,7 @@ def is_loopback(host: str) -> bool:
         return False
 
 
+@unseen
 def check_base_url(url: str, *, setting: str) -> str:
     """Return `url` in its plain form: scheme, host, port if given, path without a slash at its end.
 

@@ -20,8 +20,9 @@ means that the question could not be asked or answered. Branches are for `except
 asks for. Every error pickles, and none holds a secret.
 """
 
-from collections.abc import Iterable
-from typing import TYPE_CHECKING, Any, ClassVar, Self
+from collections.abc import Callable, Iterable
+from functools import wraps
+from typing import TYPE_CHECKING, Any, ClassVar, ParamSpec, Self, TypeVar
 
 from bulkstatus._text import printable
 
@@ -43,14 +44,17 @@ __all__ = [
     "error_for_kind",
 ]
 
+P = ParamSpec("P")
+T = TypeVar("T")
 
 _SHORTEST_SECRET = 6
+_LONGEST_MESSAGE = 4_096
 
 
 class BulkStatusError(Exception):
     """The base of all errors of this library.
 
-    `message` is a plain sentence. `source` and `provider` say who was asked (empty when nobody was). `id` is the
+    `message` is a plain sentence on one line, whoever wrote it. `source` and `provider` say who was asked (empty when nobody was). `id` is the
     bulk it was about. `status` is the HTTP status, or the status the provider put into its body. `code` is the
     provider's own error code and `detail` its own words, made printable. `request_id` is what its support asks
     for. `retryable` says whether asking the same again later can help. `retry_after` is in seconds.
@@ -74,6 +78,7 @@ class BulkStatusError(Exception):
         retryable: bool | None = None,
         retry_after: float | None = None,
     ) -> None:
+        message = printable(message, _LONGEST_MESSAGE)
         super().__init__(message)
         self.message = message
         self.source = source
@@ -244,3 +249,22 @@ _BY_KIND: dict[str, type[BulkStatusError]] = {
 def error_for_kind(kind: str) -> type[BulkStatusError]:
     """Return the class that carries `kind`; the base for a kind that is not known here."""
     return _BY_KIND.get(kind, BulkStatusError)
+
+
+def unseen(function: Callable[P, T]) -> Callable[P, T]:
+    """`function`, whose errors come without the frames behind it.
+
+    Those hold what it was given and what it read, and error trackers send the locals of every frame.
+    """
+
+    @wraps(function)
+    def call(*arguments: P.args, **options: P.kwargs) -> T:
+        try:
+            return function(*arguments, **options)
+        except BulkStatusError as error:
+            failure = error.with_traceback(None)
+        failure.__context__ = None
+        del arguments, options
+        raise failure
+
+    return call

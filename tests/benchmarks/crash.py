@@ -40,11 +40,11 @@ _LIVES = {
 _TURNS = ("weavr", "druid", "weavr", "druid", "cloudflare")
 _SOURCES = {"weavr": "payments", "cloudflare": "edge", "druid": "crm"}
 _CREDENTIALS = {
-    "KEY": "crash-key",
-    "TOKEN": "crash-token",
-    "CF": "crash-cf",
-    "ID": "crash-id",
-    "SECRET": "crash-secret",
+    "KEY": "S3CR3T-crash-key",
+    "TOKEN": "S3CR3T-crash-token",
+    "CF": "S3CR3T-crash-cf",
+    "ID": "S3CR3T-crash-id",
+    "SECRET": "S3CR3T-crash-secret",
 }
 
 
@@ -197,9 +197,9 @@ def play(arguments: argparse.Namespace) -> int:
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
         fakes = {
-            "weavr": load_fake("weavr")(api_key="crash-key", auth_token="crash-token"),
-            "cloudflare": load_fake("cloudflare")(token="crash-cf"),
-            "druid": load_fake("druid")(client_id="crash-id", client_secret="crash-secret"),
+            "weavr": load_fake("weavr")(api_key="S3CR3T-crash-key", auth_token="S3CR3T-crash-token"),
+            "cloudflare": load_fake("cloudflare")(token="S3CR3T-crash-cf"),
+            "druid": load_fake("druid")(client_id="S3CR3T-crash-id", client_secret="S3CR3T-crash-secret"),
         }
         urls = {word: stack.enter_context(serve(fake)) for word, fake in fakes.items()}
         config = folder / "bulkstatus.toml"

@@ -20,8 +20,9 @@ import bulkstatus
 from bulkstatus.cli import _config, _options, _refs
 from bulkstatus.cli._text import STDIN
 from bulkstatus.testing import Fault, load_fake, serve
+from reliability.canaries import PERSONAL
 
-from .conftest import PERSONAL, config_text
+from .conftest import config_text
 
 NOW = datetime(2026, 1, 31, 12, 0, tzinfo=UTC)
 CLOSED = "http://127.0.0.1:9"  # the discard port: nobody listens
@@ -477,6 +478,7 @@ def test_a_misspelt_key_is_2(here, world, tmp_path):
     assert "did you mean 'api_key'?" in done.err
 
 
+@pytest.mark.payloads
 @pytest.mark.parametrize("form", ["json", "jsonl", "csv", "table", "name"])
 def test_operations_have_no_payload_unless_asked(here, form):
     """In any form, with names as in the schema."""

@@ -37,6 +37,7 @@ def report(*statuses, **more):
     return Report(statuses=statuses, complete=not more, observed_at=NOW, **more)
 
 
+@pytest.mark.row("B88", "B89", "B90", "B91")
 @pytest.mark.parametrize(
     ("value", "cell"),
     [
@@ -260,6 +261,7 @@ OPERATION = BulkOperation(id="o\x1b1", sequence=1, state=State.FAILED, error="=1
 )
 
 
+@pytest.mark.payloads
 @pytest.mark.parametrize("form", ["table", "json", "jsonl", "csv", "name"])
 def test_payloads_are_shown_only_by_name(capsys, form):
     """No form holds them unless asked, and every form but name does then."""
@@ -271,6 +273,7 @@ def test_payloads_are_shown_only_by_name(capsys, form):
     assert "\x1b" not in out
 
 
+@pytest.mark.payloads
 @pytest.mark.parametrize("number", [0, 1, 3])
 def test_operations_are_one_array(capsys, number):
     """Also when there are none."""

@@ -13,7 +13,7 @@ import pexpect
 import pyte
 import pytest
 
-from .conftest import CANARIES, PERSONAL
+from reliability.canaries import PERSONAL, inspect
 
 forking = pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
 
@@ -44,8 +44,7 @@ def look(program, words, environment, *, columns, rows=50, until=None, act=None)
     child.close()
     assert "Traceback" not in raw
     assert not screen.cursor.hidden
-    for secret in CANARIES.values():
-        assert secret not in raw
+    inspect(raw, "the terminal")
     return [line.rstrip() for line in screen.display], raw, child.exitstatus
 
 

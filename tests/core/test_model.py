@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bulkstatus._model import BulkOperation, BulkStatus, Counts, Failure, Ref, Report, Skipped, State
+from bulkstatus._text import printable
 from bulkstatus.errors import (
     AuthError,
     BulkStatusError,
@@ -413,12 +414,12 @@ class TestFailure:
 
     @given(failures)
     def test_every_failure_makes_an_error(self, failure):
-        """Whatever a failure holds, its error is of its kind and about the same thing."""
+        """Whatever a failure holds, its error is of its kind and about the same thing, its sentence one printable line."""
         error = failure.error()
         assert type(error) is error_for_kind(failure.kind)
         told = (error.message, error.source, error.id, error.status, error.retryable, error.retry_after)
         assert told == (
-            failure.message,
+            printable(failure.message, 4_096),
             failure.source,
             failure.id,
             failure.status,

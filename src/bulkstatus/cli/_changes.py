@@ -18,7 +18,7 @@ from bulkstatus import Counts, Journal, KnownBulk, Transition, printable
 from bulkstatus.cli import _exit
 from bulkstatus.cli._options import Format, with_journal
 from bulkstatus.cli._output import array, cell, document, lines, on_terminal, table_csv, to_json
-from bulkstatus.cli._text import clock, length, progress, say, standing, tell, word
+from bulkstatus.cli._text import clock, length, one_word, progress, say, standing, tell, word
 from bulkstatus.errors import ConfigError
 
 NOW = "now"
@@ -134,7 +134,7 @@ def steps(pages: Iterable[Sequence[Transition]], form: Format, *, of_one: bool =
     if form == "csv":
         table_csv(STEP_COLUMNS, (cells(flat_step(row)) for row in rows))
     elif form == "name":
-        lines(printable(row.ref) for row in rows)
+        lines(one_word(row.ref) for row in rows)
     elif form == "table":
         lines(_step_lines(pages, _columns(of_one=of_one)))
     else:
@@ -245,7 +245,7 @@ def history(path: Path | None, ref: str, form: Format) -> int:
     if form == "json":
         document({"bulks": bulks, "steps": found})
     elif form == "name":
-        lines([printable(ref)])
+        lines([one_word(ref)])
     elif form == "table":
         for bulk in bulks:
             lines(_about(bulk))

@@ -79,7 +79,10 @@ def write_starter(path: Path | None) -> None:
     file = default_path() if path is None else path.expanduser()
     flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_NOFOLLOW", 0)
     try:
-        file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        for folder in reversed([each for each in file.parents if not each.exists()]):
+            folder.mkdir(
+                mode=0o700, exist_ok=True
+            )  # with `parents`, the mode would be for the last of them only
         with os.fdopen(os.open(file, flags, 0o600), "w", encoding="utf-8") as stream:
             stream.write(STARTER)
     except FileExistsError:

@@ -33,7 +33,7 @@ def explanation(status: BulkStatus, now: datetime | None = None) -> Iterator[str
     """The lines that explain a status."""
     now = now or datetime.now(UTC)
     end = "an end" if status.state.is_terminal else "not an end"
-    yield f"{printable(str(status.ref))} ({status.provider})"
+    yield f"{printable(str(status.ref))} ({printable(status.provider)})"
     yield _line("state", f"{status.state}, {end}: {_MEANS[status.state]}")
     yield _line("word", f"'{printable(status.native_state, 80)}'" if status.native_state else "not said")
     if status.phase:
@@ -112,7 +112,7 @@ def _about_unknown(status: BulkStatus) -> Iterator[str]:
     elif undocumented and len(word) <= _LONGEST_PIN:
         pin = "".join(map(_in_toml, word))
         yield "If you know what the word means, say so in the configuration, for example:"
-        yield f"[sources.{status.source}]"
+        yield f"[sources.{printable(status.source)}]"
         yield f'state_map = {{ "{pin}" = "running" }}'
     elif undocumented:
         yield "Ask the provider what its word means."

@@ -21,6 +21,7 @@ from bulkstatus.cli._text import (
     detail,
     failure_line,
     latest,
+    one_word,
     progress,
     say,
     skipped_line,
@@ -35,13 +36,14 @@ if TYPE_CHECKING:
 _FLUSH_EVERY = 100
 _MOST_TOLD = 20
 _CELL = 32_000  # a spreadsheet's cell holds 32,767 characters
-_PLAIN_NUMBER = re.compile(r"-?[0-9]+(?:\.[0-9]+)?", re.ASCII)
+_PLAIN_NUMBER = re.compile(r"-?[0-9]+(?:\.[0-9]+)?(?:e[+-][0-9]+)?", re.ASCII)
 _FORMULA = ("=", "+", "-", "@", "\t", "\r", "\0", "\uff1d", "\uff0b", "\uff0d", "\uff20")
 _NOT_ASCII = re.compile(r"[^\x00-\x7e]")
 # What printable() would escape, as far as JSON does not escape it already.
 _HIDDEN = re.compile(
-    "[\x7f-\x9f\u00ad\u061c\u180e\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufe00-\ufe0f\ufeff\ufff9-\ufffb"
-    "\U000e0000-\U000e0fff]"
+    "[\x7f-\x9f\u00ad\u0600-\u0605\u061c\u06dd\u070f\u0890\u0891\u08e2\u180e\u200b-\u200f\u2028-\u202e"
+    "\u2060-\u206f\ufe00-\ufe0f\ufeff\ufff9-\ufffb\U000110bd\U000110cd\U00013430-\U0001343f"
+    "\U0001bca0-\U0001bca3\U0001d173-\U0001d17a\U000e0000-\U000e0fff]"
 )
 
 STATUS_COLUMNS = (
@@ -104,7 +106,7 @@ def tell_what_is_missing(found: Report) -> None:
 
 def name(status: BulkStatus) -> str:
     """A bulk as the next command takes it."""
-    return printable(str(status.ref))
+    return one_word(str(status.ref))
 
 
 def operations(rows: Iterable[BulkOperation], form: Format, *, payload: bool) -> None:
@@ -117,7 +119,7 @@ def operations(rows: Iterable[BulkOperation], form: Format, *, payload: bool) ->
     if form == "csv":
         table_csv(columns, (operation_cells(row, columns) for row in rows))
     elif form == "name":
-        lines(printable(row.id) for row in rows if row.id)
+        lines(one_word(row.id) for row in rows if row.id)
     elif form == "table":
         lines(_operation_lines(rows, columns))
     else:
@@ -265,7 +267,7 @@ def status_tables(batches: Iterable[Sequence[BulkStatus]]) -> None:
 
 def _status_row(status: BulkStatus, now: datetime) -> tuple[str, ...]:
     return (
-        name(status),
+        printable(str(status.ref)),
         state(status),
         progress(status.counts),
         word(status),
@@ -300,6 +302,7 @@ def table(
     style: Callable[[str, str], str] = lambda _header, _value: "",
 ) -> None:
     """Write a table: folded to the screen on a terminal, with the style of each header and value; else plain."""
+    rows = [[printable(value, _CELL) for value in row] for row in rows]
     if not on_terminal():
         plain_table([header.upper() for header in headers], rows)
         return

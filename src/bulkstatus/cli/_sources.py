@@ -3,13 +3,11 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-import msgspec
-
 from bulkstatus import BulkStatusError, Client, Failure, SourceHealth, load, printable, providers, read_config
 from bulkstatus.cli import _exit
 from bulkstatus.cli._options import Format, opened
 from bulkstatus.cli._output import cell, document, lines, table, table_csv, to_json
-from bulkstatus.cli._text import failure_line, tell, tightest
+from bulkstatus.cli._text import failure_line, one_word, tell, tightest
 from bulkstatus.errors import ConfigError
 
 _COLUMNS = ("source", "provider", "reachable", "accepted", "limits", "left", "can")
@@ -25,7 +23,7 @@ def sources(path: Path | None, names: Sequence[str], form: Format, timeout: floa
     elif form == "jsonl":
         lines(map(to_json, found))
     elif form == "name":
-        lines(health.source for health in found)
+        lines(one_word(health.source) for health in found)
     else:
         rows = [_row(health) for health in found]
         if form == "csv":
@@ -108,9 +106,9 @@ def installed(form: Format) -> None:
     if form == "json":
         document(records)
     elif form == "jsonl":
-        lines(msgspec.json.encode(record).decode() for record in records)
+        lines(map(to_json, records))
     elif form == "name":
-        lines(provider.word for provider in found)
+        lines(one_word(provider.word) for provider in found)
     else:
         rows = [(item.word, item.distribution, item.problem or "") for item in found]
         columns = ("provider", "distribution", "problem")

@@ -86,6 +86,11 @@ def settle_stderr() -> None:
             os.close(nowhere)
 
 
+def one_word(text: str) -> str:
+    """`text` as what the next command takes for one word: as `printable` has it, blanks escaped too."""
+    return printable(text).replace(" ", "\\x20")
+
+
 def failure_line(failure: Failure, advice: str | None = None) -> str:
     """What could not be asked, why, and what to try: `advice`, or what fits the failure."""
     error = failure.error()

@@ -30,7 +30,6 @@ from bulkstatus import (
     Watch,
     WatchView,
     is_blocked,
-    printable,
     read_config,
 )
 from bulkstatus.cli import _exit
@@ -71,6 +70,7 @@ from bulkstatus.cli._text import (
     clock,
     length,
     look_at,
+    one_word,
     pause,
     progress,
     say,
@@ -532,7 +532,7 @@ class _Names(_Teller):
 
     def _line(self, change: Change) -> None:
         if change.ref is not None and change.verdict is not None and change.verdict.is_end:
-            lines([printable(change.ref)])
+            lines([one_word(change.ref)])
         super()._line(change)
 
 
