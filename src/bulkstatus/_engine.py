@@ -358,10 +358,11 @@ class _Line:
                         client, request, credentials, source=self._name, provider=self._provider
                     )
         except TimeoutError:
-            limit = self._policy.request_timeout
-            raise Unavailable(f"no complete answer within {limit:g} s", reason="timeout") from None
+            pass  # raised below: in here it would keep the frames that were writing, and so the credentials
         finally:
             self.sent -= 1
+        limit = self._policy.request_timeout
+        raise Unavailable(f"no complete answer within {limit:g} s", reason="timeout")
 
     async def _await_turn(self, question: Pending[Any], *, asked_for: bool) -> None:
         """Wait until the budget has a request to spare, first come, first served, and take it.

@@ -10,16 +10,16 @@ import ssl
 from collections.abc import AsyncIterator, Generator
 from contextlib import contextmanager
 from importlib.util import find_spec
+from typing import TYPE_CHECKING
 from urllib.request import getproxies
 
 import httpx
 
+if TYPE_CHECKING:
+    import aiohttp
+
 CHOICE = "BULKSTATUS_TRANSPORT"
 """The environment variable that keeps to httpx's own transport (`httpx`) although the extra is installed."""
-
-# aiohttp's own limits (8,190 bytes a line, 128 headers) refuse what the other transport accepts; a whole answer is
-# bounded by the time and the memory it may take, not by the number of its headers.
-_LONGEST_LINE, _MOST_HEADERS = 65_536, 10_000
 
 
 def fast_transport(
@@ -32,19 +32,14 @@ def fast_transport(
     wanted = os.environ.get(CHOICE, "") != "httpx"
     if not wanted or (proxied and getproxies()) or find_spec("httpx_aiohttp") is None:
         return None
-    import aiohttp
     from httpx_aiohttp import AiohttpTransport
 
-    def session() -> aiohttp.ClientSession:
-        return aiohttp.ClientSession(
-            connector=aiohttp.TCPConnector(limit=connections, keepalive_timeout=keepalive, ssl=context),
-            cookie_jar=aiohttp.DummyCookieJar(),
-            max_line_size=_LONGEST_LINE,
-            max_field_size=_LONGEST_LINE,
-            max_headers=_MOST_HEADERS,
-        )
+    from bulkstatus._session import session
 
-    return _Fast(AiohttpTransport(verify=context, client=session))
+    def open_session() -> "aiohttp.ClientSession":
+        return session(context, connections=connections, keepalive=keepalive)
+
+    return _Fast(AiohttpTransport(verify=context, client=open_session))
 
 
 class _Fast(httpx.AsyncBaseTransport):

@@ -1,0 +1,119 @@
+"""aiohttp's session, held to what httpx's own transport does: it asks once, and takes only what it asked for.
+
+Only `_fast` imports this, and only where aiohttp is installed.
+"""
+
+import asyncio
+import ssl
+from functools import partial
+from typing import Any, Final, cast
+
+import aiohttp
+import httpx
+from aiohttp.client_proto import ResponseHandler
+from aiohttp.http_exceptions import LineTooLong
+
+_LONGEST_HEAD: Final = 100 * 1024
+"""The most that is read of status line and headers, as on the other transport (httpcore's MAX_INCOMPLETE_EVENT_SIZE).
+
+aiohttp knows a limit for each line and one for their number, 8,190 bytes and 128 unless told otherwise. Those refuse
+what the other transport accepts, and raised they allow for a gigabyte.
+"""
+_MOST_HEADERS: Final = _LONGEST_HEAD // 4
+
+
+class _Unasked(aiohttp.ClientConnectionError):
+    """The connection holds something that came before the request; nothing was sent on it."""
+
+
+class _Connection(ResponseHandler):
+    """One connection of the pool, which knows when it cannot be used again, and when a head does not end."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        super().__init__(loop)
+        self._head: int | None = 0
+        """How many bytes came since the request; None once the head of the answer has been read."""
+
+    def set_response_params(self, **parameters: Any) -> None:  # noqa: ANN401 - handed on as they are
+        # Called for each request, before it is sent. aiohttp looks at what is left over when a connection goes back
+        # into the pool, while the packet that ended the answer is still being read.
+        if self._began_another():
+            self.force_close()
+        super().set_response_params(**parameters)
+        self._head = 0
+
+    def _began_another(self) -> bool:
+        """Whether a further answer began on this connection, and has not come whole."""
+        parser = self._parser
+        try:
+            return parser is not None and parser.feed_eof() is not None
+        except Exception:  # noqa: BLE001 - what cannot even be ended is no head that came whole
+            return True
+
+    def feed_data(self, data: Any, size: int = 0) -> None:  # noqa: ANN401 - aiohttp's own pair
+        message, _ = data
+        informational = message.code < 200 and message.code != 101  # noqa: PLR2004 - RFC 9110, 15.2
+        self._head = 0 if informational else None
+        super().feed_data(data, size)
+
+    def data_received(self, data: bytes) -> None:
+        if data and self._head is None and self._payload is not None and self._payload.is_eof():
+            # Else whole answers that nobody asked for pile up while the connection waits in the pool.
+            self._give_up()
+            return
+        if self._head is not None:
+            self._head += len(data)
+        super().data_received(data)
+        if self._head is not None and self._head > _LONGEST_HEAD:
+            self.set_exception(LineTooLong("the headers", str(_LONGEST_HEAD)))
+            self._give_up()
+
+    def _give_up(self) -> None:
+        self.force_close()
+        if self.transport is not None:
+            self.transport.close()
+
+
+class _Request(aiohttp.ClientRequest):
+    async def send(self, conn: Any) -> aiohttp.ClientResponse:  # noqa: ANN401 - aiohttp's connection
+        if conn.protocol.should_close:
+            raise _Unasked
+        return await super().send(conn)
+
+
+class _Response(aiohttp.ClientResponse):
+    async def start(self, connection: Any) -> aiohttp.ClientResponse:  # noqa: ANN401 - aiohttp's connection
+        await super().start(connection)
+        # httpx_aiohttp cannot encode one that is not ASCII, and nobody reads it.
+        self.reason = None
+        return self
+
+
+def session(context: ssl.SSLContext, *, connections: int, keepalive: float) -> aiohttp.ClientSession:
+    """A session for one source: a small pool, no cookies, and never a request more than was asked for."""
+
+    async def once(
+        request: aiohttp.ClientRequest, handler: aiohttp.ClientHandlerType
+    ) -> aiohttp.ClientResponse:
+        while True:
+            try:
+                return await handler(request)
+            except _Unasked:
+                continue  # that connection was closed, so this ends when the pool has no such one left
+            except (aiohttp.ClientOSError, aiohttp.ServerDisconnectedError) as error:
+                # aiohttp would ask once more by itself, unseen by the policy and the quota of retries.
+                raise httpx.ReadError("the connection broke off") from error
+
+    connector = aiohttp.TCPConnector(limit=connections, keepalive_timeout=keepalive, ssl=context)
+    # There is no public way to name the class of a connection; a test sees that this one works.
+    connector._factory = cast("Any", partial(_Connection, loop=asyncio.get_running_loop()))  # noqa: SLF001 - as said
+    return aiohttp.ClientSession(
+        connector=connector,
+        cookie_jar=aiohttp.DummyCookieJar(),
+        max_line_size=_LONGEST_HEAD,
+        max_field_size=_LONGEST_HEAD,
+        max_headers=_MOST_HEADERS,
+        request_class=_Request,
+        response_class=_Response,
+        middlewares=(once,),
+    )
