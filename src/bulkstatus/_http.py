@@ -136,6 +136,7 @@ async def exchange(
             received_at=_times.utc_now(),
             source=source,
             provider=provider,
+            value_limit=request.value_limit,
         )
     except BulkStatusError:
         raise

@@ -43,6 +43,7 @@ def decode(response: Response, decoder: Callable[[bytes], T]) -> T:
     body = response.body
     if body.count(b"[") + body.count(b"{") > MAX_DEPTH and _depth(body) > MAX_DEPTH:
         raise _bad_payload(response, f"its JSON is nested deeper than {MAX_DEPTH} levels")
+    _check_values(response)
     try:
         return decoder(body)
     except msgspec.ValidationError as error:
@@ -52,6 +53,30 @@ def decode(response: Response, decoder: Callable[[bytes], T]) -> T:
         raise _bad_payload(
             response, f"the body is not JSON ({printable(kind, 60)}, {len(body)} bytes)"
         ) from None
+
+
+def _check_values(response: Response) -> None:
+    """Raises ProtocolError when the body holds more JSON values than its request allows.
+
+    Every value but the first follows a comma or opens an array or an object, so those are counted; the ones in
+    strings only where that alone makes too many. Three bytes (`{},`) have become 150 of memory.
+    """
+    body, limit = response.body, response.value_limit
+    if _openings(body) > limit and _openings(_STRINGS.sub(b"", _unescaped(body))) > limit:
+        raise ProtocolError(
+            f"the answer holds more than {limit:,} values",
+            status=response.status,
+            reason="response_too_large",
+        )
+
+
+def _openings(body: bytes) -> int:
+    return body.count(b",") + body.count(b"[") + body.count(b"{")
+
+
+def _unescaped(body: bytes) -> bytes:
+    """`body` without what may stand before a quotation mark that ends no string."""
+    return body.replace(b"\\\\", b"").replace(b'\\"', b"")
 
 
 def _fault(message: str) -> str:
@@ -71,8 +96,7 @@ def _bad_payload(response: Response, why: str) -> ProtocolError:
 
 def _depth(body: bytes) -> int:
     """How deep the brackets of `body` go, brackets inside strings not counted; an upper bound if it is not JSON."""
-    unescaped = body.replace(b"\\\\", b"").replace(b'\\"', b"")
-    structure = _STRINGS.sub(b"", unescaped.translate(_ONE_BRACKET, _NOT_STRUCTURE).replace(b'""', b""))
+    structure = _STRINGS.sub(b"", _unescaped(body).translate(_ONE_BRACKET, _NOT_STRUCTURE).replace(b'""', b""))
     deepest = 0
     while structure and deepest <= MAX_DEPTH:
         shorter = structure.replace(b"{}", b"")
