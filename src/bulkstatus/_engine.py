@@ -79,7 +79,8 @@ class Pending(Generic[T]):
         try:
             self._value = (await line.run(call, self),)
         except BulkStatusError as error:
-            self._error = error
+            # Its frames hold the answer, and this: a body of 8 MiB would stay until the collector of cycles comes by.
+            self._error = error.with_traceback(None)
         finally:
             self.abandon()
 
