@@ -91,7 +91,9 @@ _CORRIGIBLE = frozenset({State.SUCCEEDED, State.PARTIAL, State.FAILED})
 
 _PAGE_SIZE = 100  # the documented maximum; a larger limit is a 400 or is cut, the pages disagree
 _LIST_LIMIT, _OPERATIONS_LIMIT = 2 * MIB, 8 * MIB  # a hundred rows take a fraction of it, payloads included
-_VALUE_LIMIT = 20_000  # a hundred rows are some three thousand; each of them costs up to 800 bytes when it is read
+_VALUE_LIMIT = (
+    20_000  # a hundred rows are some three thousand; each of them costs up to 800 bytes when it is read
+)
 _MOST_ITEMS = 10_000  # https://api.weavr.io/products/multi/openapi/operations.md
 _MOST_LISTINGS = 3
 _LONGEST_CODE = 64

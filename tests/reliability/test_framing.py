@@ -1,9 +1,15 @@
 """What comes back is not HTTP, or not quite: how often it is asked for again, and what is never read from it."""
 
+import errno
 import itertools
 import json
+import pickle
+import socket
 import ssl
+import struct
 import threading
+import traceback
+from functools import partial
 
 import anyio
 import pytest
@@ -11,7 +17,7 @@ import trustme
 
 from bulkstatus import AsyncClient, Client, Policy, ProtocolError, State, Unavailable
 from bulkstatus._http import _tls_context
-from support import GOOD_BODY, Plain, ask, dripping, raw_server, reply
+from support import GOOD_BODY, Plain, ask, dripping, held_port, raw_server, reply
 
 SHORT = Policy(request_timeout=0.5, attempts=1)
 
@@ -377,3 +383,59 @@ def test_a_connection_that_was_closed_meanwhile_costs_nothing(kind, transport, w
         found = states(kind, _url(server, wire), kept, 20, policy=Policy(attempts=1))
         assert found == [State.RUNNING] * 20
         assert (server.connections, kept.asked) == (20, 20)
+
+
+# --- what stands behind an error ---
+
+
+def _reset(connection):
+    connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+
+
+BEHIND = {
+    "F06 reset": (_reset, "connection"),
+    "F22 hangs up": (b"", "framing"),
+    "F23 less than announced": (reply(length=5000), "framing"),
+    "F31 SSH": (b"SSH-2.0-OpenSSH_9.6\r\n", "framing"),
+    "F34 no end": (dripping(lambda: False, b"", again=head("HTTP/1.1 102 X"), every=0.01), "timeout"),
+    "B67 broken gzip": (reply(GOOD_BODY, 200, "Content-Encoding: gzip"), "encoding"),
+}
+
+
+def _all_behind(error):
+    found, ahead = [], [error.__cause__, error.__context__]
+    while ahead:
+        one = ahead.pop()
+        if one is not None and one not in found:
+            found.append(one)
+            ahead += [one.__cause__, one.__context__]
+    return found
+
+
+@pytest.mark.parametrize("case", [pytest.param(name, marks=pytest.mark.row(name[:3])) for name in BEHIND])
+def test_behind_an_error_stand_names_and_no_request(case, kind, transport, quick):
+    """An error is pickled, its variables are printed: the objects of an HTTP library hold the headers of the request."""
+    step, reason = BEHIND[case]
+    adapter = partial(Plain, token="S3CR3T-canary-token")
+    with raw_server(step) as server, pytest.raises((Unavailable, ProtocolError)) as caught:
+        ask(kind, adapter(base_url=server.url), policy=SHORT)
+    assert caught.value.reason == reason
+    assert b"S3CR3T-canary-token" in b"".join(server.requests)
+    for one in _all_behind(caught.value):
+        assert type(one).__module__.partition(".")[0] in {"bulkstatus", "builtins", "zlib"}
+        assert not vars(one)
+        assert one.__traceback__ is None or "S3CR3T" not in _locals_of(one)
+    assert b"S3CR3T" not in pickle.dumps(caught.value)
+
+
+def _locals_of(error):
+    return "".join(traceback.TracebackException.from_exception(error, capture_locals=True).format())
+
+
+def test_an_error_names_what_was_behind_it(kind, transport):
+    """Whoever looks into a fault sees the kinds of all errors that led to it, and the number of the system's."""
+    with held_port() as port, pytest.raises(Unavailable) as caught:
+        ask(kind, Plain(base_url=f"http://127.0.0.1:{port}"), policy=SHORT)
+    shown = "".join(traceback.format_exception(caught.value))
+    assert "httpx.ConnectError, from " in shown
+    assert f"[errno {errno.ECONNREFUSED}]" in shown
