@@ -1,6 +1,5 @@
 """One exchange: what is sent, what may come back, and what is made of replies that are broken."""
 
-import gzip
 import itertools
 import re
 import socket
@@ -8,8 +7,6 @@ import ssl
 import struct
 import sys
 import traceback
-import tracemalloc
-import zlib
 
 import httpx
 import pytest
@@ -17,7 +14,6 @@ import trustme
 
 from bulkstatus import (
     ConfigError,
-    Policy,
     ProtocolError,
     State,
     Unavailable,
