@@ -19,6 +19,7 @@ _LONGEST_HEAD: Final = 100 * 1024
 aiohttp knows a limit for each line and one for their number, 8,190 bytes and 128 unless told otherwise. Those refuse
 what the other transport accepts, and raised they allow for a gigabyte.
 """
+_MOST_AROUND: Final = 1024 * 1024
 _MOST_HEADERS: Final = _LONGEST_HEAD // 4
 
 
@@ -27,12 +28,14 @@ class _Unasked(aiohttp.ClientConnectionError):
 
 
 class _Connection(ResponseHandler):
-    """One connection of the pool, which knows when it cannot be used again, and when a head does not end."""
+    """One connection of the pool, which knows when it cannot be used again, and when what is around a body does not end."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         super().__init__(loop)
-        self._head: int | None = 0
-        """How many bytes came since the request; None once the head of the answer has been read."""
+        self._answered = False
+        """Whether the head of the answer has been read."""
+        self._received = 0
+        """How many bytes came since the request, or since the head."""
 
     def set_response_params(self, **parameters: Any) -> None:  # noqa: ANN401 - handed on as they are
         # Called for each request, before it is sent. aiohttp looks at what is left over when a connection goes back
@@ -40,7 +43,7 @@ class _Connection(ResponseHandler):
         if self._began_another():
             self.force_close()
         super().set_response_params(**parameters)
-        self._head = 0
+        self._answered, self._received = False, 0
 
     def _began_another(self) -> bool:
         """Whether a further answer began on this connection, and has not come whole."""
@@ -53,20 +56,26 @@ class _Connection(ResponseHandler):
     def feed_data(self, data: Any, size: int = 0) -> None:  # noqa: ANN401 - aiohttp's own pair
         message, _ = data
         informational = message.code < 200 and message.code != 101  # noqa: PLR2004 - RFC 9110, 15.2
-        self._head = 0 if informational else None
+        self._answered, self._received = not informational, 0
         super().feed_data(data, size)
 
     def data_received(self, data: bytes) -> None:
-        if data and self._head is None and self._payload is not None and self._payload.is_eof():
+        if data and self._answered and self._payload is not None and self._payload.is_eof():
             # Else whole answers that nobody asked for pile up while the connection waits in the pool.
             self._give_up()
             return
-        if self._head is not None:
-            self._head += len(data)
+        self._received += len(data)
         super().data_received(data)
-        if self._head is not None and self._head > _LONGEST_HEAD:
-            self.set_exception(LineTooLong("the headers", str(_LONGEST_HEAD)))
+        if self._is_beyond_bounds():
+            self.set_exception(LineTooLong("what is around the body", str(_LONGEST_HEAD)))
             self._give_up()
+
+    def _is_beyond_bounds(self) -> bool:
+        if not self._answered:
+            return self._received > _LONGEST_HEAD
+        # Chunks announced by more than they hold, or trailers: aiohttp keeps those, a gigabyte if it comes.
+        body: int = 0 if self._payload is None else self._payload.total_bytes
+        return self._received > 2 * body + _MOST_AROUND
 
     def _give_up(self) -> None:
         self.force_close()
