@@ -78,7 +78,9 @@ def _of_room(room, urls, *, connections, transport):
 # httpx's own pool loses a connection to a request that is cut off just when it was given one it had waited for
 # (encode/httpcore#1093). Where there is one for each question nobody waits; where there is not, it comes to that.
 @pytest.mark.row("F57")
-@pytest.mark.parametrize("room", [TOGETHER + 1, 3])
+@pytest.mark.parametrize(
+    ("kind", "room"), [("blocking", TOGETHER + 1), ("async", TOGETHER + 1), ("async", 3)]
+)
 def test_a_thousand_requests_that_were_cut_off_cost_no_connection(room, kind, transport, monkeypatch):
     """Each was ended by the time that a request may take; then thirty of thirty are answered."""
     monkeypatch.setattr("bulkstatus._pools.new_client", partial(_of_room, room))
