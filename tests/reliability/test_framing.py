@@ -264,16 +264,21 @@ class Kept:
     def __call__(self, connection):
         for number in itertools.count(1):
             self.asked += 1
-            for part in self.script(number):
-                if part is None:
-                    connection.close()
-                elif callable(part):
-                    part()
-                else:
-                    connection.sendall(part)
-            self.sent.release()
+            try:
+                self._send(connection, number)
+            finally:
+                self.sent.release()
             if connection.fileno() < 0 or not self._next(connection):
                 return
+
+    def _send(self, connection, number):
+        for part in self.script(number):
+            if part is None:
+                connection.close()
+            elif callable(part):
+                part()
+            else:
+                connection.sendall(part)
 
     def _next(self, connection):
         request = b""
@@ -372,6 +377,16 @@ def test_an_answer_that_nobody_asked_for_is_not_the_next_answer(case, kind, tran
     kept = Kept(UNASKED[case])
     with raw_server(kept, context=wire) as server:
         assert states(kind, _url(server, wire), kept, 3) == [State.RUNNING] * 3
+        assert (server.connections, kept.asked) == (3, 3)
+
+
+@pytest.mark.row("F39")
+def test_answers_without_end_that_nobody_asked_for_end_their_connection(kind, monkeypatch):
+    """Over aiohttp, which reads on while a connection is not used; httpx leaves them where they are."""
+    monkeypatch.delenv("BULKSTATUS_TRANSPORT")
+    kept = Kept(lambda number: itertools.chain([answer()], itertools.repeat(answer("done") * 100)))
+    with raw_server(kept) as server:
+        assert states(kind, server.url, kept, 3) == [State.RUNNING] * 3
         assert (server.connections, kept.asked) == (3, 3)
 
 
