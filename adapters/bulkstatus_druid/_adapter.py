@@ -72,6 +72,7 @@ _AUTH_SERVER = "the provider could not reach its own authorisation server"
 _HEADER_VALUE = re.compile(r"[\x21-\x7e](?:[\x20-\x7e]{0,254}[\x21-\x7e])?")
 _LIMIT = 100  # no default and no maximum is documented
 _MAX_PAGES = 10_000
+_VALUE_LIMIT = 60_000  # a list of 12,000 bulks; the shortest rows that count as bulks then take 27 MiB
 _FAILED_ONLY: frozenset[str] = frozenset({State.FAILED})
 _TELLABLE: frozenset[str] = frozenset({State.FAILED, State.UNKNOWN})
 _OK, _PART, _REDIRECTS, _BAD_REQUEST, _FAULTY = 200, 206, 300, 400, 400
@@ -192,7 +193,9 @@ class Druid(Adapter, frozen=True, kw_only=True):
         sent = {name: value for name, value in headers.items() if value is not None}
         api, _ = self._bases()
         path = ("activityid", "v1", "user", "bulk", *segments)
-        return Request.to(api, *path, query=query, headers=sent, body_limit=body_limit)
+        return Request.to(
+            api, *path, query=query, headers=sent, body_limit=body_limit, value_limit=_VALUE_LIMIT
+        )
 
     def status(self, id: str) -> Call[BulkStatus]:
         """How bulk `id` stands (https://dru-id.com/developers/apis/bulk-api/bulk-get-status/).

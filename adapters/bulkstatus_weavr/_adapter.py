@@ -93,6 +93,9 @@ _CORRIGIBLE = frozenset({State.SUCCEEDED, State.PARTIAL, State.FAILED})
 
 _PAGE_SIZE = 100  # the documented maximum; a larger limit is a 400 or is cut, the pages disagree
 _LIST_LIMIT, _OPERATIONS_LIMIT = 2 * MIB, 8 * MIB  # a hundred rows take a fraction of it, payloads included
+_VALUE_LIMIT = (
+    20_000  # a hundred rows are some three thousand; each of them costs up to 800 bytes when it is read
+)
 _MOST_LISTINGS = 3
 _LONGEST_CODE = 64
 _THROTTLED = "TOO_MANY_REQUESTS"
@@ -268,7 +271,9 @@ class Weavr(Adapter, frozen=True, kw_only=True):
     ) -> Request:
         # The first page is asked for by leaving offset out.
         query = {"limit": _PAGE_SIZE, "offset": offset or None, **filters}
-        return Request.to(self.base_url, *segments, query=query, body_limit=body_limit)
+        return Request.to(
+            self.base_url, *segments, query=query, body_limit=body_limit, value_limit=_VALUE_LIMIT
+        )
 
     def _bulk(
         self, response: Response, record: Process, notes: Notes, *, id: str, listed: bool = False

@@ -1,22 +1,16 @@
 """httpx over aiohttp. What aiohttp raises is put into httpx's words, so that nothing above knows what carried a request."""
 
-import socket
 import ssl
 from collections.abc import AsyncIterator
 from contextvars import ContextVar
-from typing import cast
 
 import aiohttp
-import aiohttp.abc
 import httpx
 import yarl
 from httpx_aiohttp import AiohttpTransport
 
-from bulkstatus._names import look_up
+from bulkstatus._session import session
 
-# aiohttp's own limits (8,190 bytes a line, 128 headers) refuse what the other transport accepts; a whole answer is
-# bounded by the time and the memory it may take, not by the number of its headers.
-_LONGEST_LINE, _MOST_HEADERS = 65_536, 10_000
 _asked_for: ContextVar[yarl.URL] = ContextVar("_asked_for")
 
 
@@ -24,23 +18,10 @@ class Transport(httpx.AsyncBaseTransport):
     """The connections of one source: at most `connections`, idle ones kept for `keepalive` seconds."""
 
     def __init__(self, context: ssl.SSLContext, *, connections: int, keepalive: float) -> None:
-        def session() -> aiohttp.ClientSession:
-            return aiohttp.ClientSession(
-                connector=aiohttp.TCPConnector(
-                    limit=connections,
-                    keepalive_timeout=keepalive,
-                    ssl=context,
-                    resolver=cast("aiohttp.abc.AbstractResolver", _Resolver()),
-                    use_dns_cache=False,
-                ),
-                cookie_jar=aiohttp.DummyCookieJar(),
-                middlewares=(_once,),
-                max_line_size=_LONGEST_LINE,
-                max_field_size=_LONGEST_LINE,
-                max_headers=_MOST_HEADERS,
-            )
+        def open_session() -> aiohttp.ClientSession:
+            return session(context, connections=connections, keepalive=keepalive, middleware=_once)
 
-        self._inner = AiohttpTransport(verify=context, client=session)
+        self._inner = AiohttpTransport(verify=context, client=open_session)
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         url = yarl.URL(str(request.url), encoded=True)
@@ -124,26 +105,3 @@ def _in_words_of_httpx(error: BaseException) -> httpx.TransportError:
     told = kind(type(error).__name__)
     told.__cause__ = error.__cause__
     return told
-
-
-class _Resolver:
-    """An aiohttp.abc.AbstractResolver."""
-
-    async def resolve(
-        self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_UNSPEC
-    ) -> list[aiohttp.abc.ResolveResult]:
-        del family  # that of each address
-        return [
-            aiohttp.abc.ResolveResult(
-                hostname=host,
-                host=address,
-                port=port,
-                family=socket.AF_INET6 if ":" in address else socket.AF_INET,
-                proto=0,
-                flags=socket.AI_NUMERICHOST,
-            )
-            for address in await look_up(host, port)
-        ]
-
-    async def close(self) -> None:
-        """Nothing is kept."""

@@ -12,6 +12,8 @@ from bulkstatus.errors import ConfigError
 
 T = TypeVar("T")
 MIB = 1024 * 1024
+MOST_VALUES = 100_000
+"""How many JSON values an answer may hold where its request does not say: what they decode to stays below 32 MiB."""
 
 
 class Request(msgspec.Struct, frozen=True, kw_only=True):
@@ -19,7 +21,8 @@ class Request(msgspec.Struct, frozen=True, kw_only=True):
 
     `path` is relative to `base_url`, begins with a slash, and has every segment percent-encoded. `form` is sent as
     `application/x-www-form-urlencoded`; Secrets in it are revealed only while it is sent. `body_limit` is the most
-    that is read of the reply, in bytes after decompression.
+    that is read of the reply, in bytes after decompression, and `value_limit` the most JSON values that `decode`
+    takes from it: a few bytes of JSON become a hundred of memory.
     """
 
     base_url: str
@@ -28,6 +31,7 @@ class Request(msgspec.Struct, frozen=True, kw_only=True):
     headers: tuple[tuple[str, str], ...] = ()
     form: tuple[tuple[str, str | Secret], ...] | None = None
     body_limit: int = 8 * MIB
+    value_limit: int = MOST_VALUES
 
     @classmethod
     def to(
@@ -38,6 +42,7 @@ class Request(msgspec.Struct, frozen=True, kw_only=True):
         headers: Mapping[str, str] | None = None,
         form: Mapping[str, str | Secret] | None = None,
         body_limit: int = 8 * MIB,
+        value_limit: int = MOST_VALUES,
     ) -> Self:
         """Address `segments` below `base_url`, each encoded as one path segment; query values of None are left out.
 
@@ -50,6 +55,7 @@ class Request(msgspec.Struct, frozen=True, kw_only=True):
             headers=tuple((headers or {}).items()),
             form=None if form is None else tuple(form.items()),
             body_limit=body_limit,
+            value_limit=value_limit,
         )
 
     @property
@@ -61,7 +67,7 @@ class Request(msgspec.Struct, frozen=True, kw_only=True):
 class Response(msgspec.Struct, frozen=True, kw_only=True):
     """A reply as it arrived: status, headers with lower-case names, the whole body, and when it was there (UTC).
 
-    `source` and `provider` say who was asked, for the records that are read from it.
+    `source` and `provider` say who was asked, for the records that are read from it. `value_limit` is the request's.
     """
 
     status: int
@@ -70,6 +76,7 @@ class Response(msgspec.Struct, frozen=True, kw_only=True):
     received_at: datetime
     source: str = ""
     provider: str = ""
+    value_limit: int = MOST_VALUES
 
     def __repr__(self) -> str:
         # The body may hold personal data, and frames hold replies.

@@ -79,7 +79,8 @@ class Pending(Generic[T]):
         try:
             self._value = (await line.run(call, self),)
         except BulkStatusError as error:
-            self._error = error
+            # Its frames hold the answer, and this: a body of 8 MiB would stay until the collector of cycles comes by.
+            self._error = error.with_traceback(None)
         finally:
             self.abandon()
 
@@ -373,10 +374,11 @@ class _Line:
                         client, request, credentials, source=self._name, provider=self._provider
                     )
         except TimeoutError:
-            limit = self._policy.request_timeout
-            raise Unavailable(f"no complete answer within {limit:g} s", reason="timeout") from None
+            pass  # raised below: in here it would keep the frames that were writing, and so the credentials
         finally:
             self.sent -= 1
+        limit = self._policy.request_timeout
+        raise Unavailable(f"no complete answer within {limit:g} s", reason="timeout")
 
     async def _await_turn(self, question: Pending[Any], *, asked_for: bool) -> None:
         """Wait until the budget has a request to spare, first come, first served, and take it.

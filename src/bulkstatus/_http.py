@@ -3,9 +3,9 @@
 import os
 import socket
 import ssl
-import zlib
 from collections.abc import Iterator, Mapping
 from functools import cache
+from http import HTTPStatus
 from http.cookiejar import DefaultCookiePolicy
 from importlib.metadata import version
 from urllib.parse import urlencode, urlsplit
@@ -15,8 +15,10 @@ import httpcore
 import httpx
 
 from bulkstatus import _times
+from bulkstatus._body import read_body
 from bulkstatus._call import Request, Response
 from bulkstatus._fast import fast_transport
+from bulkstatus._leftover import part_from
 from bulkstatus._names import Backend
 from bulkstatus._secrets import Masked, Secret, is_header_value
 from bulkstatus._urls import is_loopback
@@ -25,9 +27,18 @@ from bulkstatus.errors import BulkStatusError, ConfigError, ProtocolError, Unava
 # These bound each step; the engine's own deadline bounds the whole, since a server that drips bytes never meets a
 # limit that begins anew with each read (encode/httpx#1450).
 _STEP_TIMEOUT = httpx.Timeout(connect=5.0, read=10.0, write=10.0, pool=5.0)
+# Nothing, a part of it, or nothing new: what only comes to who asks for it, and no adapter can.
+_NEVER_ASKED_FOR = frozenset(
+    {
+        HTTPStatus.NO_CONTENT,
+        HTTPStatus.RESET_CONTENT,
+        HTTPStatus.PARTIAL_CONTENT,
+        HTTPStatus.NOT_MODIFIED,
+    }
+)
+_LAST_STATUS = 599
 # httpx drops idle connections after 5 s by default, so that every slower poll would pay for a new TLS handshake.
 _KEEPALIVE = 90.0
-_GZIP_WINDOW, _ZLIB_WINDOW = 31, 15
 
 
 @cache
@@ -102,9 +113,12 @@ def build(client: httpx.AsyncClient, request: Request, credentials: Mapping[str,
 
     Raises ConfigError when the URL that results is not, byte for byte, the one the adapter described.
     """
-    url = httpx.URL(request.base_url + request.path, params=dict(request.query) or None)
+    try:
+        url = httpx.URL(request.base_url + request.path, params=dict(request.query) or None)
+        base = httpx.URL(request.base_url)
+    except httpx.InvalidURL:
+        raise _unwritable() from None
     expected = urlsplit(request.base_url).path + request.path
-    base = httpx.URL(request.base_url)
     path = url.raw_path.partition(b"?")[0].decode("ascii")
     goes_there = (url.scheme, url.host, url.port, url.userinfo) == (base.scheme, base.host, base.port, b"")
     if not goes_there or path != expected:
@@ -138,68 +152,57 @@ async def exchange(
 
     Raises Unavailable when that cannot be done, and ProtocolError when the reply is too large or oddly encoded.
     """
-    reply, body = None, b""
+    failed: BulkStatusError
+    asked = build(client, request, credentials)
     try:
-        reply = await client.send(build(client, request, credentials), stream=True)
+        reply = await client.send(asked, stream=True)
         try:
-            body = await _read_body(reply, request.body_limit)
+            _check_head(reply)
+            body = await read_body(reply, request.body_limit)
         finally:
-            await reply.aclose()
+            await part_from(reply)
+        return Response(
+            status=reply.status_code,
+            headers={name.lower(): value for name, value in reply.headers.items()},
+            body=body,
+            received_at=_times.utc_now(),
+            source=source,
+            provider=provider,
+            value_limit=request.value_limit,
+        )
+    except BulkStatusError:
+        raise
     except (httpx.LocalProtocolError, httpx.InvalidURL, httpx.UnsupportedProtocol, httpx.CookieConflict):
-        reply = None
+        failed = _unwritable()
     except httpx.TransportError as error:
-        raise _transport_error(error, request) from _without_frames(error)
-    except (httpx.HTTPError, httpx.StreamError, RuntimeError, OSError) as error:
-        # What no transport should raise must not take the other questions down with it.
-        why = f"the exchange broke off ({type(error).__name__})"
-        raise Unavailable(why, reason="connection") from _without_frames(error)
-    if reply is None:
-        # Out here, the cause is not behind it: that may quote a header.
-        raise ConfigError("the request could not be written; check base_url and the credentials")
-    return Response(
-        status=reply.status_code,
-        headers={name.lower(): value for name, value in reply.headers.items()},
-        body=body,
-        received_at=_times.utc_now(),
-        source=source,
-        provider=provider,
-    )
+        failed = _transport_error(error, request)
+        failed.__cause__ = _names_of(error)
+    except Exception as error:  # noqa: BLE001 - what no transport should raise must not take other questions down with it
+        failed = Unavailable(f"the exchange broke off ({type(error).__name__})", reason="connection")
+        failed.__cause__ = _names_of(error)
+    # Out here, since what is raised inside `except` keeps the error that is handled there.
+    raise failed
 
 
-def _too_large(reply: httpx.Response, limit: int) -> ProtocolError:
-    return ProtocolError(
-        f"the answer is larger than {limit:,} bytes", status=reply.status_code, reason="response_too_large"
-    )
+def _unwritable() -> ConfigError:
+    # Nothing stands behind it: that may quote a header, and so a credential.
+    return ConfigError("the request could not be written; check base_url and the credentials")
 
 
-async def _read_body(reply: httpx.Response, limit: int) -> bytes:
-    if reply.is_stream_consumed:
-        # A transport of somebody's tests gave a reply with its content, which httpx read when it was made.
-        if len(reply.content) > limit:
-            raise _too_large(reply, limit)
-        return reply.content
-    # httpx inflates without bounds: a kilobyte of nested gzip has cost it gigabytes. So it is done here, by hand.
-    encoding = reply.headers.get("content-encoding", "").strip().lower()
-    if encoding in ("", "identity"):
-        inflate = None
-    elif encoding in ("gzip", "deflate"):
-        inflate = zlib.decompressobj(_GZIP_WINDOW if encoding == "gzip" else _ZLIB_WINDOW)
-    else:
-        raise ProtocolError("the answer is in an encoding that was not asked for", reason="encoding")
-    parts: list[bytes] = []
-    size = 0
-    try:
-        async for chunk in reply.aiter_raw():
-            part = chunk if inflate is None else inflate.decompress(chunk, limit + 1 - size)
-            size += len(part)
-            if size > limit:
-                raise _too_large(reply, limit)
-            parts.append(part)
-    except zlib.error:
-        raise ProtocolError("the answer's compression is broken", reason="encoding", retryable=True) from None
-    if inflate is not None and size and (not inflate.eof or inflate.unused_data):
-        raise ProtocolError("the answer's compression does not end where the answer does", retryable=True)
-    return b"".join(parts)
+def _check_head(reply: httpx.Response) -> None:
+    """Refuse what no adapter should have to know of: statuses that answer nothing, and framing of which two may think two things."""
+    status = reply.status_code
+    transfer = reply.headers.get("transfer-encoding", "chunked").strip().lower()
+    if status < HTTPStatus.OK or transfer != "chunked" or any(b" " in name for name, _ in reply.headers.raw):
+        # One transport refuses these by itself, as what is no HTTP.
+        raise Unavailable(f"no proper HTTP answer from {reply.request.url.host}", reason="framing")
+    if status in _NEVER_ASKED_FOR or status > _LAST_STATUS:
+        raise ProtocolError(
+            "the answer has a status that means nothing here",
+            status=status,
+            reason="protocol",
+            retryable=True,
+        )
 
 
 def _transport_error(error: httpx.TransportError, request: Request) -> BulkStatusError:
@@ -301,11 +304,19 @@ def _is_cut(error: ssl.SSLError) -> bool:
     )
 
 
-def _without_frames(error: BaseException) -> BaseException:
-    """The same error; the frames behind it hold what was being written, and so the credentials."""
-    for cause in _causes(error):
-        cause.__traceback__ = None
-    return error
+class Behind(Exception):
+    """What lay behind an error, by name. The objects themselves hold the request, and so the credentials."""
+
+
+def _names_of(error: BaseException) -> Behind:
+    """The kinds of `error` and of all that was behind it. Texts are left out: they may quote what was sent."""
+    return Behind(", from ".join(map(_name_of, _causes(error))))
+
+
+def _name_of(error: BaseException) -> str:
+    name = f"{type(error).__module__}.{type(error).__qualname__}".removeprefix("builtins.")
+    number = error.errno if isinstance(error, OSError) else None
+    return name if number is None else f"{name} [errno {number}]"
 
 
 def _causes(error: BaseException | None) -> "list[BaseException]":

@@ -1,7 +1,7 @@
 """Reading replies: JSON within bounds, and the error a status stands for."""
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from http import HTTPStatus
@@ -25,7 +25,9 @@ from bulkstatus.errors import (
 T = TypeVar("T")
 
 MAX_DEPTH = 64
-_NOT_STRUCTURE = bytes(set(range(256)) - set(b'[]{}"'))
+_NOT_BRACKETS = bytes(set(range(256)) - set(b'[]{}"'))
+_NOT_PLACES = bytes(set(range(256)) - set(b'[{,"'))
+_BLOCK = 64 * 1024
 _ONE_BRACKET = bytes.maketrans(b"[]", b"{}")
 _STRINGS = re.compile(rb'"[^"]*"')
 _IMF_DATE = re.compile(r"[A-Z][a-z]{2}, [0-9]{2} [A-Z][a-z]{2} [0-9]{4} [0-9]{2}:[0-9]{2}:[0-9]{2} GMT")
@@ -42,6 +44,7 @@ def decode(response: Response, decoder: Callable[[bytes], T]) -> T:
     """
     if _is_too_deep(response.body):
         raise _bad_payload(response, f"its JSON is nested deeper than {MAX_DEPTH} levels")
+    _check_values(response)
     try:
         return decoder(response.body)
     except msgspec.ValidationError as error:
@@ -55,6 +58,42 @@ def decode(response: Response, decoder: Callable[[bytes], T]) -> T:
 
 def _is_too_deep(body: bytes) -> bool:
     return body.count(b"[") + body.count(b"{") > MAX_DEPTH and _depth(body) > MAX_DEPTH
+
+
+def _check_values(response: Response) -> None:
+    """Raises ProtocolError when the body holds more JSON values than its request allows.
+
+    Every value but the first follows a comma or stands first in an array or an object, so those are counted; where
+    that makes too many, once more without what stands in strings. Three bytes (`{},`) have become 100 of memory.
+    """
+    body, limit = response.body, response.value_limit
+    if _places(body) > limit and sum(map(_places, _outside_strings(body, _NOT_PLACES))) > limit:
+        raise ProtocolError(
+            f"the answer holds more than {limit:,} values",
+            status=response.status,
+            reason="response_too_large",
+        )
+
+
+def _places(body: bytes) -> int:
+    return body.count(b",") + body.count(b"[") + body.count(b"{")
+
+
+def _outside_strings(body: bytes, dropped: bytes) -> Iterator[bytes]:
+    """`body` in parts, without its strings and without the bytes `dropped`, which are all but structure.
+
+    In parts, since substituting in the whole keeps all the pieces until the last: 270 MiB for 8 MiB of short strings.
+    """
+    start, inside = 0, False
+    while start < len(body):
+        part = body[start : start + _BLOCK]
+        half_an_escape = len(part) == _BLOCK and (_BLOCK - len(part.rstrip(b"\\"))) % 2
+        part = part[:-1] if half_an_escape else part
+        start += len(part)
+        part = part.replace(b"\\\\", b"").replace(b'\\"', b"").translate(_ONE_BRACKET, dropped)
+        part = b'"' + part if inside else part
+        inside = part.count(b'"') % 2 == 1
+        yield _STRINGS.sub(b"", part + b'"' if inside else part)
 
 
 def _fault(message: str) -> str:
@@ -74,8 +113,7 @@ def _bad_payload(response: Response, why: str) -> ProtocolError:
 
 def _depth(body: bytes) -> int:
     """How deep the brackets of `body` go, brackets inside strings not counted; an upper bound if it is not JSON."""
-    unescaped = body.replace(b"\\\\", b"").replace(b'\\"', b"")
-    structure = _STRINGS.sub(b"", unescaped.translate(_ONE_BRACKET, _NOT_STRUCTURE).replace(b'""', b""))
+    structure = b"".join(_outside_strings(body, _NOT_BRACKETS))
     deepest = 0
     while structure and deepest <= MAX_DEPTH:
         shorter = structure.replace(b"{}", b"")
