@@ -685,7 +685,7 @@ ENDINGS = {
         "try again in 24 h",
     ),
     "a redirect": (
-        Fault(status=302, headers={"Location": "https://evil.test/x?token=S3CR3T"}, times=None),
+        Fault(status=302, headers={"Location": "https://evil.test/x?token=over-there"}, times=None),
         7,
         "redirect to evil.test",
     ),
