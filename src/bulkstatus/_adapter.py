@@ -10,7 +10,7 @@ import msgspec
 from bulkstatus._auth import Auth
 from bulkstatus._call import Call, ListQuery, OperationQuery, Page, Response
 from bulkstatus._model import BulkOperation, BulkStatus, State
-from bulkstatus._secrets import Secret
+from bulkstatus._secrets import Masked, Secret
 from bulkstatus._text import nearest
 from bulkstatus._urls import origin
 from bulkstatus.errors import ConfigError
@@ -92,10 +92,7 @@ class Adapter(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     budget: tuple[Limit, ...] | None = None
 
     def __post_init__(self) -> None:
-        for name in _secret_fields(type(self)):
-            value = getattr(self, name)
-            if value is not None and not isinstance(value, Secret):
-                msgspec.structs.force_setattr(self, name, Secret(value, name))
+        self._hide_credentials()
         for word, state in self.state_map.items():
             if state not in State.__members__.values():
                 raise ConfigError(
@@ -103,6 +100,17 @@ class Adapter(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
                 )
         pins = {word: State(state) for word, state in self.state_map.items()}
         msgspec.structs.force_setattr(self, "state_map", pins)
+
+    def _hide_credentials(self) -> None:
+        """Make Secrets of the credentials. All are taken out first: `self` is in the frames behind an error."""
+        given = Masked({name: getattr(self, name) for name in _secret_fields(type(self))})
+        for name in given:
+            msgspec.structs.force_setattr(self, name, None)
+        for name in given:
+            if isinstance(given[name], Secret):
+                msgspec.structs.force_setattr(self, name, given[name])
+            elif given[name] is not None:
+                msgspec.structs.force_setattr(self, name, Secret(given[name], name))
 
     def allowed(self) -> tuple[Limit, ...]:
         """The limits that bulkstatus keeps."""

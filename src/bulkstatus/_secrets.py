@@ -2,9 +2,11 @@
 
 import re
 from collections.abc import Callable
-from typing import TYPE_CHECKING, NoReturn, TypeAlias
+from typing import TYPE_CHECKING, NoReturn, TypeAlias, TypeVar
 
-from bulkstatus.errors import ConfigError
+from bulkstatus.errors import BulkStatusError, ConfigError
+
+V = TypeVar("V")
 
 _LEGAL = re.compile(r"[\x21-\x7e]+")
 _MAX_LENGTH = 16_384
@@ -27,10 +29,15 @@ class Secret:
         """True when a refused value can be fetched anew."""
         self._fetch: Callable[[], str] | None = None
         self._value: str | None = None
+        fault = None
         if callable(value):
             self._fetch = value
         else:
-            self._value = check_secret(value, name)
+            fault = fault_of(value)
+            self._value = value
+        if fault is not None:
+            del value  # this frame is behind the error, and somebody may print its locals
+            raise ConfigError(f"{name} {fault}")
 
     @property
     def loaded(self) -> bool:
@@ -43,7 +50,21 @@ class Secret:
         Raises ConfigError when it cannot be a credential, and whatever the fetching function raises.
         """
         if self._value is None and self._fetch is not None:
-            self._value = check_secret(self._fetch(), self.name)
+            error = self._fill(self._fetch)
+            if error is not None:
+                raise error
+
+    def _fill(self, fetch: Callable[[], str]) -> BulkStatusError | None:
+        """Fetch the value; what went wrong is returned, since the frames here and below hold the value."""
+        try:
+            value = fetch()
+        except BulkStatusError as error:
+            return without_frames(error)
+        fault = fault_of(value)
+        if fault is not None:
+            return ConfigError(f"{self.name} {fault}")
+        self._value = value
+        return None
 
     def forget(self) -> None:
         """Drop a value that was refused, when it can be fetched anew."""
@@ -66,8 +87,12 @@ class Secret:
     def __reduce__(self) -> NoReturn:
         raise TypeError("a Secret is not written anywhere, so it cannot be pickled")
 
+    def __getstate__(self) -> NoReturn:
+        # Python 3.11 gives every object one that tells its slots.
+        raise TypeError("a Secret is not written anywhere, so it has no state to give")
 
-class Masked(dict[str, str]):
+
+class Masked(dict[str, V]):
     """A mapping that holds credentials. Its repr shows the keys alone, for frames whose locals somebody prints."""
 
     def __repr__(self) -> str:
@@ -87,22 +112,28 @@ def as_secret(value: SecretText, name: str) -> Secret:
     return value if isinstance(value, Secret) else Secret(value, name)
 
 
-def check_secret(value: str, name: str) -> str:
-    """Return `value` if it can be sent as a credential.
+def without_frames(error: BulkStatusError) -> BulkStatusError:
+    """The same error without the frames and the errors behind it, where those hold credentials."""
+    error.__traceback__ = error.__cause__ = error.__context__ = None
+    return error
 
-    Raises ConfigError, which names the setting and never the value, for anything that is not printable ASCII
-    without blanks: a stray line break would end a header, and is what a careless copy leaves behind.
+
+def fault_of(value: object) -> str | None:
+    """What keeps `value` from being sent as a credential, as the end of a sentence that never holds it; None if nothing.
+
+    A credential is printable ASCII without blanks: a stray line break would end a header, and is what a careless copy
+    leaves behind.
     """
     if not isinstance(value, str):
-        raise ConfigError(f"{name} must be a text")
+        return "must be a text"
     if not value:
-        raise ConfigError(f"{name} is empty")
+        return "is empty"
     if len(value) > _MAX_LENGTH:
-        raise ConfigError(f"{name} is longer than {_MAX_LENGTH} characters, so it cannot be a credential")
+        return f"is longer than {_MAX_LENGTH} characters, so it cannot be a credential"
     if _LEGAL.fullmatch(value) is None:
         fault = (
             "a line break" if "\n" in value or "\r" in value else "a blank" if " " in value else "a character"
         )
         where = "" if fault != "a character" else " outside printable ASCII"
-        raise ConfigError(f"{name} holds {fault}{where}; a credential is one word. Remove it and try again")
-    return value
+        return f"holds {fault}{where}; a credential is one word. Remove it and try again"
+    return None
