@@ -248,7 +248,7 @@ def _read_token_reply(response: Response) -> TokenReply:
     error = status_error(response)
     if isinstance(error, NotFound):
         # Not the error of its own class, which would say that a bulk is not there.
-        raise RequestRejected(
+        raise ProtocolError(
             "there is no token endpoint at this address; check the base URL for authentication",
             status=response.status,
             reason="no_token_endpoint",

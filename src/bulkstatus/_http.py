@@ -78,7 +78,14 @@ def build(client: httpx.AsyncClient, request: Request, credentials: Mapping[str,
     expected = urlsplit(request.base_url).path + request.path
     base = httpx.URL(request.base_url)
     path = url.raw_path.partition(b"?")[0].decode("ascii")
-    if (url.scheme, url.host, url.port) != (base.scheme, base.host, base.port) or path != expected:
+    try:
+        elsewhere = (url.scheme, url.host, url.port) != (base.scheme, base.host, base.port)
+    except UnicodeError:
+        raise ConfigError(
+            f"{urlsplit(request.base_url).hostname} is no name of a host in its xn-- form; check base_url",
+            reason="base_url",
+        ) from None
+    if elsewhere or path != expected:
         raise ConfigError(
             f"the request for {expected[:200]!r} would go elsewhere, so it was not sent", reason="url"
         )

@@ -8,7 +8,12 @@ from bulkstatus.errors import ConfigError
 
 _MAX_PORT = 65_535
 _LABEL = re.compile(r"(?!-)[A-Za-z0-9_-]{1,63}(?<!-)")
+_IPV6 = re.compile(
+    r"\[[0-9A-Fa-f:.]+\](?::[0-9]+)?"
+)  # no zone (RFC 6874): it names a network of this machine's
 _METADATA = ipaddress.ip_address("fd00:ec2::254")  # the same service as 169.254.169.254, and not link-local
+
+_TUNNELS = (ipaddress.IPv6Network("::/96"), ipaddress.IPv6Network("64:ff9b::/96"))
 
 
 def is_loopback(host: str) -> bool:
@@ -29,7 +34,8 @@ def check_base_url(url: str, *, setting: str) -> str:
     """
     fault = _fault(url)
     if fault:
-        raise ConfigError(f"{setting} {_shown(url)!r} {fault}", reason="base_url")
+        # A letter of another script looks like one of ours, so it is shown by its number.
+        raise ConfigError(f"{setting} {_shown(url)!a} {fault}", reason="base_url")
     return url.rstrip("/")
 
 
@@ -58,7 +64,7 @@ def _fault(url: str) -> str | None:  # noqa: C901, PLR0911 - one line a rule rea
         return "holds a query or a fragment; give only scheme, host and path"
     if port == 0 or parts.netloc.endswith(":"):
         return f"needs a port from 1 to {_MAX_PORT}"
-    if not _is_host(host):
+    if not _is_host(host) or ("[" in parts.netloc and _IPV6.fullmatch(parts.netloc) is None):
         return "does not name a host"
     if _is_link_local(host):
         return "is a link-local address"
@@ -84,8 +90,15 @@ def _is_link_local(host: str) -> bool:
         address = ipaddress.ip_address(host)
     except ValueError:
         return False
-    mapped = address.ipv4_mapped if isinstance(address, ipaddress.IPv6Address) else None
-    return (mapped or address).is_link_local or address == _METADATA
+    inner = _embedded(address) if isinstance(address, ipaddress.IPv6Address) else None
+    return (inner or address).is_link_local or address == _METADATA
+
+
+def _embedded(address: ipaddress.IPv6Address) -> ipaddress.IPv4Address | None:
+    """The IPv4 address that an IPv6 one leads to: mapped or compatible (RFC 4291, 2.5.5), 6to4, NAT64 (RFC 6052)."""
+    last = ipaddress.IPv4Address(int(address) & 0xFFFF_FFFF)
+    is_tunnel = any(address in network for network in _TUNNELS)
+    return address.ipv4_mapped or address.sixtofour or (last if is_tunnel else None)
 
 
 def origin(url: str) -> str:

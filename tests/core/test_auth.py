@@ -557,7 +557,7 @@ class TestBadTokenReplies:
     def test_an_endpoint_that_is_not_there_is_no_refusal(self, status):
         """Nor a bulk that is not found: the address is wrong."""
         error = refused(reply({"error": "not_found"}, status=status))
-        assert type(error) is RequestRejected
+        assert type(error) is ProtocolError
         assert (error.reason, error.retryable) == ("no_token_endpoint", False)
         assert "base URL" in str(error)
 

@@ -492,7 +492,7 @@ def test_a_command_that_gives_no_secret_is_an_error_without_its_output(write, co
 
 def test_a_command_that_hangs_is_ended(write, monkeypatch):
     """After the time for it is over, the credentials could not be had."""
-    monkeypatch.setattr("bulkstatus._config._COMMAND_TIMEOUT", 0.3)
+    monkeypatch.setattr("bulkstatus._program._TIMEOUT", 0.3)
     path = write(with_token("env:X").replace("'env:X'", f"'''{_python('import time; time.sleep(60)')}'''"))
     with pytest.raises(AuthError, match=r"no secret within 0\.3 s"):
         read_config(path).build()["edge"].token.reveal()
@@ -501,7 +501,7 @@ def test_a_command_that_hangs_is_ended(write, monkeypatch):
 @posix
 def test_a_command_without_end_is_ended_before_it_fills_the_memory(write, monkeypatch):
     """No more is kept than a credential can hold."""
-    monkeypatch.setattr("bulkstatus._config._COMMAND_TIMEOUT", 5.0)
+    monkeypatch.setattr("bulkstatus._program._TIMEOUT", 5.0)
     secret = read_config(write(with_token(f"cmd:{shutil.which('yes')}"))).build()["edge"].token
     tracemalloc.start()
     with pytest.raises((AuthError, ConfigError), match="64 KiB"):
