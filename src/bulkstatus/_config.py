@@ -150,8 +150,9 @@ def read_config(path: str | Path | None = None) -> Config:
         if key != "sources":
             line = _line_at(text, rf"""\s*(?:\[\s*)?["']?{re.escape(key)}\b""")
             raise ConfigError(f"{shown}:{line}: {_named(key)!r} is not a section{nearest(key, ['sources'])}")
-    sources = cast("Masked[object]", document.get("sources"))
-    if not isinstance(sources, Masked) or not sources:
+    found: object = document.get("sources")
+    sources = cast("Masked[object]", found) if isinstance(found, Masked) else None
+    if not sources:
         raise ConfigError(f"{shown}: no sources; add a section such as [sources.payments]")
     for name in sources:
         _check_section(name, sources[name], f"{shown}:{_line_of(text, name, None)}: sources.{_named(name)}")

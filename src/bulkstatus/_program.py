@@ -22,6 +22,7 @@ _TIMEOUT = 10.0
 _STEP = 0.02
 _SHORTEST_WORD = 4
 _LONGEST_NAME = 64
+_LONGEST_COMPLAINT = 200
 
 
 def words_of(command: str) -> list[str]:
@@ -118,12 +119,12 @@ class _Run:
                 return None
 
     def complaint(self) -> str:
-        """What it wrote to stderr, made printable, without the words of its output."""
+        """The end of what it wrote to stderr, made printable, without the words of its output."""
         text = self._errors.decode("utf-8", "replace").strip()
         for word in sorted(self.output.decode("utf-8", "replace").split(), key=len, reverse=True):
             if len(word) >= _SHORTEST_WORD:
                 text = text.replace(word, "***")
-        return printable(text, 200)
+        return printable(text if len(text) <= _LONGEST_COMPLAINT else f"…{text[1 - _LONGEST_COMPLAINT :]}")
 
     def _read(self, process: subprocess.Popen[bytes], ends: float) -> None:
         """Read until the program has ended and all that it wrote is here, whoever else keeps its pipes open.
