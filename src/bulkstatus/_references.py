@@ -97,7 +97,7 @@ def _text_of(data: bytes, subject: str) -> str:
         text = data.decode("ascii")
     except UnicodeDecodeError:
         raise ConfigError(f"{subject} characters outside ASCII, so it is no credential") from None
-    return text.removesuffix("\n").removesuffix("\r")
+    return text.removesuffix("\r\n" if text.endswith("\r\n") else "\n")
 
 
 def _command(name: str, words: list[str], folder: Path) -> str:

@@ -29,7 +29,7 @@ from bulkstatus import (
 )
 from bulkstatus.testing import FakeResponse, Life, ManualClock, load_fake, serve
 from canaries import frames
-from commands import command
+from commands import PROGRAM, command
 from support import Plain, Scripted, ask, raw_server, reply
 
 _SECRET = "S3CR3T-canary-of-client"
@@ -609,6 +609,21 @@ def test_the_command_line_tells_a_failing_command_by_its_code(edge, tmp_path, ca
     assert (done.code, done.out) == (4, "")
     assert FAILING[case][1] in done.err
     assert "\x1b" not in done.err
+
+
+@posix
+@pytest.mark.row("F78")
+def test_a_command_cannot_ask_at_the_terminal_that_one_sits_at(edge, tmp_path):
+    """It has none, though bulkstatus has: a password that is typed there would be nobody's to give."""
+    pexpect = pytest.importorskip("pexpect")
+    code = "import sys\ntty = open('/dev/tty', 'r+b', buffering=0)\ntty.write(b'PASSWORD?')\ntty.read(1)"
+    words = ["get", "edge:aa11", "--config", str(edge.write(python(tmp_path, code)))]
+    child = pexpect.spawn(PROGRAM, words, timeout=50, encoding="utf-8", env={**os.environ, "COLUMNS": "500"})
+    child.expect(pexpect.EOF)
+    child.close()
+    assert child.exitstatus == 4
+    assert "'/dev/tty'" in child.before
+    assert "PASSWORD?" not in child.before.replace("b'PASSWORD?'", "")
 
 
 @posix
