@@ -251,12 +251,15 @@ def _named_in(message: str, settings: Iterable[str]) -> str | None:
 def _line_of(text: str, source: str, key: str | None) -> int:
     """The line of a key, or of its section; the first line where neither is found as it is usually written."""
     section = 1
-    inside = False
+    header = ""
     for number, line in enumerate(text.splitlines(), 1):
         bare = line.strip().replace('"', "").replace("'", "").replace(" ", "")
         if bare.startswith("["):
-            inside = bare.startswith((f"[sources.{source}]", f"[sources.{source}."))
-            section = number if inside and section == 1 else section
+            header = bare
+        inside = header.startswith((f"[sources.{source}]", f"[sources.{source}."))
+        begins = bare == header if inside else header == "[sources]" and bare.startswith(f"{source}=")
+        if begins and section == 1:
+            section = number
         elif inside and key and bare.startswith(f"{key}="):
             return number
     return section
