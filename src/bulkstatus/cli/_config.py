@@ -20,7 +20,8 @@ STARTER = """\
 # Credentials are not written here. A setting tells where one is kept:
 #   env:NAME                an environment variable
 #   file:PATH               a file, looked for beside this one when the path is relative
-#   cmd:COMMAND             what a command prints; it is run without a shell and has 10 seconds
+#   cmd:COMMAND             what a command prints; it is run without a shell and has 10 seconds;
+#                           give a full path, or a name that is in PATH
 #   keyring:SERVICE/USER    the system's keyring (needs the extra bulkstatus[keyring])
 #
 # Afterwards:  bulkstatus config check   and   bulkstatus sources
