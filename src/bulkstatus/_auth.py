@@ -238,10 +238,9 @@ def _read_token_reply(response: Response) -> TokenReply:
     RFC 6749, 5.2 refuses with 400 or 401, and 403 says as much. Any other status says nothing about the credentials.
     """
     if response.status == HTTPStatus.OK:
-        try:
-            reply = decode(response, _TOKEN_REPLY.decode)
-        except ProtocolError:
-            raise _bad_token_reply(response, "is not a JSON object") from None
+        reply = _decoded(response)
+        if reply is None:
+            raise _bad_token_reply(response, "is not a JSON object")
         if not reply.error:
             return reply
         raise _refused(response, reply)
@@ -254,21 +253,21 @@ def _read_token_reply(response: Response) -> TokenReply:
             reason="no_token_endpoint",
         )
     if isinstance(error, AuthError):
-        raise _refused(response, _read_leniently(response))
+        raise _refused(response, _decoded(response) or TokenReply())
     if isinstance(error, RequestRejected) and response.status < HTTPStatus.INTERNAL_SERVER_ERROR:
-        reply = _read_leniently(response)
+        reply = _decoded(response) or TokenReply()
         if response.status == HTTPStatus.BAD_REQUEST:
             raise _refused(response, reply)
         raise status_error(response, detail=_words(reply))
     raise error
 
 
-def _read_leniently(response: Response) -> TokenReply:
-    """What is said beside a refusal; nothing where it cannot be read."""
+def _decoded(response: Response) -> TokenReply | None:
+    """The answer, or None where it is not a JSON object. No error is left behind: its frames would hold the body."""
     try:
         return decode(response, _TOKEN_REPLY.decode)
     except ProtocolError:
-        return TokenReply()
+        return None
 
 
 def _words(reply: TokenReply) -> str | None:

@@ -21,6 +21,7 @@ from bulkstatus.errors import (
     RequestRejected,
     Unavailable,
 )
+from canaries import frames
 
 ID, SECRET, TOKEN = "S3CR3T-id", "S3CR3T-secret", "S3CR3T-token"
 TOKENS_AT = Request.to("https://auth.example.com", "oauth2", "token")
@@ -78,6 +79,7 @@ def refused(response, **options) -> BulkStatusError:
     assert "S3CR3T" not in repr(error)
     assert "S3CR3T" not in repr(vars(error))
     assert b"S3CR3T" not in pickle.dumps(error)
+    assert "S3CR3T" not in frames(error)
     assert error.__cause__ is None
     assert error.__suppress_context__ or error.__context__ is None
     with pytest.raises(AuthError):

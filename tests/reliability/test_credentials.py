@@ -491,7 +491,7 @@ def test_one_line_break_at_the_end_of_what_a_command_prints_is_dropped(kind, edg
 FAILING = {
     "fails": ("print('S3CR3T-canary'); sys.stderr.write('locked\\x1b[31m'); sys.exit(3)", "status 3"),
     "tells it on stderr": (
-        "print('S3CR3T-canary'); sys.stderr.write('S3CR3T-canary' + 'x' * 195); sys.exit(1)",
+        "print('S3CR3T-canary'); sys.stderr.write('x' * 195 + ' S3CR3T-canary is locked'); sys.exit(1)",
         "status 1",
     ),
     "ends by a signal": ("print('S3CR3T-canary', flush=True); os.kill(os.getpid(), 9)", "status -9"),

@@ -160,6 +160,7 @@ def test_what_a_command_or_a_keyring_gives_is_checked_alike(kind, tmp_path, ring
     reference = "cmd:cat value" if where == "command" else "keyring:svc/me"
     path = with_token(tmp_path, reference, 'base_url = "http://127.0.0.1:1"')
     adapter = read_config(path).build()["edge"]
+    refused(adapter.token.reveal, named="edge.token")
     refused(lambda: ask(kind, adapter), named="edge.token")
 
 
