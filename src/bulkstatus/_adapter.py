@@ -10,7 +10,7 @@ import msgspec
 from bulkstatus._auth import Auth
 from bulkstatus._call import Call, ListQuery, OperationQuery, Page, Response
 from bulkstatus._model import BulkOperation, BulkStatus, State
-from bulkstatus._secrets import Secret
+from bulkstatus._secrets import Masked, Secret
 from bulkstatus._text import nearest
 from bulkstatus._urls import origin
 from bulkstatus.errors import ConfigError, unseen
@@ -111,7 +111,7 @@ class Adapter(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     budget: tuple[Limit, ...] | None = None
 
     def __post_init__(self) -> None:
-        self._hide_secrets()
+        self._hide_credentials()
         for word, state in self.state_map.items():
             if state not in State.__members__.values():
                 raise ConfigError(
@@ -121,18 +121,16 @@ class Adapter(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
         msgspec.structs.force_setattr(self, "state_map", pins)
 
     @unseen
-    def _hide_secrets(self) -> None:
-        """Make Secrets of the credentials. Raises ConfigError for what is none, and shows no other one then either."""
-        given = {name: getattr(self, name) for name in _secret_fields(type(self))}
-        plain = {
-            name: value
-            for name, value in given.items()
-            if value is not None and not isinstance(value, Secret)
-        }
-        for name in plain:
+    def _hide_credentials(self) -> None:
+        """Make Secrets of the credentials. All are taken out first: `self` is in the frames behind an error."""
+        given = Masked({name: getattr(self, name) for name in _secret_fields(type(self))})
+        for name in given:
             msgspec.structs.force_setattr(self, name, None)
-        for name, value in plain.items():
-            msgspec.structs.force_setattr(self, name, Secret(value, name))
+        for name in given:
+            if isinstance(given[name], Secret):
+                msgspec.structs.force_setattr(self, name, given[name])
+            elif given[name] is not None:
+                msgspec.structs.force_setattr(self, name, Secret(given[name], name))
 
     def allowed(self) -> tuple[Limit, ...]:
         """The limits that bulkstatus keeps."""

@@ -14,15 +14,14 @@ import msgspec
 
 from bulkstatus._call import Call, Request, Response
 from bulkstatus._reply import decode, status_error
-from bulkstatus._secrets import Secret, SecretText, as_secret, secret_fault
+from bulkstatus._secrets import Secret, SecretText, as_secret, fault_of
 from bulkstatus.errors import (
     AuthError,
     BulkStatusError,
     ConfigError,
     NotFound,
     ProtocolError,
-    RateLimited,
-    Unavailable,
+    RequestRejected,
     unseen,
 )
 
@@ -136,6 +135,10 @@ class TokenReply(msgspec.Struct, frozen=True):
     error: object = None
     error_description: object = None
 
+    def __repr__(self) -> str:
+        # It stands in frames whose locals somebody prints.
+        return "<an answer of a token endpoint>"
+
 
 _TOKEN_REPLY = msgspec.json.Decoder(TokenReply)
 
@@ -186,16 +189,13 @@ class _AppToken:
             reply = _read_token_reply(response)
         except BulkStatusError as error:
             raise error.redact(secret.reveal() for secret in self.secrets) from None
-        token = reply.access_token
-        kind = reply.token_type
-        if not isinstance(token, str) or not token or (isinstance(kind, str) and kind.lower() != "bearer"):
-            raise _bad_token_reply(response, "holds no bearer access_token")
-        if fault := secret_fault(token):
-            raise _bad_token_reply(response, f"cannot be used: access_token {fault}")
+        fault = _unusable(reply)
+        if fault is not None:
+            raise _bad_token_reply(response, fault)
         lifetime = self._lifetime(reply, response)
         # Counted from the moment of asking, on the monotonic clock: no wall clock has to agree with the provider's.
         self._renew_at = asked_at + (lifetime - _EARLY if lifetime > 2 * _EARLY else lifetime / 2)
-        self._token = token
+        self._token = str(reply.access_token)
 
     def _lifetime(self, reply: TokenReply, response: Response) -> float:
         seconds = _number(reply.expires_in)
@@ -238,41 +238,64 @@ def app_token(
 
 
 def _read_token_reply(response: Response) -> TokenReply:
+    """What the token endpoint said. Raises AuthError where it refused the credentials, and what the status means else.
+
+    RFC 6749, 5.2 refuses with 400 or 401, and 403 says as much. Any other status says nothing about the credentials.
+    """
     if response.status == HTTPStatus.OK:
-        try:
-            reply = decode(response, _TOKEN_REPLY.decode)
-        except ProtocolError:
-            raise _bad_token_reply(response, "is not a JSON object") from None
+        reply = _decoded(response)
+        if reply is None:
+            raise _bad_token_reply(response, "is not a JSON object")
         if not reply.error:
             return reply
         raise _refused(response, reply)
     error = status_error(response)
-    if (
-        isinstance(error, RateLimited | Unavailable | ProtocolError)
-        or response.status == HTTPStatus.METHOD_NOT_ALLOWED
-        or response.status >= HTTPStatus.INTERNAL_SERVER_ERROR
-    ):
-        raise error
     if isinstance(error, NotFound):
-        raise AuthError(
+        # Not the error of its own class, which would say that a bulk is not there.
+        raise ProtocolError(
             "there is no token endpoint at this address; check the base URL for authentication",
             status=response.status,
             reason="no_token_endpoint",
         )
+    if isinstance(error, AuthError):
+        raise _refused(response, _decoded(response) or TokenReply())
+    if isinstance(error, RequestRejected) and response.status < HTTPStatus.INTERNAL_SERVER_ERROR:
+        reply = _decoded(response) or TokenReply()
+        if response.status == HTTPStatus.BAD_REQUEST:
+            raise _refused(response, reply)
+        raise status_error(response, detail=_words(reply))
+    raise error
+
+
+def _decoded(response: Response) -> TokenReply | None:
+    """The answer, or None where it is not a JSON object. No error is left behind: its frames would hold the body."""
     try:
-        raise _refused(response, decode(response, _TOKEN_REPLY.decode))
+        return decode(response, _TOKEN_REPLY.decode)
     except ProtocolError:
-        raise _refused(response, TokenReply()) from None
+        return None
+
+
+def _words(reply: TokenReply) -> str | None:
+    words = [text for text in (reply.error, reply.error_description) if isinstance(text, str)]
+    return ": ".join(words) or None
 
 
 def _refused(response: Response, reply: TokenReply) -> AuthError:
-    words = [text for text in (reply.error, reply.error_description) if isinstance(text, str)]
     return AuthError(
         "the token endpoint refused the client credentials",
         status=response.status,
-        detail=": ".join(words) or None,
+        detail=_words(reply),
         reason="client_credentials",
     )
+
+
+def _unusable(reply: TokenReply) -> str | None:
+    """Why there is no token to be had from `reply`, or None. Raises nothing: a frame here holds the token."""
+    token, kind = reply.access_token, reply.token_type
+    if not isinstance(token, str) or not token or (isinstance(kind, str) and kind.lower() != "bearer"):
+        return "holds no bearer access_token"
+    fault = fault_of(token)
+    return None if fault is None else f"cannot be used: access_token {fault}"
 
 
 def _bad_token_reply(response: Response, why: str) -> AuthError:

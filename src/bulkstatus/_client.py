@@ -740,6 +740,6 @@ def _health(failure: Failure | None) -> tuple[bool | None, bool | None]:
         return True, True
     if failure.kind == "auth" and failure.status is None:
         return None, False  # the credentials could not even be fetched from where they are kept
-    if failure.reason in ("bad_token_reply", "no_token_endpoint"):
+    if failure.reason == "bad_token_reply":
         return True, None  # something answered, and not as a token endpoint does
     return _UNTOLD.get(failure.kind, (True, None))

@@ -25,7 +25,7 @@ class NoCredentials(Exception):
         self.error = error
 
 
-class Headers(Masked):
+class Headers(Masked[str]):
     """Headers that carry credentials. `tries` says how often credentials had been fetched when they were given."""
 
     tries: int = 0
@@ -116,11 +116,17 @@ class Credentials:
 @unseen
 def _load(secret: Secret) -> None:
     """Fetch a secret, on a thread of its own; whatever goes wrong there is a matter of these credentials alone."""
+    error = _failure_of(secret)
+    if error is not None:
+        raise error
+
+
+def _failure_of(secret: Secret) -> BulkStatusError | None:
+    """What went wrong, returned: an error raised where another is handled keeps that one and its frames behind it."""
     try:
         secret.load()
-    except BulkStatusError:
-        raise
+    except BulkStatusError as error:
+        return error
     except BaseException as error:  # noqa: BLE001 - a user's function; its text may hold the credential, and it may exit
-        raise AuthError(
-            f"the credentials could not be fetched ({type(error).__name__})", reason="secret"
-        ) from None
+        return AuthError(f"the credentials could not be fetched ({type(error).__name__})", reason="secret")
+    return None

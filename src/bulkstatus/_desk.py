@@ -38,7 +38,7 @@ _SILENT, _SILENT_AT_LAST, _LONG_SILENCE = 5.0, 1.0, 10.0
 _HOPELESS_KINDS = frozenset({"auth", "config"})
 _HOPELESS_REASONS = frozenset({"tls_untrusted", "redirect_refused"})
 # What stands where tokens are given out is a maintenance page, as far as anybody knows.
-_NO_REFUSAL = frozenset({"bad_token_reply", "no_token_endpoint"})
+_NO_REFUSAL = frozenset({"bad_token_reply"})
 
 
 class Desk:

@@ -120,8 +120,15 @@ def build(client: httpx.AsyncClient, request: Request, credentials: Mapping[str,
         raise _unwritable() from None
     expected = urlsplit(request.base_url).path + request.path
     path = url.raw_path.partition(b"?")[0].decode("ascii")
-    goes_there = (url.scheme, url.host, url.port, url.userinfo) == (base.scheme, base.host, base.port, b"")
-    if not goes_there or path != expected:
+    try:
+        to = (url.scheme, url.host, url.port, url.userinfo)
+        elsewhere = to != (base.scheme, base.host, base.port, b"")
+    except UnicodeError:
+        raise ConfigError(
+            f"{urlsplit(request.base_url).hostname} is no name of a host in its xn-- form; check base_url",
+            reason="base_url",
+        ) from None
+    if elsewhere or path != expected:
         raise ConfigError(
             f"the request for {expected[:200]!r} would go elsewhere, so it was not sent", reason="url"
         )

@@ -1,6 +1,7 @@
 """When a question that could not be answered is asked again, and after how long."""
 
 import logging
+import math
 import random
 from collections.abc import Awaitable, Callable
 from typing import TypeVar
@@ -15,13 +16,16 @@ from bulkstatus.errors import BulkStatusError, ConfigError, ProtocolError, RateL
 T = TypeVar("T")
 
 
+_MOST_CONNECTIONS = 32
+
+
 class Policy(msgspec.Struct, frozen=True, kw_only=True):
     """How patient one question is. All times in seconds.
 
     `request_timeout` ends a single request whatever the server does; `attempts` is how often a question is asked in
     all; `patience` bounds the whole of it, pauses included: a pause the provider asks for that does not fit into it
     ends the question at once with the provider's own error, `retry_after` set. `connections` is how many requests of
-    one source may be under way together. Raises ConfigError for values that cannot be.
+    one source may be under way together, 32 at most. Raises ConfigError for values that cannot be.
     """
 
     attempts: int = 4
@@ -30,10 +34,11 @@ class Policy(msgspec.Struct, frozen=True, kw_only=True):
     connections: int = 8
 
     def __post_init__(self) -> None:
-        for name in ("attempts", "connections"):
+        for name, most in (("attempts", math.inf), ("connections", _MOST_CONNECTIONS)):
             value: object = getattr(self, name)
-            if not isinstance(value, int) or isinstance(value, bool) or value < 1:
-                raise ConfigError(f"Policy.{name} is a whole number from 1 up, not {value!r}")
+            if not isinstance(value, int) or isinstance(value, bool) or not 1 <= value <= most:
+                bounds = "1 up" if most == math.inf else f"1 to {most}"
+                raise ConfigError(f"Policy.{name} is a whole number from {bounds}, not {value!r}")
         for name in ("request_timeout", "patience"):
             if not is_duration(getattr(self, name)):
                 raise ConfigError(

@@ -2,9 +2,11 @@
 
 import re
 from collections.abc import Callable
-from typing import TYPE_CHECKING, NoReturn, TypeAlias
+from typing import TYPE_CHECKING, NoReturn, TypeAlias, TypeVar
 
 from bulkstatus.errors import ConfigError, unseen
+
+V = TypeVar("V")
 
 _LEGAL = re.compile(r"[\x21-\x7e]+")
 _HEADER = re.compile(r"[\x21-\x7e](?:[\x20-\x7e]*[\x21-\x7e])?")
@@ -32,7 +34,7 @@ class Secret:
         if callable(value):
             self._fetch = value
         else:
-            self._value = check_secret(value, name)
+            self._value = _checked(value, name)
 
     @property
     def loaded(self) -> bool:
@@ -46,7 +48,7 @@ class Secret:
         Raises ConfigError when it cannot be a credential, and whatever the fetching function raises.
         """
         if self._value is None and self._fetch is not None:
-            self._value = check_secret(self._fetch(), self.name)
+            self._value = _checked(self._fetch(), self.name)
 
     def forget(self) -> None:
         """Drop a value that was refused, when it can be fetched anew."""
@@ -69,8 +71,12 @@ class Secret:
     def __reduce__(self) -> NoReturn:
         raise TypeError("a Secret is not written anywhere, so it cannot be pickled")
 
+    def __getstate__(self) -> NoReturn:
+        # Python 3.11 gives every object one that tells its slots.
+        raise TypeError("a Secret is not written anywhere, so it has no state to give")
 
-class Masked(dict[str, str]):
+
+class Masked(dict[str, V]):
     """A mapping that holds credentials. Its repr shows the keys alone, for frames whose locals somebody prints."""
 
     def __repr__(self) -> str:
@@ -91,15 +97,10 @@ def as_secret(value: SecretText, name: str) -> Secret:
     return value if isinstance(value, Secret) else Secret(value, name)
 
 
-@unseen
-def check_secret(value: str, name: str) -> str:
-    """Return `value` if it can be sent as a credential.
-
-    Raises ConfigError, which names the setting and never the value, for anything that is not printable ASCII
-    without blanks: a stray line break would end a header, and is what a careless copy leaves behind.
-    """
-    fault = secret_fault(value)
-    if fault:
+def _checked(value: str, name: str) -> str:
+    """Return `value`; raise ConfigError, which names the setting and never the value, if it is no credential."""
+    fault = fault_of(value)
+    if fault is not None:
         raise ConfigError(f"{name} {fault}")
     return value
 
@@ -109,16 +110,22 @@ def is_header_value(value: str) -> bool:
     return _HEADER.fullmatch(value) is not None
 
 
-def secret_fault(value: object) -> str | None:
-    """What keeps `value` from being sent as a credential, without the value; None when it can be."""
+def fault_of(value: object) -> str | None:
+    """What keeps `value` from being sent as a credential, as the end of a sentence that never holds it; None if nothing.
+
+    A credential is printable ASCII without blanks: a stray line break would end a header, and is what a careless copy
+    leaves behind.
+    """
     if not isinstance(value, str):
         return "must be a text"
     if not value:
         return "is empty"
     if len(value) > _MAX_LENGTH:
         return f"is longer than {_MAX_LENGTH} characters, so it cannot be a credential"
-    if _LEGAL.fullmatch(value) is not None:
-        return None
-    fault = "a line break" if "\n" in value or "\r" in value else "a blank" if " " in value else "a character"
-    where = "" if fault != "a character" else " outside printable ASCII"
-    return f"holds {fault}{where}; a credential is one word. Remove it and try again"
+    if _LEGAL.fullmatch(value) is None:
+        fault = (
+            "a line break" if "\n" in value or "\r" in value else "a blank" if " " in value else "a character"
+        )
+        where = "" if fault != "a character" else " outside printable ASCII"
+        return f"holds {fault}{where}; a credential is one word. Remove it and try again"
+    return None

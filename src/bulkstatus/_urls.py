@@ -13,6 +13,8 @@ _IPV6 = re.compile(
 )  # no zone (RFC 6874): it names a network of this machine's
 _METADATA = ipaddress.ip_address("fd00:ec2::254")  # the same service as 169.254.169.254, and not link-local
 
+_TUNNELS = (ipaddress.IPv6Network("::/96"), ipaddress.IPv6Network("64:ff9b::/96"))
+
 
 def is_loopback(host: str) -> bool:
     """True for localhost and the loopback addresses."""
@@ -33,7 +35,8 @@ def check_base_url(url: str, *, setting: str) -> str:
     """
     fault = _fault(url)
     if fault:
-        raise ConfigError(f"{setting} {_shown(url)!r} {fault}", reason="base_url")
+        # A letter of another script looks like one of ours, so it is shown by its number.
+        raise ConfigError(f"{setting} {_shown(url)!a} {fault}", reason="base_url")
     return url.rstrip("/")
 
 
@@ -88,8 +91,15 @@ def _is_link_local(host: str) -> bool:
         address = ipaddress.ip_address(host)
     except ValueError:
         return False
-    mapped = address.ipv4_mapped if isinstance(address, ipaddress.IPv6Address) else None
-    return (mapped or address).is_link_local or address == _METADATA
+    inner = _embedded(address) if isinstance(address, ipaddress.IPv6Address) else None
+    return (inner or address).is_link_local or address == _METADATA
+
+
+def _embedded(address: ipaddress.IPv6Address) -> ipaddress.IPv4Address | None:
+    """The IPv4 address that an IPv6 one leads to: mapped or compatible (RFC 4291, 2.5.5), 6to4, NAT64 (RFC 6052)."""
+    last = ipaddress.IPv4Address(int(address) & 0xFFFF_FFFF)
+    is_tunnel = any(address in network for network in _TUNNELS)
+    return address.ipv4_mapped or address.sixtofour or (last if is_tunnel else None)
 
 
 def origin(url: str) -> str:

@@ -263,7 +263,7 @@ def unseen(function: Callable[P, T]) -> Callable[P, T]:
             return function(*arguments, **options)
         except BulkStatusError as error:
             failure = error.with_traceback(None)
-        failure.__context__ = None
+        failure.__cause__ = failure.__context__ = None
         del arguments, options
         raise failure
 

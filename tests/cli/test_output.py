@@ -133,7 +133,7 @@ def test_failures_are_told_whatever_the_form(capsys):
             "m; check its credentials, then try 'bulkstatus sources'",
         ),
         ({"kind": "auth", "reason": "bad_token_reply"}, "m; check auth_base_url"),
-        ({"kind": "auth", "reason": "no_token_endpoint"}, "m; check auth_base_url"),
+        ({"kind": "protocol", "reason": "no_token_endpoint"}, "m; check auth_base_url"),
         ({"kind": "deadline", "id": "9"}, "m; try a longer --timeout"),
     ],
 )

@@ -21,6 +21,7 @@ from bulkstatus.errors import (
     RequestRejected,
     Unavailable,
 )
+from canaries import frames
 
 ID, SECRET, TOKEN = "S3CR3T-id", "S3CR3T-secret", "S3CR3T-token"
 TOKENS_AT = Request.to("https://auth.example.com", "oauth2", "token")
@@ -78,6 +79,7 @@ def refused(response, **options) -> BulkStatusError:
     assert "S3CR3T" not in repr(error)
     assert "S3CR3T" not in repr(vars(error))
     assert b"S3CR3T" not in pickle.dumps(error)
+    assert "S3CR3T" not in frames(error)
     assert error.__cause__ is None
     assert error.__suppress_context__ or error.__context__ is None
     with pytest.raises(AuthError):
@@ -450,7 +452,7 @@ class TestBadTokenReplies:
         assert (error.reason, error.status, error.retryable) == ("bad_token_reply", 200, False)
         assert str(error).isprintable()
 
-    @pytest.mark.parametrize("status", [400, 401, 403, 422])
+    @pytest.mark.parametrize("status", [400, 401, 403])
     def test_refused_client_credentials_are_an_auth_error_at_once(self, status):
         """RFC 6749, 5.2: the provider's code and text are shown, made printable."""
         value = {"error": "invalid_client", "error_description": "no such\x1b[31m client\n"}
@@ -532,11 +534,34 @@ class TestBadTokenReplies:
 
     @pytest.mark.parametrize(
         ("status", "cls"),
-        [(204, ProtocolError), (201, ProtocolError), (501, RequestRejected), (999, ProtocolError)],
+        [
+            (204, ProtocolError),
+            (201, ProtocolError),
+            (405, RequestRejected),
+            (409, RequestRejected),
+            (413, RequestRejected),
+            (422, RequestRejected),
+            (451, RequestRejected),
+            (501, RequestRejected),
+            (999, ProtocolError),
+        ],
     )
-    def test_any_other_status_is_no_token(self, status, cls):
-        """A token counts in a 200 only."""
+    def test_any_other_status_is_no_token_and_no_refusal(self, status, cls):
+        """A token counts in a 200 only, and only 400, 401 and 403 speak of the credentials."""
         assert type(refused(reply(status=status))) is cls
+
+    def test_the_words_beside_a_rejection_are_kept(self):
+        """The endpoint's own, made printable."""
+        value = {"error": "unsupported\x1b", "error_description": "no form"}
+        assert refused(reply(value, status=422)).detail == r"unsupported\x1b: no form"
+
+    @pytest.mark.parametrize("status", [404, 410])
+    def test_an_endpoint_that_is_not_there_is_no_refusal(self, status):
+        """Nor a bulk that is not found: the address is wrong."""
+        error = refused(reply({"error": "not_found"}, status=status))
+        assert type(error) is ProtocolError
+        assert (error.reason, error.retryable) == ("no_token_endpoint", False)
+        assert "base URL" in str(error)
 
     json_values = st.recursive(
         st.none()

@@ -134,7 +134,7 @@ async def test_thirty_of_thirty_succeed_after_a_hundred_deadlines(whose):
     """However many requests met a deadline, the pool is as good as new."""
     fake = Scripted()
     with serve(fake) as url:
-        policy = Policy(attempts=1, request_timeout=1.0 if whose == "the engine's" else 20.0, connections=50)
+        policy = Policy(attempts=1, request_timeout=1.0 if whose == "the engine's" else 20.0, connections=32)
         async with AsyncClient({"plain": Plain(base_url=url)}, policy=policy) as client:
             timeout = 0.05 if whose == "the caller's" else None
             fault = fake.fail(Fault(delay=0.2 if timeout else 1.5, times=None))

@@ -11,6 +11,7 @@ from bulkstatus import AuthError, BulkStatusError, Client, Policy
 from bulkstatus.adapter import Auth, Call, Request, all_of, api_key, app_token, bearer, status_error
 from bulkstatus.testing import FakeResponse, FakeTransport, Life, serve
 from bulkstatus_cloudflare.fake import CloudflareFake
+from canaries import frames
 from support import Plain, Scripted, held_port, raw_server, reply
 
 TOKEN, KEY, SECRET = "S3CR3T-canary-token-0001", "S3CR3T-canary-key-000002", "S3CR3T-canary-secret-03"
@@ -49,21 +50,6 @@ class Telling(Plain, frozen=True, kw_only=True):
             return call.read(response)
 
         return Call(call.request, read)
-
-
-def frames(error):
-    """All that a traceback with locals shows, of the error and of every error behind it."""
-    shown, seen = [], []
-    queue = [error]
-    while queue:
-        one = queue.pop()
-        if one is None or one in seen:
-            continue
-        seen.append(one)
-        queue += [one.__cause__, one.__context__]
-        shown += traceback.TracebackException.from_exception(one, capture_locals=True).format()
-        shown += [repr(one), str(one), repr(vars(one))]
-    return "".join(shown)
 
 
 @pytest.mark.parametrize("status", [400, 401, 403, 404, 409, 429, 500, 503])

@@ -537,7 +537,7 @@ def test_who_comes_during_an_outage_waits_as_long_as_anybody():
         (Unavailable("no", reason="tls_untrusted"), True),
         (Unavailable("no", reason="redirect_refused"), True),
         (AuthError("no token came", reason="bad_token_reply"), False),
-        (AuthError("no token came", reason="no_token_endpoint"), False),
+        (ProtocolError("no such address", reason="no_token_endpoint"), False),
         (DOWN, False),
         (RateLimited("slow down"), False),
     ],

@@ -196,7 +196,7 @@ def _loggers():
 def pytest_configure(config):
     """Begin to listen."""
     config.addinivalue_line("markers", "payloads: asks for payloads by name, so personal data comes out")
-    _secrets.secret_fault = _auth.secret_fault = _note_secrets(_secrets.secret_fault)
+    _secrets.fault_of = _auth.fault_of = _note_secrets(_secrets.fault_of)
     errors.BulkStatusError.__init__ = _note_errors(errors.BulkStatusError.__init__)
     subprocess.Popen.communicate = _note_processes(subprocess.Popen.communicate)
     subprocess.Popen.__init__ = _note_lines(subprocess.Popen.__init__)

@@ -8,6 +8,8 @@ from bulkstatus.cli import _exit
 from bulkstatus.cli._output import lines
 from bulkstatus.cli._text import say, tell
 
+_LONGEST_PATH = 300
+
 # A line that begins with # and a letter or a bracket is a setting; one with a blank behind the # is prose.
 STARTER = """\
 # Sources for bulkstatus: one section for each account you want to look at.
@@ -18,7 +20,8 @@ STARTER = """\
 # Credentials are not written here. A setting tells where one is kept:
 #   env:NAME                an environment variable
 #   file:PATH               a file, looked for beside this one when the path is relative
-#   cmd:COMMAND             what a command prints; it is run without a shell and has 10 seconds
+#   cmd:COMMAND             what a command prints; it is run without a shell and has 10 seconds;
+#                           give a full path, or a name that is in PATH
 #   keyring:SERVICE/USER    the system's keyring (needs the extra bulkstatus[keyring])
 #
 # Afterwards:  bulkstatus config check   and   bulkstatus sources
@@ -47,9 +50,16 @@ STARTER = """\
 """
 
 
+def _file(path: Path | None) -> Path:
+    try:
+        return default_path() if path is None else path.expanduser()
+    except RuntimeError:
+        raise ConfigError(f"the user's folder in {str(path)[:_LONGEST_PATH]!r} is not known") from None
+
+
 def show_path(path: Path | None) -> None:
     """Write where the configuration is looked for; whether it is there is said on stderr."""
-    file = default_path() if path is None else path.expanduser()
+    file = _file(path)
     lines([printable(str(file), 4096)])
     if not file.exists():
         say("it does not exist yet; 'bulkstatus config init' writes a starter")
@@ -76,7 +86,7 @@ def check(path: Path | None) -> int:
 
 def write_starter(path: Path | None) -> None:
     """Write a first configuration with everything commented out. Raises ConfigError when something is there."""
-    file = default_path() if path is None else path.expanduser()
+    file = _file(path)
     flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_NOFOLLOW", 0)
     try:
         for folder in reversed([each for each in file.parents if not each.exists()]):

@@ -220,7 +220,8 @@ def seconds(text: str | None, option: str = "--timeout", *, most: float = _YEAR)
         if 0 < value <= most:
             return value
     raise ConfigError(
-        f"{option} {text[:40]!r} is not a duration: write 90, 90s, 3m, 1h30m or 2d, more than 0"
+        f"{option} {text[:40]!r} is not a duration: write 90, 90s, 3m, 1h30m or 2d, more than 0 and "
+        f"at most {most / 86_400:g}d"
     )
 
 
