@@ -15,6 +15,7 @@ from datetime import datetime
 from functools import cache, partial
 from pathlib import Path
 
+import httpx
 import msgspec
 
 from bulkstatus import (
@@ -35,7 +36,7 @@ from bulkstatus import (
 )
 from bulkstatus import KnownBulk as Known
 from bulkstatus._config import read_config
-from bulkstatus._http import _read_body
+from bulkstatus._http import exchange
 from bulkstatus._record import Place, Sighting
 from bulkstatus._reply import retry_after, status_error, whole_seconds
 from bulkstatus._rows import to_moment, to_status
@@ -316,21 +317,27 @@ def times(data):
         assert moment is not None or note is not None or text.strip("0") in ("", "-")
 
 
-class _Sent:
-    """As much of an httpx reply as is read of it."""
+class _Stream(httpx.AsyncByteStream):
+    """A body that arrives in two pieces."""
 
-    is_stream_consumed = False
+    def __init__(self, content):
+        self._content = content
 
-    def __init__(self, encoding, body):
-        self.headers = {"content-encoding": encoding}
-        self.status_code = 200
-        self._body = body
+    async def __aiter__(self):
+        half = len(self._content) // 2
+        yield self._content[:half]
+        yield self._content[half:]
 
-    async def aiter_raw(self):
-        """The body in two pieces."""
-        half = len(self._body) // 2
-        yield self._body[:half]
-        yield self._body[half:]
+
+class _Sender(httpx.AsyncBaseTransport):
+    """Answers with what it is given, from no network at all."""
+
+    encoding, content = "", b""
+
+    async def handle_async_request(self, request):
+        """The reply."""
+        headers = [(b"content-encoding", self.encoding.encode("latin-1"))]
+        return httpx.Response(200, headers=headers, stream=_Stream(self.content), request=request)
 
 
 @target
@@ -348,15 +355,19 @@ def body(data):
 
 
 _WINDOWS = {"gzip": 31, "deflate": 15}
+_SENDER = _Sender()
+_CLIENT = httpx.AsyncClient(transport=_SENDER)
 
 
 def _read(encoding, content, limit):
     """What is read of a body; None after an error of ours."""
-    reading = _read_body(_Sent(encoding, content), limit)
+    _SENDER.encoding, _SENDER.content = encoding, content
+    request = Request.to("https://api.test", "bulks", body_limit=limit)
+    reading = exchange(_CLIENT, request, {}, source="source", provider="plain")
     try:
-        reading.send(None)
+        reading.send(None)  # nothing in it waits, so it comes to its end at once
     except StopIteration as done:
-        return done.value
+        return done.value.body
     except BulkStatusError as error:
         check_error(error, canary=False)
         return None

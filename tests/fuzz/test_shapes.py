@@ -130,9 +130,8 @@ def _druid_fault(status):
             ("cloudflare", 403, _fault(code), AuthError)
             for code in (10000, 10001, 1000, 1001, 9106, 9109, 9300, 6003)
         ),
-        *(("cloudflare", 400, _fault(code), NotFound) for code in (7000, 7003)),
+        *(("cloudflare", status, _fault(7003), NotFound) for status in (400, 404)),
         *(("cloudflare", status, _fault(971), RateLimited) for status in (200, 429)),
-        ("cloudflare", 404, "", NotFound),
         ("cloudflare", 502, "", Unavailable),
         *(("druid", status, _druid_fault(404), NotFound) for status in (200, 404)),
         ("druid", 400, _druid_fault(400), RequestRejected),
