@@ -4,12 +4,15 @@ from collections.abc import Collection, Mapping
 from functools import lru_cache
 from typing import NamedTuple, TypeGuard
 
+import msgspec
+
 from bulkstatus._model import Counts, State
 
 _PLAUSIBLE = 1_000_000_000
 # Above it, whoever reads our JSON with floating-point numbers would read another one (RFC 8259, 6).
 _LARGEST = 2**53 - 1
 _LONGEST_WORD = 80
+_NONE: frozenset[str] = frozenset()
 
 
 class Decision(NamedTuple):
@@ -177,8 +180,10 @@ def clean_counts(counts: Counts) -> tuple[Counts, tuple[str, ...]]:
 
     `decide` takes counts as they came: a count that is taken out leaves open what it was about.
     """
-    values: dict[str, int | None] = {name: getattr(counts, name) for name in Counts.__struct_fields__}
     odd = _impossible(counts)
+    if not odd and _is_plain(counts):
+        return counts, ()
+    values: dict[str, int | None] = msgspec.structs.asdict(counts)
     evidence: list[str] = []
     for name, value in values.items():
         if value is None:
@@ -196,10 +201,21 @@ def clean_counts(counts: Counts) -> tuple[Counts, tuple[str, ...]]:
     return cleaned, tuple(evidence)
 
 
+def _is_plain(counts: Counts) -> bool:
+    """True for counts, all of which can be, that leave nothing to be remarked on."""
+    total, *others = msgspec.structs.astuple(counts)
+    said: int = sum(filter(None, others))
+    return said <= _PLAUSIBLE if total is None else said <= total <= _PLAUSIBLE
+
+
 def _impossible(counts: Counts) -> frozenset[str]:
     """The names of the counts that were said and cannot be."""
-    said = ((name, getattr(counts, name)) for name in Counts.__struct_fields__)
-    return frozenset(name for name, value in said if value is not None and not can_be_count(value))
+    odd = _NONE
+    for name in Counts.__struct_fields__:  # a list has many rows, and nearly never one of these
+        value = getattr(counts, name)
+        if value is not None and not can_be_count(value):
+            odd |= {name}
+    return odd
 
 
 def can_be_count(value: object) -> TypeGuard[int]:
