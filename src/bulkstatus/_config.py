@@ -20,7 +20,8 @@ from bulkstatus._adapter import SOURCE_NAME, Adapter
 from bulkstatus._registry import load
 from bulkstatus._secrets import Secret
 from bulkstatus._text import nearest, printable
-from bulkstatus.errors import AuthError, ConfigError, unseen
+from bulkstatus._unseen import unseen
+from bulkstatus.errors import AuthError, ConfigError
 
 _MIB = 1024 * 1024
 _SECRET_LIMIT = 64 * 1024

@@ -4,7 +4,8 @@ import re
 from collections.abc import Callable
 from typing import TYPE_CHECKING, NoReturn, TypeAlias
 
-from bulkstatus.errors import ConfigError, unseen
+from bulkstatus._unseen import unseen
+from bulkstatus.errors import ConfigError
 
 _LEGAL = re.compile(r"[\x21-\x7e]+")
 _HEADER = re.compile(r"[\x21-\x7e](?:[\x20-\x7e]*[\x21-\x7e])?")
