@@ -12,8 +12,9 @@ from bulkstatus._call import Call, ListQuery, OperationQuery, Page, Response
 from bulkstatus._model import BulkOperation, BulkStatus, State
 from bulkstatus._secrets import Masked, Secret
 from bulkstatus._text import nearest
+from bulkstatus._unseen import unseen
 from bulkstatus._urls import origin
-from bulkstatus.errors import ConfigError, unseen
+from bulkstatus.errors import ConfigError
 
 _MAX_ID = 128
 _SEGMENT = re.compile(rf"[A-Za-z0-9._~!$&'()*+,;=:@-]{{1,{_MAX_ID}}}")

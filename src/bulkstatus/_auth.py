@@ -15,6 +15,7 @@ import msgspec
 from bulkstatus._call import Call, Request, Response
 from bulkstatus._reply import decode, status_error
 from bulkstatus._secrets import Secret, SecretText, as_secret, fault_of
+from bulkstatus._unseen import unseen
 from bulkstatus.errors import (
     AuthError,
     BulkStatusError,
@@ -22,7 +23,6 @@ from bulkstatus.errors import (
     NotFound,
     ProtocolError,
     RequestRejected,
-    unseen,
 )
 
 _HEADER_NAME = re.compile(r"[A-Za-z0-9-]{1,64}")

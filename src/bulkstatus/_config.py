@@ -17,7 +17,8 @@ from bulkstatus._references import SecretReader
 from bulkstatus._registry import load
 from bulkstatus._secrets import Masked
 from bulkstatus._text import nearest, printable
-from bulkstatus.errors import AuthError, ConfigError, unseen
+from bulkstatus._unseen import unseen
+from bulkstatus.errors import AuthError, ConfigError
 
 _MIB = 1024 * 1024
 _LINE = re.compile(r"\(at line ([0-9]+), column [0-9]+\)", re.ASCII)

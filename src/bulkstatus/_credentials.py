@@ -11,7 +11,8 @@ import msgspec
 from bulkstatus._auth import Auth
 from bulkstatus._call import Call, Response
 from bulkstatus._secrets import Masked, Secret
-from bulkstatus.errors import AuthError, BulkStatusError, unseen
+from bulkstatus._unseen import unseen
+from bulkstatus.errors import AuthError, BulkStatusError
 
 # A secret shorter than this, or one of digits, may stand in a reply by chance; taking it out would change an id.
 _TELLING = re.compile(rb"(?=.*[^0-9]).{16,}", re.DOTALL)

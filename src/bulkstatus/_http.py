@@ -21,8 +21,9 @@ from bulkstatus._fast import fast_transport
 from bulkstatus._leftover import part_from
 from bulkstatus._names import Backend
 from bulkstatus._secrets import Masked, Secret, is_header_value
+from bulkstatus._unseen import unseen
 from bulkstatus._urls import is_loopback
-from bulkstatus.errors import BulkStatusError, ConfigError, ProtocolError, Unavailable, unseen
+from bulkstatus.errors import BulkStatusError, ConfigError, ProtocolError, Unavailable
 
 # These bound each step; the engine's own deadline bounds the whole, since a server that drips bytes never meets a
 # limit that begins anew with each read (encode/httpx#1450).

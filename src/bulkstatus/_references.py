@@ -11,7 +11,8 @@ from bulkstatus._paths import NotAFile, expanded, read_file
 from bulkstatus._program import LIMIT, output_of, words_of
 from bulkstatus._secrets import Secret
 from bulkstatus._text import printable
-from bulkstatus.errors import AuthError, BulkStatusError, ConfigError, unseen
+from bulkstatus._unseen import unseen
+from bulkstatus.errors import AuthError, BulkStatusError, ConfigError
 
 _VARIABLE = re.compile(r"[A-Z_][A-Z0-9_]{0,63}")
 _LONGEST_PATH = 300

@@ -4,7 +4,8 @@ import re
 from collections.abc import Callable
 from typing import TYPE_CHECKING, NoReturn, TypeAlias, TypeVar
 
-from bulkstatus.errors import ConfigError, unseen
+from bulkstatus._unseen import unseen
+from bulkstatus.errors import ConfigError
 
 V = TypeVar("V")
 

@@ -4,7 +4,8 @@ import ipaddress
 import re
 from urllib.parse import quote, unquote, urlsplit
 
-from bulkstatus.errors import ConfigError, unseen
+from bulkstatus._unseen import unseen
+from bulkstatus.errors import ConfigError
 
 _MAX_PORT = 65_535
 _LABEL = re.compile(r"(?!-)[A-Za-z0-9_-]{1,63}(?<!-)")

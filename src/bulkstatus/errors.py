@@ -20,9 +20,8 @@ means that the question could not be asked or answered. Branches are for `except
 asks for. Every error pickles, and none holds a secret.
 """
 
-from collections.abc import Callable, Iterable
-from functools import wraps
-from typing import TYPE_CHECKING, Any, ClassVar, ParamSpec, Self, TypeVar
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 from bulkstatus._text import printable
 
@@ -43,9 +42,6 @@ __all__ = [
     "VerdictError",
     "error_for_kind",
 ]
-
-P = ParamSpec("P")
-T = TypeVar("T")
 
 _SHORTEST_SECRET = 6
 _LONGEST_MESSAGE = 4_096
@@ -249,22 +245,3 @@ _BY_KIND: dict[str, type[BulkStatusError]] = {
 def error_for_kind(kind: str) -> type[BulkStatusError]:
     """Return the class that carries `kind`; the base for a kind that is not known here."""
     return _BY_KIND.get(kind, BulkStatusError)
-
-
-def unseen(function: Callable[P, T]) -> Callable[P, T]:
-    """`function`, whose errors come without the frames behind it.
-
-    Those hold what it was given and what it read, and error trackers send the locals of every frame.
-    """
-
-    @wraps(function)
-    def call(*arguments: P.args, **options: P.kwargs) -> T:
-        try:
-            return function(*arguments, **options)
-        except BulkStatusError as error:
-            failure = error.with_traceback(None)
-        failure.__cause__ = failure.__context__ = None
-        del arguments, options
-        raise failure
-
-    return call

@@ -8,8 +8,8 @@ import pytest
 
 from bulkstatus import BulkOperation, BulkStatus, BulkStatusError, Policy, ProtocolError, Report, State
 from bulkstatus.adapter import Call, Request
-from bulkstatus.cli import _output
-from bulkstatus.cli._options import _Lines
+from bulkstatus.cli import _options, _output
+from bulkstatus.cli._options import _Lines, start_log
 from bulkstatus.testing import FakeResponse, FakeTransport
 from reliability.hostile import TEXTS, left_raw
 from support import Plain, Scripted, ask, raw_server
@@ -76,8 +76,6 @@ def test_a_log_of_the_command_line_is_lines(capsys, name):
 
 def test_the_reason_behind_a_status_is_not_believed(kind, transport, capsys):
     """A server may put an escape into it; neither an error nor the command line's log repeats that."""
-    from bulkstatus.cli._options import start_log
-
     start_log(verbose=True)
     try:
         reason = b"HTTP/1.1 404 \x1b]0;owned\x07\r\nContent-Length: 0\r\n\r\n"
@@ -85,6 +83,8 @@ def test_the_reason_behind_a_status_is_not_believed(kind, transport, capsys):
             ask(kind, Plain(base_url=server.url))
     finally:
         start_log(verbose=False)
+        for name in ("httpx", "stamina"):  # else it would log in the tests that come after this one
+            logging.getLogger(name).removeHandler(_options._LINES)
     err = capsys.readouterr().err
     # aiohttp's transport passes no reason on.
     assert (r"404 \x1b]0;owned\x07" if transport == "httpx" else "404 Not Found") in err

@@ -20,6 +20,7 @@ from bulkstatus_weavr.fake import WeavrFake
 from reliability.canaries import inspect
 from reliability.hostile import KEY, TEXTS, TOKEN, commands, hostile_world, left_raw
 
+MAY_BE_EMPTY = ("resume", "wait for a time")  # how far it gets is the machine's affair
 FORMS = ("table", "json", "jsonl", "csv", "name")
 
 
@@ -72,7 +73,7 @@ def test_a_pipe_gets_no_control_character(call, world, name):
     words = commands(world.refs)[name]
     for form in forms_of(words):
         _, out, err = call(*words, "-o", form)
-        assert out, form
+        assert out or name in MAY_BE_EMPTY, form
         assert not left_raw(out), form
         assert not left_raw(err), form
         if form == "name":

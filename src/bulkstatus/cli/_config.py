@@ -90,9 +90,8 @@ def write_starter(path: Path | None) -> None:
     flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_NOFOLLOW", 0)
     try:
         for folder in reversed([each for each in file.parents if not each.exists()]):
-            folder.mkdir(
-                mode=0o700, exist_ok=True
-            )  # with `parents`, the mode would be for the last of them only
+            # One by one: with `parents`, the mode would be for the last of them only.
+            folder.mkdir(mode=0o700, exist_ok=True)
         with os.fdopen(os.open(file, flags, 0o600), "w", encoding="utf-8") as stream:
             stream.write(STARTER)
     except FileExistsError:
