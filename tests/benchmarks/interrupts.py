@@ -279,7 +279,7 @@ _CALLS = {
     "wait": "{}client.wait('p:1')",
     "watch": "{}for _ in client.watch('p:1'): pass",
     "list": "{}client.list()",
-    "nothing": "print('idle', flush=True); import httpx_aiohttp, threading; threading.Event().wait(60)",
+    "nothing": "print('idle', flush=True); {}pause(60)",
 }
 
 COMMAND = """
@@ -289,6 +289,7 @@ COMMAND = """
 """
 BLOCKING = """
     import sys
+    from time import sleep as pause
     from bulkstatus import Client
     from bulkstatus_weavr import Weavr
     sources = {"p": Weavr(base_url=sys.argv[1], api_key="k", auth_token="t")}
@@ -297,6 +298,7 @@ BLOCKING = """
 """
 AWAITING = """
     import asyncio, sys
+    from asyncio import sleep as pause
     from bulkstatus import AsyncClient
     from bulkstatus_weavr import Weavr
     sources = {"p": Weavr(base_url=sys.argv[1], api_key="k", auth_token="t")}
