@@ -40,7 +40,7 @@ T = TypeVar("T")
 
 _MOMENT = 0.25
 _READING = 1.0
-_LAST_WORDS, _LAST_WORDS_HURRIED = 6.0, 0.1
+_LAST_WORDS, _LAST_WORDS_HURRIED = 6.0, 0.05
 # What has not changed is written again after so many seconds, so that the journal tells when it was last looked at.
 _SAME = 10.0
 _USUAL_FOR = 60.0

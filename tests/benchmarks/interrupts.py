@@ -51,6 +51,7 @@ class Child(NamedTuple):
         ends = time.monotonic() + _PATIENCE
         while not is_so():
             if self.process.poll() is not None or time.monotonic() > ends:
+                self.process.kill()
                 raise RuntimeError(f"not in its situation: {self.process.communicate()}")
             time.sleep(0.005)
         time.sleep(_SETTLED)
@@ -123,6 +124,28 @@ def answerless(_: Path) -> Generator[Stage]:
     """The request was read, and no answer comes."""
     with _served(_silence) as stage:
         yield stage
+
+
+@contextmanager
+def unread(folder: Path) -> Generator[Stage]:
+    """As before, and whoever is to read the output does not: the pipe is full, and there is more for it."""
+    full = """
+    import os, sys
+    from bulkstatus import cli
+    prepare = cli._prepare
+    def fill():
+        prepare()
+        os.set_blocking(1, False)
+        try:
+            while True:
+                os.write(1, b"x")
+        except BlockingIOError:
+            os.set_blocking(1, True)
+        sys.stdout.write("more")
+    cli._prepare = fill
+    """
+    with answerless(folder) as stage:
+        yield stage._replace(begins=full)
 
 
 @contextmanager
@@ -235,8 +258,11 @@ SITUATIONS: dict[str, Callable[[Path], AbstractContextManager[Stage]]] = {
     "wait": waiting,
     "watch": watching,
     "list": listing,
+    "full pipe": unread,
     "(asks nothing)": idle,
 }
+# Not by a script, whose output Python itself writes at its end; and not by a command, which always asks something.
+_DOORS = {"full pipe": slice(1), "(asks nothing)": slice(1, None)}
 
 # --- children ---
 
@@ -253,7 +279,7 @@ _CALLS = {
     "wait": "{}client.wait('p:1')",
     "watch": "{}for _ in client.watch('p:1'): pass",
     "list": "{}client.list()",
-    "nothing": "print('idle', flush=True); import httpx_aiohttp, threading; threading.Event().wait(60)",
+    "nothing": "print('idle', flush=True); {}pause(60)",
 }
 
 COMMAND = """
@@ -263,6 +289,7 @@ COMMAND = """
 """
 BLOCKING = """
     import sys
+    from time import sleep as pause
     from bulkstatus import Client
     from bulkstatus_weavr import Weavr
     sources = {"p": Weavr(base_url=sys.argv[1], api_key="k", auth_token="t")}
@@ -271,6 +298,7 @@ BLOCKING = """
 """
 AWAITING = """
     import asyncio, sys
+    from asyncio import sleep as pause
     from bulkstatus import AsyncClient
     from bulkstatus_weavr import Weavr
     sources = {"p": Weavr(base_url=sys.argv[1], api_key="k", auth_token="t")}
@@ -314,17 +342,18 @@ def _arguments(door: str, stage: Stage, folder: Path, journal: str) -> list[str]
 
 def interrupted(situation: str, door: str, transport: str) -> float:
     """Seconds from the interrupt of one child to its end. Raises RuntimeError where it ends in another way."""
-    with tempfile.TemporaryDirectory() as name, SITUATIONS[situation](Path(name)) as stage:
-        folder = Path(name)
+    with tempfile.TemporaryDirectory() as home, SITUATIONS[situation](Path(home)) as stage:
+        folder = Path(home)
         file = folder / "state" / "journal.db"
         environment = {
             **os.environ,
-            "HOME": name,
+            "HOME": home,
             "XDG_STATE_HOME": str(folder / "xdg"),
             "BULKSTATUS_JOURNAL": str(file),
             "K": "secret",
         }
-        environment.pop("BULKSTATUS_TRANSPORT", None)
+        for name in ("BULKSTATUS_TRANSPORT", "PYTHONUNBUFFERED"):
+            environment.pop(name, None)
         if transport == "httpx":
             environment["BULKSTATUS_TRANSPORT"] = "httpx"
         journal = str(file) if file.exists() else ""
@@ -390,7 +419,7 @@ def main() -> None:
     for situation in SITUATIONS:
         if chosen.only.lower() not in situation.lower():
             continue
-        for door in DOORS[1:] if situation == "(asks nothing)" else DOORS:
+        for door in DOORS[_DOORS.get(situation, slice(None))]:
             for transport in TRANSPORTS:
                 try:
                     values = [interrupted(situation, door, transport) for _ in range(chosen.times)]

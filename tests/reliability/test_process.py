@@ -1,7 +1,6 @@
 """Interrupts, signals, clocks, forks, functions of the caller's and event loops: a process lives and ends as it should."""
 
 import asyncio
-import fcntl
 import json
 import logging
 import os
@@ -10,9 +9,7 @@ import select
 import signal
 import subprocess
 import sys
-import termios
 import threading
-import time
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 
@@ -30,7 +27,6 @@ pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="what a process 
 # Generous: who exceeds it hangs.
 LONG = 30.0
 PROGRAM = (sys.executable, "-m", "bulkstatus.cli")
-QUIET = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)\n"
 
 
 # --- F60: interrupts ---
@@ -57,47 +53,6 @@ def test_an_interrupt_ends_a_script_wherever_it_is(situation, kind, transport):
 def test_an_interrupt_ends_a_blocking_script(situation):
     """The same, in the other situations."""
     assert interrupted(situation, "blocking client", "aiohttp") < LONG
-
-
-@pytest.mark.row("F60")
-def test_an_interrupt_waits_for_no_reader():
-    """A pager that shows its first page takes nothing more, and what the command has for it does not fit."""
-    script = f"""{QUIET}
-import sys
-from bulkstatus.cli import main
-sys.argv = ["bulkstatus", "schema"]
-write = sys.stdout.write
-sys.stdout.write = lambda text: [write(line) for line in text.splitlines() * 100]
-sys.exit(main())
-"""
-    with subprocess.Popen(
-        [sys.executable, "-c", script], stdout=subprocess.PIPE, stderr=subprocess.PIPE
-    ) as child:
-        poll_until(lambda: is_stuck(child.stdout))
-        child.send_signal(signal.SIGINT)
-        assert child.wait(LONG) == 130
-        assert child.stderr.read() == b""
-
-
-def is_stuck(stream):
-    """True when a pipe holds much, and gets no more."""
-    before = in_pipe(stream)
-    time.sleep(0.2)
-    return in_pipe(stream) == before > 30_000
-
-
-def in_pipe(stream):
-    """How many bytes wait in a pipe."""
-    found = fcntl.ioctl(stream, termios.FIONREAD, b"\0" * 4)
-    return int.from_bytes(found, sys.byteorder)
-
-
-def poll_until(condition):
-    """Wait for something that will be so."""
-    ends = time.monotonic() + LONG
-    while not condition():
-        assert time.monotonic() < ends
-        time.sleep(0.005)
 
 
 # What a task that was cancelled leaves behind shows in the loop it ran in.
