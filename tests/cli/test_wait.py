@@ -158,7 +158,9 @@ def test_watch_without_references_follows_what_is_unfinished(here):
     assert {"payments:4", "payments:5", "payments:8"} <= told
     assert not told & {"payments:1", "payments:2", "payments:3", "payments:7"}
     assert re.fullmatch(r"\d bulks: \d pending \(\d wait for somebody\)", done.out.splitlines()[-1])
-    assert done.err == ""
+    assert done.err == (
+        "bulkstatus: payments:6: unknown: the word 'EVIL\\x1b[31m\\u202eword' does not tell how it stands\n"
+    )
     assert here("watch", "--source", "edge", "--timeout", "2s", "--no-journal").code == 2
 
 
@@ -166,7 +168,8 @@ def test_watch_says_which_sources_it_cannot_follow(here):
     """Those whose providers have no list; their bulks have to be named."""
     done = here("watch", "--timeout", "1s")
     assert done.code == 0
-    (line,) = done.err.splitlines()
+    line, warned = done.err.splitlines()
+    assert "payments:6: unknown: the word" in warned
     assert line.startswith("edge (cloudflare): not watched: ")
     assert "bulkstatus watch edge:ID" in line
 

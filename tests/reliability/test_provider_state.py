@@ -743,11 +743,18 @@ def test_the_command_line_ends_with_7_for_an_answer_about_another_bulk(line):
 @pytest.mark.row("F90")
 @pytest.mark.parametrize("word", ["PAUSED", "SUBMITTED"])
 def test_a_bulk_that_waits_for_somebody_ends_a_wait_that_is_to_stop_there(word, line):
-    """Paused, or not begun: 9 at once with `--stop-when-blocked`, else 8 at the deadline, which says so."""
+    """Paused, or not begun: 9 at once with `--stop-when-blocked`."""
     fake = WeavrFake()
     fake.add("1", Life.of((0, word)))
     stopped = line({"w": fake}, "wait", "w:1", "--timeout", "60s", "--stop-when-blocked", "--no-journal")
     assert stopped.code == 9
+
+
+@pytest.mark.row("F90")
+def test_a_bulk_that_waits_for_somebody_is_pending_at_the_deadline(line):
+    """Where the wait is not to stop there; the last line says what the bulk waits for."""
+    fake = WeavrFake()
+    fake.add("1", Life.of((0, "PAUSED")))
     patient = line({"w": fake}, "wait", "w:1", "--timeout", "3s", "--no-journal")
     assert patient.code == 8
     assert "1 waits for somebody" in patient.out + patient.err
