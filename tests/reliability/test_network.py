@@ -94,9 +94,9 @@ def test_lookups_that_hang_keep_no_other_source_from_being_looked_up(monkeypatch
 
     async def main(port):
         sources = {"dead": Plain(base_url="https://api.nowhere.test"), "plain": at(port, "localhost")}
-        policy = Policy(connections=50, attempts=1)
+        policy = Policy(connections=32, attempts=1)
         async with AsyncClient(sources, policy=policy) as client, anyio.create_task_group() as group:
-            for _ in range(50):
+            for _ in range(32):
                 group.start_soon(client.get, "dead:a1")
             await anyio.wait_all_tasks_blocked()
             status = await client.get("plain:a1")
