@@ -22,6 +22,7 @@ from bulkstatus._adapter import Adapter, Metered, counted_as
 from bulkstatus._budget import Budget
 from bulkstatus._call import Call, Request, Response
 from bulkstatus._credentials import Credentials, Headers, NoCredentials
+from bulkstatus._fast import prepare
 from bulkstatus._gate import Gate
 from bulkstatus._http import exchange
 from bulkstatus._model import BulkStatus
@@ -124,6 +125,7 @@ class Engine:
         if self._tasks is not None:
             self._at_home()
             raise RuntimeError("this client is open already")
+        prepare()
         self._home = Home()
         self._tasks = anyio.create_task_group()
         await self._tasks.__aenter__()

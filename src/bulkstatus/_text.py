@@ -4,12 +4,25 @@ import difflib
 from collections.abc import Iterable
 
 _LIMIT = 512
+_MOST_KEPT = 4_096
 
 
-def _escape(character: str) -> str:
-    if character.isprintable():
-        return character
-    return character.encode("unicode_escape", "surrogatepass").decode("ascii")
+class _Escapes(dict[int, str]):
+    """What each character is shown as, for str.translate; kept, since the same few come again and again."""
+
+    def __missing__(self, number: int) -> str:
+        character = chr(number)
+        shown = (
+            character
+            if character.isprintable()
+            else character.encode("unicode_escape", "surrogatepass").decode("ascii")
+        )
+        if len(self) < _MOST_KEPT:
+            self[number] = shown
+        return shown
+
+
+_ESCAPES = _Escapes()
 
 
 def printable(text: str, limit: int = _LIMIT) -> str:
@@ -21,7 +34,7 @@ def printable(text: str, limit: int = _LIMIT) -> str:
     """
     if len(text) <= limit and text.isprintable():
         return text
-    shown = "".join(map(_escape, text[:limit]))
+    shown = text[:limit].translate(_ESCAPES)
     return shown if len(shown) <= limit and len(text) <= limit else f"{shown[: max(0, limit - 1)]}…"
 
 
