@@ -101,7 +101,8 @@ def settle(state: State, counts: Counts, *, unread: int = 0) -> tuple[State, tup
 
     Finished well, but operations failed or were cancelled: `partial`, or the bad end if it is certain that nothing
     succeeded. "Failed" with operations that succeeded: `partial`. Where counts contradict a finished word (none
-    succeeded, or some were not carried out), or leave open what it claims (`unread` operations), it is `unknown`.
+    succeeded, or some were not carried out), or leave open what it claims (`unread` operations, or such as no count
+    speaks of beside a claim that all went well), it is `unknown`.
     `cancelled` and `expired` stay what they are.
     """
     if state is State.FAILED:
@@ -138,6 +139,9 @@ def _settle_ended(state: State, counts: Counts, unread: int) -> tuple[State, tup
     if waiting:
         why = f"The counts still show {waiting} operations that have not ended: success is not proven."
         return State.UNKNOWN, (why,)
+    if counts.finished is not None and counts.unsaid:
+        why = f"{_unaccounted(counts)}: success is not proven."
+        return State.UNKNOWN, (why,)
     return state, _left_over(counts)
 
 
@@ -171,8 +175,12 @@ def _left_over(counts: Counts) -> tuple[str, ...]:
     if waiting:
         return (f"The counts still show {waiting} operations that have not ended, though the bulk has.",)
     if counts.finished is not None and counts.unsaid:
-        return (f"{counts.unsaid} of {counts.total} operations are not accounted for.",)
+        return (f"{_unaccounted(counts)}.",)
     return ()
+
+
+def _unaccounted(counts: Counts) -> str:
+    return f"{counts.unsaid} of {counts.total} operations are not accounted for"
 
 
 def clean_counts(counts: Counts) -> tuple[Counts, tuple[str, ...]]:

@@ -275,6 +275,8 @@ def test_pins_speak_of_bulks_and_counts_correct_them(pins, pairs, state, counts)
         ("COMPLETED", [("COMPLETED", 249), ("RUNNING", 1)], State.UNKNOWN),
         ("PARTIALLY_COMPLETED", [("FAILED", 250)], State.FAILED),
         ("COMPLETED", [("COMPLETED", 0)], State.UNKNOWN),
+        ("COMPLETED", [("COMPLETED", 247)], State.UNKNOWN),
+        ("COMPLETED", [("COMPLETED", 247), ("FAILED", 0)], State.UNKNOWN),
         ("COMPLETED", [("COMPLETED", 247), ("SKIPPED", 3)], State.UNKNOWN),
         ("COMPLETED", [("COMPLETED", 247), ("FAILED", 1), ("SKIPPED", 2)], State.PARTIAL),
         ("COMPLETED", [("COMPLETED", 250), ("SKIPPED", 0)], State.SUCCEEDED),
