@@ -281,7 +281,8 @@ class Weavr(Adapter, frozen=True, kw_only=True):
         told, unread, left_out = _counts(record, self.state_map, notes)
         state, why = _BULK.decide(record.status, told, self.state_map, unread=unread)
         counts, doubts = _believed(told)
-        uncounted = record.operation_status_counts is None
+        # Lists are documented to leave the counts out; an empty array there is another way to do that.
+        uncounted = record.operation_status_counts is None or (listed and not record.operation_status_counts)
         if state is State.SUCCEEDED and not uncounted and not _shows_success(counts):
             state, why = State.UNKNOWN, (*why, _NO_SUCCESS)
         unit, now = self.epoch_unit, response.received_at

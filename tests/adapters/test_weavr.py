@@ -692,6 +692,7 @@ def test_one_odd_row_costs_itself_and_not_the_page():
         ({"status": "PARTIALLY_COMPLETED"}, True),
         ({"status": "FAILED"}, True),
         ({"status": "FAILED", "operationStatusCounts": []}, True),
+        ({"status": "COMPLETED", "submittedItemsCount": 9, "operationStatusCounts": []}, True),
         ({"status": "CANCELLED"}, False),
         ({"status": "RUNNING"}, False),
         ({"status": "SUBMITTED"}, False),
