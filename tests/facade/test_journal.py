@@ -945,6 +945,19 @@ def test_settled_rows_come_although_their_provider_does_not_answer(world):
     assert not report.complete
 
 
+def test_rows_that_a_list_gave_before_it_broke_off_come_too(world):
+    """Whoever reads them as they come has them like whoever reads the report."""
+    for number in range(150):
+        stands(world.weavr, str(number), "RUNNING")
+    world.weavr.fail(Fault(delay=0.001))  # the first page comes
+    world.weavr.fail(Fault(status=500, times=None))
+    with world.client("w") as client, client.list_pages() as pages:
+        told = [status for batch in pages for status in batch]
+        report = pages.report()
+    assert (len(report), report.complete) == (100, False)
+    assert sorted(refs_of(told)) == sorted(refs_of(report))
+
+
 def test_rows_are_narrowed_as_they_come(world):
     """By state and by age, as those of a list."""
     for number, word in enumerate(("completed", "running", "failed")):
