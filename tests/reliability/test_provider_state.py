@@ -317,14 +317,16 @@ def seen(state, moment, updated, **more):
 
 @pytest.mark.row("F89")
 def test_an_older_answer_is_left_out_of_the_journal(tmp_path):
-    """For two minutes after the newer one; then it is a step back. In between, the newer one is not doubted."""
+    """For two minutes after the newer one; then it is a step back. In between, an end is kept, and asked for again."""
     with Journal(tmp_path / "journal.db") as journal:
         journal.record([seen(State.QUEUED, 0, 0), seen(State.SUCCEEDED, 20, 15, wanted=True)])
         for moment in (30, 60, 139):
             journal.record([seen(State.RUNNING, moment, 5)])
             (bulk,) = journal.find("payments:1")
-            assert (bulk.status.state, bulk.is_settled) == (State.SUCCEEDED, True)
+            assert (bulk.status.state, bulk.is_settled) == (State.SUCCEEDED, False)
         journal.record([seen(State.SUCCEEDED, 140, 15)])
+        (bulk,) = journal.find("payments:1")
+        assert bulk.is_settled
         journal.record([seen(State.RUNNING, 259, 5)])
         assert [step.to_state for step in journal.history("payments:1")] == [State.QUEUED, State.SUCCEEDED]
         journal.record([seen(State.RUNNING, 261, 5)])
@@ -396,7 +398,7 @@ ODD_COUNTS = {
     "a negative one": ((10, ("COMPLETED", 8), ("FAILED", -5)), 0.8, "no status and number"),
     "a negative total": ((-4, ("COMPLETED", 8)), None, "count of total operations was -4"),
     "a total of 0": ((0, ("COMPLETED", 8)), None, "add up to 8"),
-    "an endless one": ((10, ("COMPLETED", 2**70)), None, "beyond 2**53"),
+    "an endless one": ((10, ("COMPLETED", 2**70)), None, "no status and number"),
 }
 
 
