@@ -132,7 +132,7 @@ class _OffsetWalk(Generic[T]):
             behind += step
         self._window = min(_WINDOW, self._window * 2)
         _, pending = self._ahead.popleft()
-        return await pending.result()
+        return await self._engine.answer(self._source, pending)
 
     def _is_worth_asking(self, offset: int) -> bool:
         return self._total is not None and offset + self._overlap < self._total

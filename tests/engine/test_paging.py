@@ -128,8 +128,11 @@ class InProcess:
 
         return Pending()
 
+    async def answer(self, source, pending):
+        return await pending.result()
+
     async def perform(self, source, call):
-        return await self.start(source, call).result()
+        return await self.answer(source, self.start(source, call))
 
     def _answer(self, call):
         body = msgspec.json.encode(self.sheet(dict(call.request.query)))

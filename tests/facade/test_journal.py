@@ -958,6 +958,21 @@ def test_rows_that_a_list_gave_before_it_broke_off_come_too(world):
     assert sorted(refs_of(told)) == sorted(refs_of(report))
 
 
+def test_every_page_of_a_list_is_recorded(world):
+    """Those that are asked for side by side too: what they tell is known, and an end that they take back is not served."""
+    for number in range(250):
+        stands(world.weavr, str(number), "RUNNING")
+    stands(world.weavr, "249", "COMPLETED")
+    with world.client("w") as client:
+        assert client.get("w:249").state is State.SUCCEEDED
+        stands(world.weavr, "249", "RUNNING")
+        world.clock.advance(1)
+        assert len(client.list()) == 250
+        assert client.get("w:249").state is State.RUNNING
+        assert client.journal.stats().bulks == 250
+        assert [step.to_state for step in client.history("w:249")] == [State.SUCCEEDED, State.RUNNING]
+
+
 def test_rows_are_narrowed_as_they_come(world):
     """By state and by age, as those of a list."""
     for number, word in enumerate(("completed", "running", "failed")):
