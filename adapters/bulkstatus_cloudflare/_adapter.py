@@ -68,7 +68,9 @@ _MALFORMED = frozenset({6003, 6102, 6103, 6111})
 _AUTH = frozenset({1000, 1001, 9106, 9109, 9300, 10000, 10001}) | _MALFORMED
 # Codes of credentials that were good once, perhaps: a token that is fetched may be fetched anew, once.
 _STALE = frozenset({1000, 9109, 9300, 10000})
-_IDENTIFIER = frozenset({7000, 7003})
+_IDENTIFIER = 7003
+# Beside 7003 or alone: the whole address leads nowhere, be it the id, the account or the base URL that is wrong.
+_NO_ROUTE = 7000
 _THROTTLE = frozenset({971, 10021, 10040, 10100})
 
 _AUTH_MESSAGES = {
@@ -241,7 +243,10 @@ class Cloudflare(Adapter, frozen=True, kw_only=True):
             message = self._auth_message(codes)
             reason = "token" if codes & _STALE else None
             return AuthError(message, status=response.status, code=code, detail=detail, reason=reason)
-        if codes & _IDENTIFIER:
+        if _NO_ROUTE in codes:
+            message = "the provider knows no such address; check base_url, account_id and the bulk's id"
+            return RequestRejected(message, status=response.status, code=code, detail=detail)
+        if _IDENTIFIER in codes:
             message = "no such bulk in this account, or not an id at all"
             return NotFound(message, status=response.status, code=code, detail=detail)
         if codes & _THROTTLE or response.status == HTTPStatus.TOO_MANY_REQUESTS:

@@ -287,10 +287,11 @@ class Druid(Adapter, frozen=True, kw_only=True):
     def _read_operations(
         self, ask: _Ask, outcome: _wire.ResultsReply | NotFound, response: Response
     ) -> Page[BulkOperation]:
-        del response
         if isinstance(outcome, NotFound):
             raise outcome
         following = ask.after(outcome)
+        if outcome.missing and not ask.start and following is None:
+            raise bad_shape(response, "it counts results and holds none")
         return Page(
             items=tuple(
                 _operation(entry, ask.start + index, failed=ask.failed_only)

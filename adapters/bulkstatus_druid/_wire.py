@@ -31,6 +31,7 @@ class ResultsReply(NamedTuple):
     """One page of results: entries as sent, and the cursor for the next page. `fault` as in `BulkReply`.
 
     `conclusive` says that the answer is plainly one about results, so that no entries in it means that there are none.
+    `missing` says that it counts entries, or failures, and holds none.
     """
 
     entries: list[msgspec.Raw]
@@ -38,6 +39,7 @@ class ResultsReply(NamedTuple):
     result: object
     fault: str | None = None
     conclusive: bool = False
+    missing: bool = False
 
 
 class _Typed(msgspec.Struct, frozen=True):
@@ -67,6 +69,8 @@ _OK, _FAULTY = 200, 400
 _REDIRECTS = 300
 _LONGEST_CURSOR = 1_024
 _STATUS = re.compile(r"[1-9][0-9]{2}")
+# No number of entries is documented; these are the words such a member could not do without.
+_COUNTING = re.compile("total|count|fail|error", re.IGNORECASE)
 
 
 def read_bulks(body: bytes) -> BulkReply:
@@ -136,8 +140,21 @@ def read_results(body: bytes) -> ResultsReply:
     said = found.listed or (explicit and bool(_members(result)))
     status = _members(result).get("status")
     well = (status is None or _value(status) == _OK) and not denies_success(_value(result))
-    conclusive = well and said
-    return ResultsReply(found.rows, last, _value(result), found.fault or fault, conclusive=conclusive)
+    missing = not found.rows and any(map(_counts_some, (inner, top)))
+    return ResultsReply(
+        found.rows,
+        last,
+        _value(result),
+        found.fault or fault,
+        conclusive=well and said and not missing,
+        missing=missing,
+    )
+
+
+def _counts_some(members: dict[str, msgspec.Raw]) -> bool:
+    """True where a member tells a number of entries or failures above 0."""
+    named = (_value(value) for name, value in members.items() if _COUNTING.search(name))
+    return any(isinstance(value, int | float) and value is not True and value > 0 for value in named)
 
 
 class _Entries(NamedTuple):

@@ -98,6 +98,7 @@ _VALUE_LIMIT = (
 )
 _MOST_LISTINGS = 3
 _LONGEST_CODE = 64
+_ERROR_KEY = b'"errorCode"'
 _THROTTLED = "TOO_MANY_REQUESTS"
 _NO_BULKS = "NO_CONFIG_FOUND"
 _NOT_ALLOWED = "bulk operations are not permitted to this user, or not enabled for this account"
@@ -281,7 +282,8 @@ class Weavr(Adapter, frozen=True, kw_only=True):
         told, unread, left_out = _counts(record, self.state_map, notes)
         state, why = _BULK.decide(record.status, told, self.state_map, unread=unread)
         counts, doubts = _believed(told)
-        uncounted = record.operation_status_counts is None
+        # Lists are documented to leave the counts out; an empty array there is another way to do that.
+        uncounted = record.operation_status_counts is None or (listed and not record.operation_status_counts)
         if state is State.SUCCEEDED and not uncounted and not _shows_success(counts):
             state, why = State.UNKNOWN, (*why, _NO_SUCCESS)
         unit, now = self.epoch_unit, response.received_at
@@ -404,7 +406,11 @@ def _text(value: object) -> str | None:
 def _answer(response: Response, decoder: Callable[[bytes], T]) -> T:
     if response.status != HTTPStatus.OK:
         raise _refused(response)
-    return decode(response, decoder)
+    answer = decode(response, decoder)
+    # Payloads hold the key too, but written into strings, where its quotation marks are escaped.
+    if _ERROR_KEY in response.body and decode(response, REFUSAL.decode).error_code is not None:
+        raise bad_shape(response, "an `errorCode` stands in it, as in Weavr's errors")
+    return answer
 
 
 def _page(response: Response, decoder: Callable[[bytes], Rows[R]], array: str) -> tuple[Rows[R], list[R]]:

@@ -55,6 +55,8 @@ class Desk:
         self.budget = budget
         self.failure: Failure | None = None
         self.down_at: datetime | None = None
+        self.list_failure: Failure | None = None
+        """Why the list of what is unfinished cannot be read as a whole, where it alone is at fault."""
         self.plan = Plan(self._number_of_listings)
         self._pacing = Pacing(adapter, budget, self.plan.round, chance)
         self._tracks: dict[str, Track] = {}
@@ -67,7 +69,7 @@ class Desk:
         self._asked: dict[str, float] = {}
         self._told: dict[Subscription, None] = {}
         self._ended: deque[str] = deque()
-        self._list_lost = False
+        self._unlisted: set[Subscription] = set()
         self._answers = 0
         self._suspects: dict[str, int] = {}
         self._turned: set[str] = set()
@@ -98,6 +100,7 @@ class Desk:
         self._deadlines.add(subscription)
         if subscription.scan and isinstance(self.adapter, Listing):
             self._scanning.append(subscription)
+            self._unlisted.add(subscription)
             self.plan.scan(now)
         if self._ids_of(subscription) or subscription in self._scanning:
             self._subscriptions[subscription] = None
@@ -152,6 +155,7 @@ class Desk:
         self._deadlines.discard(subscription)
         if subscription in self._scanning:
             self._scanning.remove(subscription)
+            self._unlisted.discard(subscription)
             if not self._scanning:
                 self.plan.scan(None)
         self._set_detail()
@@ -327,6 +331,7 @@ class Desk:
         self._is_up(at)
         self._list_doubted = False
         if sweep.scan:
+            self._unlisted.clear()
             error = left_out(self.source, swept.left_out) if swept.left_out else None
             self._note_list(error, at)
         asked = set(sweep.ids)
@@ -393,14 +398,15 @@ class Desk:
 
     def _note_list(self, error: BulkStatusError | None, at: datetime) -> None:
         """Say once that the list of what is unfinished cannot be read as a whole, and once that it can again."""
-        if self._list_lost is (error is not None):
-            return
-        self._list_lost = error is not None
+        was_lost = self.list_failure is not None
         if error is None:
-            self._tell(None, "observable", at)
-        else:
-            error.about(source=self.source, provider=self.adapter.provider)
-            self._tell(None, "unobservable", at, failure=Failure.of(error))
+            self.list_failure = None
+            if was_lost:
+                self._tell(None, "observable", at)
+            return
+        self.list_failure = Failure.of(error.about(source=self.source, provider=self.adapter.provider))
+        if not was_lost:
+            self._tell(None, "unobservable", at, failure=self.list_failure)
 
     def _retry(self, ids: Iterable[str], now: float) -> None:
         for id in ids:
@@ -424,6 +430,8 @@ class Desk:
                     track.silent(error, asked_at, now, at)
                     if waited > _LONG_SILENCE:
                         self._begin_outage(error, at)
+        if last in self._unlisted and self.failure is None and self.list_failure is None:
+            self._note_list(self._silence(now - last.began, now), at)
         for id in [id for id, track in self._tracks.items() if track.failing_since is not None]:
             if id in self._tracks:
                 self._note(id, None, now, at)

@@ -6,7 +6,7 @@ one, the pool it ran in is retired.
 """
 
 import logging
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterator, Mapping
 from contextvars import ContextVar
 from copy import copy
 from functools import partial
@@ -20,7 +20,7 @@ import httpx
 
 from bulkstatus._adapter import Adapter, Metered, counted_as
 from bulkstatus._budget import Budget
-from bulkstatus._call import Call, Request, Response
+from bulkstatus._call import Call, Page, Request, Response
 from bulkstatus._credentials import Credentials, Headers, NoCredentials
 from bulkstatus._fast import prepare
 from bulkstatus._gate import Gate
@@ -55,6 +55,7 @@ class Pending(Generic[T]):
         self._error: BulkStatusError | None = None
         self._waiting = 0
         self.began = now()
+        self.asked = Stamp.take()
         self.attempts = 0
         self.unwanted = False
         """True once nobody awaits it any more: what has not been sent need not be."""
@@ -185,13 +186,21 @@ class Engine:
         With `id` the answer has to be about that bulk: one about another raises ProtocolError. The witness, if there
         is one, hears of the answer before the caller does.
         """
-        asked = Stamp.take()
-        answer = await self.start(source, call).result()
-        if id is not None:
-            self._lines[source].check_id(answer, id)
+        return await self.answer(source, self.start(source, call), id=id)
+
+    async def answer(self, source: str, pending: Pending[T], *, id: str | None = None) -> T:
+        """The answer to a question that `start` began; for the rest as `perform`."""
+        answer = await pending.result()
+        self._lines[source].check(answer, id)
         if self._witness is not None:
-            await self._witness(source, answer, asked, id)
+            await self._witness(source, answer, pending.asked, id)
         return answer
+
+
+def _statuses(answer: object) -> Iterator[BulkStatus]:
+    """The statuses in an answer."""
+    rows = cast("Any", answer).items if isinstance(answer, Page) else (answer,)
+    return (row for row in rows if isinstance(row, BulkStatus))
 
 
 class _Line:
@@ -242,13 +251,19 @@ class _Line:
                 self._budget.keep(self._adapter.allowed())
         return self._budget
 
-    def check_id(self, answer: object, id: str) -> None:
-        """Raises ProtocolError for an answer that is not about bulk `id`: also one that the adapter let pass."""
+    def check(self, answer: object, id: str | None) -> None:
+        """Raises ProtocolError for an answer that is not about this source, or about bulk `id` if that was asked for.
+
+        Also where the adapter let it pass, or filled in a name of its own for the source.
+        """
         key = self._adapter.id_grammar.key
-        if not isinstance(answer, BulkStatus) or key(answer.id) != key(id):
-            raise ProtocolError(
-                "the adapter read something else than the bulk that was asked for", reason="adapter"
-            )
+        if id is not None and (not isinstance(answer, BulkStatus) or key(answer.id) != key(id)):
+            why = "the adapter read something else than the bulk that was asked for"
+        elif any(status.source != self._name for status in _statuses(answer)):
+            why = "the adapter named another source than the one that was asked"
+        else:
+            return
+        raise ProtocolError(why, source=self._name, provider=self._provider, reason="adapter")
 
     async def run(self, call: Call[T], pending: Pending[T]) -> T:
         """Ask `call`, and those that follow from it, and give what they end in."""

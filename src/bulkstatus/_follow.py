@@ -12,7 +12,7 @@ from bulkstatus import _times
 from bulkstatus._adapter import Adapter
 from bulkstatus._desk import LONG_HOLD, Desk
 from bulkstatus._engine import Engine
-from bulkstatus._gather import look_through
+from bulkstatus._gather import look_through, no_list
 from bulkstatus._model import BulkStatus, Ref, by_source
 from bulkstatus._plan import Look, Sweep
 from bulkstatus._record import goes_on
@@ -282,6 +282,8 @@ class _Loop:
             self.desk.swept(question, swept, now(), _times.utc_now())
         except (Exception, SystemExit) as error:  # noqa: BLE001 - as above
             told = self._told(error, None)
+            if isinstance(told, NotFound):
+                told = self._told(no_list(told), None)
             if told.reason != _CLOSED:
                 self.desk.sweep_failed(question, told, now(), _times.utc_now())
 

@@ -160,6 +160,7 @@ async def side_by_side(
     except DeadlineExceeded as error:
         for source in sorted(waiting):
             gathering.fail_unanswered(source, error)
+    gathering.finish(tuple(gathering.statuses))  # those of a list that broke off too
 
 
 def no_list(error: NotFound) -> ProtocolError:

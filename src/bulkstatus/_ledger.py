@@ -124,10 +124,10 @@ def saw(db: sqlite3.Connection, seen: Sighting, observer: str) -> Facts | None:
 
 def _leave_out(db: sqlite3.Connection, row: _Row, last: Last, seen: Sighting, observer: str) -> None:
     """What an answer means that is not kept: that the bulk is there, or that the journal's own may be the older one."""
-    if is_older(last, seen):
-        if row.missed_at is not None:
-            _is_there(db, row, last, seen, observer)
-    elif contradicts(last, seen):
+    if row.missed_at is not None and is_older(last, seen):
+        _is_there(db, row, last, seen, observer)
+    if contradicts(last, seen):
+        # Of a copy that lags too: it may be no copy, and an end that is settled is not asked for again.
         db.execute("UPDATE bulks SET doubted = 1 WHERE bulk_id = ?", (row.bulk_id,))
 
 

@@ -72,7 +72,8 @@ class _OffsetWalk(Generic[T]):
     Rows may move while it goes on. Where the page says so (`moving`), neighbouring pages overlap by a row: a page
     that holds no row seen before does not join up with those before it, so the walk steps back until one does, and
     goes on from there. As only pages that join up are taken, all that stood before their last row has been seen. A
-    row that comes again is left out.
+    row that comes again is left out. Where rows were seen to move, the front is read once more at the end: one that
+    went there from further behind was on no page, and the count of rows does not tell when others are gone meanwhile.
     """
 
     def __init__(self, engine: Engine, source: str, at: Callable[[int], Call[Page[T]]]) -> None:
@@ -86,6 +87,7 @@ class _OffsetWalk(Generic[T]):
         self._ahead: deque[tuple[int, Pending[Page[T]]]] = deque()
         self._window = 1
         self._overlap = 0
+        self._moved = False
         self._pages = 0
 
     async def walk(self, page: Page[T]) -> AsyncGenerator[tuple[T, ...]]:
@@ -130,13 +132,14 @@ class _OffsetWalk(Generic[T]):
             behind += step
         self._window = min(_WINDOW, self._window * 2)
         _, pending = self._ahead.popleft()
-        return await pending.result()
+        return await self._engine.answer(self._source, pending)
 
     def _is_worth_asking(self, offset: int) -> bool:
         return self._total is not None and offset + self._overlap < self._total
 
     def _take(self, page: Page[T]) -> tuple[T, ...]:
         if page.total is not None:
+            self._moved = self._moved or self._total not in (None, page.total)
             self._total = page.total
         fresh: list[T] = []
         for item in page.items:
@@ -144,6 +147,7 @@ class _OffsetWalk(Generic[T]):
                 if item.key:
                     self._seen.add(item.key)
                 fresh.append(item)
+        self._moved = self._moved or len(page.items) - len(fresh) > self._overlap
         self._rows += len(fresh) + page.received - len(page.items)
         self._left_out += page.left_out
         return tuple(fresh)
@@ -161,16 +165,19 @@ class _OffsetWalk(Generic[T]):
         return page
 
     async def _top_up(self) -> AsyncGenerator[tuple[T, ...]]:
-        """Fetch what came in at the front meanwhile, and say so when rows are still missing."""
+        """Fetch what came to the front meanwhile, and say so when rows are still missing."""
         offset = 0
-        while self._total is not None and self._rows < self._total:
+        while (self._overlap and self._moved) or (self._total is not None and self._rows < self._total):
             self._count()
             page = await self._engine.perform(self._source, self._at(offset))
             items = self._take(page)
-            if not items:
+            if items:
+                yield items
+                offset += page.received
+            elif offset and self._total is not None and self._rows < self._total:
+                offset = 0  # what is counted since came to the front behind our back
+            else:
                 break
-            yield items
-            offset += page.received
         if self._total is not None and self._rows < self._total:
             raise ProtocolError(
                 f"the provider counts {self._total:,} rows, and only {self._rows:,} came; the list is not complete",

@@ -101,7 +101,8 @@ def settle(state: State, counts: Counts, *, unread: int = 0) -> tuple[State, tup
 
     Finished well, but operations failed or were cancelled: `partial`, or the bad end if it is certain that nothing
     succeeded. "Failed" with operations that succeeded: `partial`. Where counts contradict a finished word (none
-    succeeded, or some were not carried out), or leave open what it claims (`unread` operations), it is `unknown`.
+    succeeded, or some were not carried out), or leave open what it claims (`unread` operations, or such as no count
+    speaks of beside a claim that all went well), it is `unknown`.
     `cancelled` and `expired` stay what they are.
     """
     if state is State.FAILED:
@@ -129,16 +130,24 @@ def _settle_ended(state: State, counts: Counts, unread: int) -> tuple[State, tup
     if state is State.PARTIAL:
         why = "The counts show no operation that failed; the bulk's own word stands."
         return state, (*((why,) if counts.finished is not None else ()), *_left_over(counts))
-    if unread:
-        why = f"What became of {unread} operations could not be read: success is not proven."
-        return State.UNKNOWN, (why,)
-    if counts.succeeded == 0 and counts.total != 0:
-        return State.UNKNOWN, ("The counts show no operation that succeeded: success is not proven.",)
-    waiting = (counts.queued or 0) + (counts.running or 0)
-    if waiting:
-        why = f"The counts still show {waiting} operations that have not ended: success is not proven."
-        return State.UNKNOWN, (why,)
+    doubt = _doubt(counts, unread)
+    if doubt is not None:
+        return State.UNKNOWN, (f"{doubt}: success is not proven.",)
     return state, _left_over(counts)
+
+
+def _doubt(counts: Counts, unread: int) -> str | None:
+    """Why counts without a loss do not bear out that all went well; None where they do."""
+    waiting = (counts.queued or 0) + (counts.running or 0)
+    if unread:
+        return f"What became of {unread} operations could not be read"
+    if counts.succeeded == 0 and counts.total != 0:
+        return "The counts show no operation that succeeded"
+    if waiting:
+        return f"The counts still show {waiting} operations that have not ended"
+    if counts.finished is not None and counts.unsaid:
+        return _unaccounted(counts)
+    return None
 
 
 def _settle_losses(state: State, counts: Counts, unread: int) -> tuple[State, tuple[str, ...]]:
@@ -171,8 +180,12 @@ def _left_over(counts: Counts) -> tuple[str, ...]:
     if waiting:
         return (f"The counts still show {waiting} operations that have not ended, though the bulk has.",)
     if counts.finished is not None and counts.unsaid:
-        return (f"{counts.unsaid} of {counts.total} operations are not accounted for.",)
+        return (f"{_unaccounted(counts)}.",)
     return ()
+
+
+def _unaccounted(counts: Counts) -> str:
+    return f"{counts.unsaid} of {counts.total} operations are not accounted for"
 
 
 def clean_counts(counts: Counts) -> tuple[Counts, tuple[str, ...]]:

@@ -42,7 +42,8 @@ class BulkView(msgspec.Struct, frozen=True, kw_only=True):
 class SourceView(msgspec.Struct, frozen=True, kw_only=True):
     """One source of a watch, as of now.
 
-    `down_since` is set while it cannot be asked, and `failure` is why. `resumes_at` is set while nothing may be sent,
+    `down_since` is set while it cannot be asked, and `failure` is why; for a watch of everything `failure` alone tells why
+    the list of its bulks cannot be read as a whole. `resumes_at` is set while nothing may be sent,
     since the provider wants a pause or the budget is used up. `next_question` is when it will be asked next while one of
     these is so, None while a question is under way. `budget` is what is left of each limit.
     """
@@ -197,7 +198,7 @@ class AsyncWatch:
             source=source,
             provider=desk.adapter.provider,
             down_since=desk.down_at,
-            failure=desk.failure,
+            failure=desk.failure or (desk.list_failure if self._subscription.scan else None),
             resumes_at=at + timedelta(seconds=hold) if hold > 0 else None,
             next_question=None if wait is None else at + timedelta(seconds=wait),
             budget=budget.left(moment),

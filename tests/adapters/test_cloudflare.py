@@ -426,7 +426,9 @@ class TestErrors:
             (6102, 400, AuthError),
             (7003, 400, NotFound),
             (7003, 404, NotFound),
-            (7000, 400, NotFound),
+            (7000, 400, RequestRejected),
+            (7000, 404, RequestRejected),
+            (7000, 200, RequestRejected),
             (971, 429, RateLimited),
             (10100, 429, RateLimited),
             (10040, 429, RateLimited),
@@ -720,6 +722,14 @@ class TestProbe:
         assert call.request.path.endswith("/bulk_operations/" + "0" * 32)
         assert call.read(reply(refusal(problem(7003)), 404)) is None
         assert call.read(reply(refusal(), 404)) is None
+
+    def test_an_address_that_leads_nowhere_is_not_accepted(self):
+        """As with a wrong base_url: no bulk was looked for, so that none was found proves nothing."""
+        nowhere = reply(refusal(problem(7003), problem(7000)), 400)
+        with pytest.raises(RequestRejected, match="check base_url"):
+            cloudflare().probe().read(nowhere)
+        with pytest.raises(RequestRejected, match="check base_url"):
+            cloudflare().status(ID).read(nowhere)
 
     def test_an_answer_means_accepted(self):
         """A status for such an id would be as good."""

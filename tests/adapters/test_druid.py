@@ -289,11 +289,12 @@ class TestCompleted:
             {"content": []},
             {"content": {"results": []}},
             {"content": {"results": []}, "result": {"status": 200, "errors": []}},
-            {"content": {"results": [], "total": 10}, "result": {"message": "OK"}},
+            {"content": {"results": [], "total": 0, "limit": 100}, "result": {"message": "OK"}},
+            {"content": {"results": [], "failed": 0, "failedOnly": True}, "result": {"status": 200}},
             {"content": {}, "result": {"status": 200}},
             {"content": {"total": 0, "lastId": None}, "result": {"status": 200}},
             {"content": {}, "result": {"elapsed": 1.5}},
-            {"results": [], "total": 10, "ok": True},
+            {"results": [], "size": 10, "ok": True},
             {"content": None, "results": [], "result": {"status": 200}},
         ],
     )
@@ -322,6 +323,11 @@ class TestCompleted:
             {"content": [], "result": "Internal error"},
             {"content": [], "result": {"status": 500.0}},
             {"content": [{"objectId": "1"}], "result": {"status": "ERROR"}},
+            {"content": {"results": [], "failed": 3}, "result": {"status": 200}},
+            {"content": {"results": [], "failed": 3.0}, "result": {"status": 200}},
+            {"content": {"results": [], "total": 10}, "result": {"status": 200}},
+            {"content": [], "totalCount": 2, "result": {"status": 200}},
+            {"results": [], "errorCount": 1, "ok": True},
             {"content": [], "result": {"status": 202}},
             {"content": [], "result": {"status": "200"}},
             {"content": [], "result": {"status": "OK"}},
@@ -922,6 +928,18 @@ class TestOperations:
     def test_where_entries_may_be(self, body):
         """Entries are found in content, in its results, or in the first list that holds any."""
         assert [item.response for item in entries(body).items] == ["1", "2"]
+
+    def test_a_page_that_counts_entries_and_holds_none(self):
+        """It is no empty page, unless the pages before it held them, or those behind it may."""
+        counted = {"content": {"results": [], "total": 2}}
+        with pytest.raises(ProtocolError, match="counts results and holds none"):
+            entries(counted)
+        following = entries({**counted, "lastId": "c1"}).next
+        assert following is not None
+        with pytest.raises(ProtocolError, match="counts results and holds none"):
+            following.read(reply(counted))
+        last = entries({"content": {"results": [1, 2], "total": 2}, "lastId": "c1"}).next
+        assert last.read(reply(counted)).items == ()
 
     @pytest.mark.parametrize(
         "body",

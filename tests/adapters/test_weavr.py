@@ -275,6 +275,8 @@ def test_pins_speak_of_bulks_and_counts_correct_them(pins, pairs, state, counts)
         ("COMPLETED", [("COMPLETED", 249), ("RUNNING", 1)], State.UNKNOWN),
         ("PARTIALLY_COMPLETED", [("FAILED", 250)], State.FAILED),
         ("COMPLETED", [("COMPLETED", 0)], State.UNKNOWN),
+        ("COMPLETED", [("COMPLETED", 247)], State.UNKNOWN),
+        ("COMPLETED", [("COMPLETED", 247), ("FAILED", 0)], State.UNKNOWN),
         ("COMPLETED", [("COMPLETED", 247), ("SKIPPED", 3)], State.UNKNOWN),
         ("COMPLETED", [("COMPLETED", 247), ("FAILED", 1), ("SKIPPED", 2)], State.PARTIAL),
         ("COMPLETED", [("COMPLETED", 250), ("SKIPPED", 0)], State.SUCCEEDED),
@@ -690,6 +692,7 @@ def test_one_odd_row_costs_itself_and_not_the_page():
         ({"status": "PARTIALLY_COMPLETED"}, True),
         ({"status": "FAILED"}, True),
         ({"status": "FAILED", "operationStatusCounts": []}, True),
+        ({"status": "COMPLETED", "submittedItemsCount": 9, "operationStatusCounts": []}, True),
         ({"status": "CANCELLED"}, False),
         ({"status": "RUNNING"}, False),
         ({"status": "SUBMITTED"}, False),
@@ -999,3 +1002,30 @@ def test_an_odd_400_is_still_a_400(odd):
     error = refused(400, {"message": "no", "syntaxErrors": odd})
     assert isinstance(error, RequestRejected)
     assert error.detail == "no"
+
+
+@pytest.mark.parametrize("code", ["INTERNAL", "", 5, {}])
+@pytest.mark.parametrize(
+    ("call", "body"),
+    [
+        (weavr().status("5"), {"bulkId": "5", "status": "COMPLETED"}),
+        (weavr().status("5"), {"bulkId": "5", "status": "FAILED"}),
+        (weavr().listing(ListQuery())[0], {"count": 0, "responseCount": 0, "bulkProcesses": []}),
+        (weavr().listing(ListQuery())[0], {"count": 0}),
+        (weavr().operations("5", OperationQuery()), {"operations": []}),
+    ],
+)
+def test_an_error_under_a_200_is_neither_an_end_nor_an_empty_list(call, body, code):
+    """Weavr's answers have no `errorCode`, its errors do; null is not one."""
+    call.read(answer({**body, "errorCode": None}))
+    with pytest.raises(ProtocolError, match="errorCode") as caught:
+        call.read(answer({**body, "errorCode": code}))
+    assert caught.value.retryable
+
+
+def test_an_error_code_in_a_payload_or_a_row_is_no_error_of_the_answer():
+    """That of an operation that failed is its own."""
+    payload = json.dumps({"errorCode": "FUNDS_INSUFFICIENT"})
+    rows = [{"operationId": "1", "status": "FAILED", "responsePayload": payload, "errorCode": "X"}]
+    (row,) = weavr().operations("5", OperationQuery()).read(answer({"count": 1, "operations": rows})).items
+    assert row.error == "FUNDS_INSUFFICIENT"

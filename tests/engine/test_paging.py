@@ -128,8 +128,11 @@ class InProcess:
 
         return Pending()
 
+    async def answer(self, source, pending):
+        return await pending.result()
+
     async def perform(self, source, call):
-        return await self.start(source, call).result()
+        return await self.answer(source, self.start(source, call))
 
     def _answer(self, call):
         body = msgspec.json.encode(self.sheet(dict(call.request.query)))
@@ -329,6 +332,30 @@ async def test_rows_removed_from_the_front_lose_nothing(moves, total):
     assert error is None
     assert len(found) == len(set(found))
     assert set(provider.rows) <= set(found)
+
+
+@pytest.mark.parametrize("total", [True, False])
+async def test_a_row_that_moves_to_the_front_while_another_goes_is_not_lost(total):
+    """It was on no page, and the number of rows is as it was: the front is read again, since rows were seen to move."""
+
+    def change(rows, read):
+        if read == 2:
+            rows.insert(0, rows.pop(17))
+        if read == 3:
+            del rows[1]
+
+    provider = Provider(keys(20), size=5, total=total, change=change)
+    found, error, _ = await walk(provider.sheet, by_offset(moving=True))
+    assert error is None
+    assert set(keys(20)) == set(found)
+    assert len(found) == len(set(found))
+
+
+async def test_the_front_is_read_again_only_where_rows_moved():
+    """A list that stands still costs its pages and no more."""
+    provider = Provider(keys(20), size=5)
+    _, error, _ = await walk(provider.sheet, by_offset(moving=True))
+    assert (error, provider.asked.count(0)) == (None, 1)
 
 
 _MOVES = st.lists(st.lists(st.tuples(st.booleans(), st.integers(0, 10**6)), max_size=3), max_size=12)

@@ -945,6 +945,34 @@ def test_settled_rows_come_although_their_provider_does_not_answer(world):
     assert not report.complete
 
 
+def test_rows_that_a_list_gave_before_it_broke_off_come_too(world):
+    """Whoever reads them as they come has them like whoever reads the report."""
+    for number in range(150):
+        stands(world.weavr, str(number), "RUNNING")
+    world.weavr.fail(Fault(delay=0.001))  # the first page comes
+    world.weavr.fail(Fault(status=500, times=None))
+    with world.client("w") as client, client.list_pages() as pages:
+        told = [status for batch in pages for status in batch]
+        report = pages.report()
+    assert (len(report), report.complete) == (100, False)
+    assert sorted(refs_of(told)) == sorted(refs_of(report))
+
+
+def test_every_page_of_a_list_is_recorded(world):
+    """Those that are asked for side by side too: what they tell is known, and an end that they take back is not served."""
+    for number in range(250):
+        stands(world.weavr, str(number), "RUNNING")
+    stands(world.weavr, "249", "COMPLETED")
+    with world.client("w") as client:
+        assert client.get("w:249").state is State.SUCCEEDED
+        stands(world.weavr, "249", "RUNNING")
+        world.clock.advance(1)
+        assert len(client.list()) == 250
+        assert client.get("w:249").state is State.RUNNING
+        assert client.journal.stats().bulks == 250
+        assert [step.to_state for step in client.history("w:249")] == [State.SUCCEEDED, State.RUNNING]
+
+
 def test_rows_are_narrowed_as_they_come(world):
     """By state and by age, as those of a list."""
     for number, word in enumerate(("completed", "running", "failed")):

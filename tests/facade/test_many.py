@@ -2,11 +2,13 @@
 
 import pytest
 
-from bulkstatus import Client, ConfigError, Policy, State
+from bulkstatus import Client, ConfigError, Policy, ProtocolError, State
+from bulkstatus.adapter import Call
 from bulkstatus.testing import FakeTransport, Fault, Life
 from bulkstatus_cloudflare.fake import CloudflareFake
 from bulkstatus_druid.fake import DruidFake
 from bulkstatus_weavr.fake import WeavrFake
+from support import Plain, Scripted
 
 WEAVR, DRUID, CLOUDFLARE = (
     "https://weavr.test/multi",
@@ -243,3 +245,31 @@ def test_what_is_not_done_in_time_is_named_and_the_rest_is_kept(weavr, cloudflar
     report = client.get_many([*fill(weavr, 3), "c:b1", "c:b2"], timeout=0.5)
     assert refs_of(report) == ["w:1", "w:2", "w:3", "c:b1"]
     assert [(failure.source, failure.kind) for failure in report.failures] == [("c", "deadline")]
+
+
+class Misnamed(Plain, frozen=True, kw_only=True):
+    """A stranger's adapter that writes a name of its own where the source belongs."""
+
+    named: str
+
+    def status(self, id):
+        call = super().status(id)
+        return Call(call.request, lambda response: call.read(response).changed(source=self.named))
+
+
+@pytest.mark.parametrize("named", ["other", "plain", ""])
+def test_an_adapter_that_names_another_source_is_found_out(named):
+    """Else the bulk would be in no report, and the report complete, or it would be told of another source's bulk."""
+    fakes = {"https://one.test": Scripted(), "https://two.test": Scripted()}
+    adapters = {
+        "s": Misnamed(base_url="https://one.test", named=named),
+        "other": Plain(base_url="https://two.test"),
+    }
+    with Client(adapters, transport=FakeTransport(fakes)) as client:
+        report = client.get_many(["s:a1", "other:a2"])
+        with pytest.raises(ProtocolError, match="named another source"):
+            client.get("s:a1")
+    assert [str(status.ref) for status in report] == ["other:a2"]
+    assert [(failure.source, failure.id, failure.reason) for failure in report.failures] == [
+        ("s", "a1", "adapter")
+    ]

@@ -317,14 +317,16 @@ def seen(state, moment, updated, **more):
 
 @pytest.mark.row("F89")
 def test_an_older_answer_is_left_out_of_the_journal(tmp_path):
-    """For two minutes after the newer one; then it is a step back. In between, the newer one is not doubted."""
+    """For two minutes after the newer one; then it is a step back. In between, an end is kept, and asked for again."""
     with Journal(tmp_path / "journal.db") as journal:
         journal.record([seen(State.QUEUED, 0, 0), seen(State.SUCCEEDED, 20, 15, wanted=True)])
         for moment in (30, 60, 139):
             journal.record([seen(State.RUNNING, moment, 5)])
             (bulk,) = journal.find("payments:1")
-            assert (bulk.status.state, bulk.is_settled) == (State.SUCCEEDED, True)
+            assert (bulk.status.state, bulk.is_settled) == (State.SUCCEEDED, False)
         journal.record([seen(State.SUCCEEDED, 140, 15)])
+        (bulk,) = journal.find("payments:1")
+        assert bulk.is_settled
         journal.record([seen(State.RUNNING, 259, 5)])
         assert [step.to_state for step in journal.history("payments:1")] == [State.QUEUED, State.SUCCEEDED]
         journal.record([seen(State.RUNNING, 261, 5)])
@@ -396,7 +398,7 @@ ODD_COUNTS = {
     "a negative one": ((10, ("COMPLETED", 8), ("FAILED", -5)), 0.8, "no status and number"),
     "a negative total": ((-4, ("COMPLETED", 8)), None, "count of total operations was -4"),
     "a total of 0": ((0, ("COMPLETED", 8)), None, "add up to 8"),
-    "an endless one": ((10, ("COMPLETED", 2**70)), None, "beyond 2**53"),
+    "an endless one": ((10, ("COMPLETED", 2**70)), None, "no status and number"),
 }
 
 
@@ -651,6 +653,27 @@ def test_a_list_that_runs_empty_is_not_complete(rest, line):
     assert report["complete"] is False
     assert report["failures"][0]["reason"] in ("short_listing", "endless_listing")
     assert line({"w": fake}, "list", "--allow-incomplete", "-o", "name").code == 0
+
+
+UNREADABLE = {
+    "a 400": Fault(status=400, times=None),
+    "a 404 of the provider's own": Fault(status=404, body=b'{"code": "X", "message": "x"}', times=None),
+    "another object": Fault(body=b'{"hello": 1}', status=200, times=None),
+    "no answer yet": Fault(delay=30, times=None),
+}
+
+
+@pytest.mark.row("F87")
+@pytest.mark.parametrize("more", [[], ["--exit-status"]], ids=["by sight", "by verdict"])
+@pytest.mark.parametrize("case", UNREADABLE)
+def test_a_watch_of_everything_that_could_read_no_list_did_not_see_everything(case, more, line):
+    """There may be bulks that nobody has heard of: exit 7, and why is said."""
+    fake = WeavrFake()
+    fake.add("7", Life.of((0, "RUNNING")))
+    fake.fail(UNREADABLE[case])
+    done = line({"w": fake}, "watch", "--timeout", "2s", "--no-journal", *more)
+    assert done.code == 7
+    assert done.err.startswith("w (weavr): ")
 
 
 ODD_IDS = ["", " ", "1 2", "1\n2", "\x1b[31m1", "1\x00", "../1", "-1", "\u0661", "1" * 200, None, 5.5]
