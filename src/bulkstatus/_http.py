@@ -71,13 +71,14 @@ def new_client(
     base_urls: tuple[str, ...], *, connections: int, transport: httpx.AsyncBaseTransport | None
 ) -> httpx.AsyncClient:
     """An httpx client for one source: a small pool, no cookies, no redirects, no default credentials."""
-    loopback = all(is_loopback(urlsplit(url).hostname or "") for url in base_urls)
+    hosts = {urlsplit(url).hostname or "" for url in base_urls}
+    own = set(filter(is_loopback, hosts))
     context = _tls_context()
     try:
         client = httpx.AsyncClient(
             verify=context,
             transport=transport
-            or fast_transport(context, connections=connections, keepalive=_KEEPALIVE, proxied=not loopback),
+            or fast_transport(context, connections=connections, keepalive=_KEEPALIVE, proxied=own != hosts),
             timeout=_STEP_TIMEOUT,
             limits=httpx.Limits(
                 max_connections=connections,
@@ -85,7 +86,9 @@ def new_client(
                 keepalive_expiry=_KEEPALIVE,
             ),
             follow_redirects=False,
-            trust_env=not loopback,  # a proxy has no business between this machine and itself
+            trust_env=own != hosts,
+            # A proxy has no business between this machine and itself, and what goes there is not encrypted.
+            mounts={f"all://{f'[{host}]' if ':' in host else host}": None for host in own},
             headers={"User-Agent": _user_agent(), "Accept": "application/json", "Accept-Encoding": "gzip"},
         )
     except (ImportError, ValueError, httpx.InvalidURL):
