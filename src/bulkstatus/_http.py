@@ -97,7 +97,13 @@ def new_client(
             "the proxy settings of the environment cannot be used; check HTTPS_PROXY, HTTP_PROXY and ALL_PROXY"
         ) from None
     for pool in _pools(client):
-        # Only private attributes lead there, which the tests of hanging lookups would miss; httpx has no argument for it.
+        # Only private attributes lead there; httpx has no argument for it.
+        if not hasattr(pool, "_network_backend"):
+            # Connections would be made unseen, without what keeps plain requests to this machine on it.
+            raise ConfigError(
+                f"this release does not know httpcore {version('httpcore')}; install an older one",
+                reason="transport",
+            )
         to_proxy = isinstance(pool, httpcore.AsyncHTTPProxy | httpcore.AsyncSOCKSProxy)
         pool._network_backend = Backend(to_proxy=to_proxy)  # noqa: SLF001
     # Some providers set cookies even for API clients; they would tie requests of different credentials together.

@@ -12,6 +12,7 @@ from aiohttp.client_proto import ResponseHandler
 from aiohttp.http_exceptions import LineTooLong
 
 from bulkstatus._names import look_up
+from bulkstatus.errors import ConfigError
 
 _LONGEST_HEAD: Final = 100 * 1024
 """The most that is read of status line and headers, as on the other transport (httpcore's MAX_INCOMPLETE_EVENT_SIZE).
@@ -90,6 +91,14 @@ class _Request(aiohttp.ClientRequest):
         return await super().send(conn)
 
 
+_OVERRIDDEN = (
+    (aiohttp.ClientRequest, "send"),
+    (ResponseHandler, "set_response_params"),
+    (ResponseHandler, "feed_data"),
+    (ResponseHandler, "data_received"),
+)
+
+
 class _Resolver:
     """An aiohttp.abc.AbstractResolver."""
 
@@ -116,7 +125,10 @@ class _Resolver:
 def session(
     context: ssl.SSLContext, *, connections: int, keepalive: float, middleware: aiohttp.ClientMiddlewareType
 ) -> aiohttp.ClientSession:
-    """A session for one source: a small pool, no cookies, no name kept longer than a connection."""
+    """A session for one source: a small pool, no cookies, no name kept longer than a connection.
+
+    Raises ConfigError for an aiohttp that would pass over what is overridden here.
+    """
     connector = aiohttp.TCPConnector(
         limit=connections,
         keepalive_timeout=keepalive,
@@ -124,6 +136,12 @@ def session(
         resolver=cast("aiohttp.abc.AbstractResolver", _Resolver()),
         use_dns_cache=False,
     )
+    if not (hasattr(connector, "_factory") and all(hasattr(cls, name) for cls, name in _OVERRIDDEN)):
+        raise ConfigError(
+            f"this release does not know aiohttp {aiohttp.__version__}; set BULKSTATUS_TRANSPORT=httpx, or install an"
+            " older one",
+            reason="transport",
+        )
     # There is no public way to name the class of a connection; a test sees that this one works.
     connector._factory = cast("Any", partial(_Connection, loop=asyncio.get_running_loop()))  # noqa: SLF001 - as said
     return aiohttp.ClientSession(
