@@ -5,6 +5,7 @@ import socket
 import ssl
 from functools import partial
 from typing import Any, Final, cast
+from weakref import WeakSet
 
 import aiohttp
 import aiohttp.abc
@@ -28,15 +29,26 @@ class Unasked(aiohttp.ClientConnectionError):
     """The connection holds something that came before the request; nothing was sent on it."""
 
 
-class _Connection(ResponseHandler):
+class Connection(ResponseHandler):
     """One connection of the pool, which knows when it cannot be used again, and when what is around a body does not end."""
 
-    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(self, loop: asyncio.AbstractEventLoop, made: "WeakSet[Connection]") -> None:
         super().__init__(loop)
+        self._wire: asyncio.BaseTransport | None = None
+        made.add(self)
         self._answered = False
         """Whether the head of the answer has been read."""
         self._received = 0
         """How many bytes came since the request, or since the head."""
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._wire = transport
+        super().connection_made(transport)
+
+    def abort_wire(self) -> None:
+        """End the connection without a word; aiohttp's own close waits for the server's in TLS, longer than there is a loop."""
+        if isinstance(self._wire, asyncio.WriteTransport):
+            self._wire.abort()
 
     def set_response_params(self, **parameters: Any) -> None:  # noqa: ANN401 - handed on as they are
         # Called for each request, before it is sent. aiohttp looks at what is left over when a connection goes back
@@ -123,10 +135,16 @@ class _Resolver:
 
 
 def session(
-    context: ssl.SSLContext, *, connections: int, keepalive: float, middleware: aiohttp.ClientMiddlewareType
+    context: ssl.SSLContext,
+    made: "WeakSet[Connection]",
+    *,
+    connections: int,
+    keepalive: float,
+    middleware: aiohttp.ClientMiddlewareType,
 ) -> aiohttp.ClientSession:
     """A session for one source: a small pool, no cookies, no name kept longer than a connection.
 
+    Its connections are put into `made`.
     Raises ConfigError for an aiohttp that would pass over what is overridden here.
     """
     connector = aiohttp.TCPConnector(
@@ -143,7 +161,7 @@ def session(
             reason="transport",
         )
     # There is no public way to name the class of a connection; a test sees that this one works.
-    connector._factory = cast("Any", partial(_Connection, loop=asyncio.get_running_loop()))  # noqa: SLF001 - as said
+    connector._factory = cast("Any", partial(Connection, loop=asyncio.get_running_loop(), made=made))  # noqa: SLF001 - as said
     return aiohttp.ClientSession(
         connector=connector,
         cookie_jar=aiohttp.DummyCookieJar(),
