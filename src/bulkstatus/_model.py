@@ -12,7 +12,7 @@ import msgspec
 
 from bulkstatus.errors import BulkStatusError, ConfigError, error_for_kind
 
-_LONGEST_TEXT = 4_096
+_LONGEST_TEXT = 16_384
 _MOST_EVIDENCE, _FIRST_EVIDENCE, _LAST_EVIDENCE = 50, 30, 10
 
 
