@@ -3,13 +3,14 @@
 import ssl
 from collections.abc import AsyncIterator
 from contextvars import ContextVar
+from weakref import WeakSet
 
 import aiohttp
 import httpx
 import yarl
 from httpx_aiohttp import AiohttpTransport
 
-from bulkstatus._session import session
+from bulkstatus._session import Connection, session
 
 _asked_for: ContextVar[yarl.URL] = ContextVar("_asked_for")
 
@@ -18,8 +19,12 @@ class Transport(httpx.AsyncBaseTransport):
     """The connections of one source: at most `connections`, idle ones kept for `keepalive` seconds."""
 
     def __init__(self, context: ssl.SSLContext, *, connections: int, keepalive: float) -> None:
+        self._made: WeakSet[Connection] = WeakSet()
+
         def open_session() -> aiohttp.ClientSession:
-            return session(context, connections=connections, keepalive=keepalive, middleware=_once)
+            return session(
+                context, self._made, connections=connections, keepalive=keepalive, middleware=_once
+            )
 
         self._inner = AiohttpTransport(verify=context, client=open_session)
 
@@ -39,6 +44,8 @@ class Transport(httpx.AsyncBaseTransport):
 
     async def aclose(self) -> None:
         await self._inner.aclose()
+        for connection in self._made:
+            connection.abort_wire()
 
 
 class _Body(httpx.AsyncByteStream):

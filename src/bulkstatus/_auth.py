@@ -158,7 +158,7 @@ class _AppToken:
         self._client_secret = client_secret
         self._expires_at_unit = expires_at_unit
         self._now = 0.0
-        self._token: str | None = None
+        self._token: Secret | None = None
         self._renew_at = 0.0
 
     def __repr__(self) -> str:
@@ -195,7 +195,7 @@ class _AppToken:
         lifetime = self._lifetime(reply, response)
         # Counted from the moment of asking, on the monotonic clock: no wall clock has to agree with the provider's.
         self._renew_at = asked_at + (lifetime - _EARLY if lifetime > 2 * _EARLY else lifetime / 2)
-        self._token = str(reply.access_token)
+        self._token = Secret(str(reply.access_token), "access_token")
 
     def _lifetime(self, reply: TokenReply, response: Response) -> float:
         seconds = _number(reply.expires_in)
@@ -209,10 +209,10 @@ class _AppToken:
     def headers(self) -> dict[str, str]:
         if self._token is None:
             raise AuthError("there is no app token yet", reason="no_token")
-        return {"Authorization": f"Bearer {self._token}"}
+        return {"Authorization": f"Bearer {self._token.reveal()}"}
 
     def rejected(self, sent: Mapping[str, str]) -> bool:
-        if self._token is not None and sent.get("Authorization") == f"Bearer {self._token}":
+        if self._token is not None and sent.get("Authorization") == self.headers()["Authorization"]:
             self._token = None
             for secret in self.secrets:
                 secret.forget()

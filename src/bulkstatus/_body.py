@@ -24,20 +24,19 @@ async def read_body(reply: httpx.Response, limit: int) -> bytes:
             raise _too_large(reply, limit)
         return reply.content
     inflate = _inflater(reply)
-    parts: list[bytes] = []
-    size = raw = 0
+    body = bytearray()  # not a list of parts: chunks of two bytes would be sixty of memory each
+    raw = 0
     stream = reply.stream  # not `aiter_raw`, which hands the connection on before anybody has looked at it
     assert isinstance(stream, httpx.AsyncByteStream)  # noqa: S101 - narrows for the checkers; async clients give no other
     async for chunk in stream:
         raw += len(chunk)
-        part = chunk if inflate is None else _inflated(inflate, chunk, limit + 1 - size)
-        size += len(part)
-        if size > limit or raw > limit + _ROOM:
+        part = chunk if inflate is None else _inflated(inflate, chunk, limit + 1 - len(body))
+        if len(body) + len(part) > limit or raw > limit + _ROOM:
             raise _too_large(reply, limit)
-        parts.append(part)
+        body += part
     if inflate is not None and raw and not inflate.eof:
         raise _broken("the answer ends before its compression does")
-    return b"".join(parts)
+    return bytes(body)
 
 
 def _inflater(reply: httpx.Response) -> "zlib._Decompress | None":

@@ -157,7 +157,9 @@ def read_config(path: str | Path | None = None) -> Config:
     if not sources:
         raise ConfigError(f"{shown}: no sources; add a section such as [sources.payments]")
     for name in sources:
-        _check_section(name, sources[name], f"{shown}:{_line_of(text, name, None)}: sources.{_named(name)}")
+        fault = _fault_of(name, sources[name])
+        if fault is not None:
+            raise ConfigError(f"{shown}:{_line_of(text, name, None)}: sources.{_named(name)}{fault}")
     return Config(file, text, cast("Masked[Masked[Any]]", sources), mode=mode)
 
 
@@ -183,22 +185,22 @@ def _masked(value: object) -> object:
     return value
 
 
-def _check_section(name: str, table: object, where: str) -> None:
-    """What can be said of a section without knowing its adapter. Raises ConfigError, which begins with `where`."""
+def _fault_of(name: str, table: object) -> str | None:
+    """What is wrong with a section, as far as that can be said without knowing its adapter: the end of a sentence."""
     if SOURCE_NAME.fullmatch(name) is None:
-        raise ConfigError(f"{where}: a source is named with letters, digits, '.', '_' and '-', 64 at most")
+        return ": a source is named with letters, digits, '.', '_' and '-', 64 at most"
     if not isinstance(table, Masked):
-        del table
-        raise ConfigError(f"{where} is not a section; write [sources.{name}]")
+        return f" is not a section; write [sources.{name}]"
     settings = cast("Masked[object]", table)
     if "provider" not in settings:
         close = difflib.get_close_matches("provider", settings, n=1)
         hint = f" (is {close[0]!r} meant to be that?)" if close else ""
-        raise ConfigError(f"{where}: provider is missing{hint}")
+        return f": provider is missing{hint}"
     if not isinstance(settings["provider"], str):
-        raise ConfigError(f'{where}.provider must be a text, such as "weavr"')
+        return '.provider must be a text, such as "weavr"'
     if not isinstance(settings.get("allow_plaintext", False), bool):
-        raise ConfigError(f"{where}.allow_plaintext must be true or false")
+        return ".allow_plaintext must be true or false"
+    return None
 
 
 def _read_text(file: Path) -> tuple[str, int]:

@@ -11,11 +11,12 @@ import msgspec
 from bulkstatus._auth import Auth
 from bulkstatus._call import Call, Response
 from bulkstatus._secrets import Masked, Secret
+from bulkstatus._text import spellings
 from bulkstatus._unseen import unseen
 from bulkstatus.errors import AuthError, BulkStatusError
 
 # A secret shorter than this, or one of digits, may stand in a reply by chance; taking it out would change an id.
-_TELLING = re.compile(rb"(?=.*[^0-9]).{16,}", re.DOTALL)
+_TELLING = re.compile(r"(?=.*[^0-9]).{16,}", re.DOTALL)
 
 
 class NoCredentials(Exception):
@@ -37,14 +38,14 @@ class Headers(Masked[str]):
 
     def scrub(self, response: Response) -> Response:
         """The reply without credentials that the provider repeats in it."""
-        for value in map(str.encode, self.values_alone()):
-            if _TELLING.fullmatch(value):
-                # Some writers of JSON put a backslash before each slash.
-                for written in {value, value.replace(b"/", b"\\/")}:
-                    if written in response.body:
-                        body = response.body.replace(written, b"***")
-                        response = msgspec.structs.replace(response, body=body)
-        return response
+        body = response.body
+        for value in spellings(filter(_TELLING.fullmatch, self.values_alone())):
+            # Some writers of JSON put a backslash before each slash.
+            for written in {value, value.replace("/", "\\/")}:
+                body = body.replace(
+                    written.encode(), b"***"
+                )  # the same object where there is nothing to replace
+        return response if body is response.body else msgspec.structs.replace(response, body=body)
 
 
 class Credentials:

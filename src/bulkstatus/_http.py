@@ -1,6 +1,8 @@
 """One request over httpx, within bounds: where it may go, how long it may take, how much may come back."""
 
+import itertools
 import os
+import re
 import socket
 import ssl
 from collections.abc import Iterator, Mapping
@@ -38,6 +40,11 @@ _NEVER_ASKED_FOR = frozenset(
     }
 )
 _LAST_STATUS = 599
+_HEADER_NAME = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")  # a token of RFC 9110, 5.6.2
+# A length that is not the body's would make the next request on the connection a part of this one.
+_OF_THE_TRANSPORT = frozenset(
+    {"connection", "content-length", "expect", "host", "te", "trailer", "transfer-encoding", "upgrade"}
+)
 # httpx drops idle connections after 5 s by default, so that every slower poll would pay for a new TLS handshake.
 _KEEPALIVE = 90.0
 
@@ -71,13 +78,14 @@ def new_client(
     base_urls: tuple[str, ...], *, connections: int, transport: httpx.AsyncBaseTransport | None
 ) -> httpx.AsyncClient:
     """An httpx client for one source: a small pool, no cookies, no redirects, no default credentials."""
-    loopback = all(is_loopback(urlsplit(url).hostname or "") for url in base_urls)
+    hosts = {urlsplit(url).hostname or "" for url in base_urls}
+    own = set(filter(is_loopback, hosts))
     context = _tls_context()
     try:
         client = httpx.AsyncClient(
             verify=context,
             transport=transport
-            or fast_transport(context, connections=connections, keepalive=_KEEPALIVE, proxied=not loopback),
+            or fast_transport(context, connections=connections, keepalive=_KEEPALIVE, proxied=own != hosts),
             timeout=_STEP_TIMEOUT,
             limits=httpx.Limits(
                 max_connections=connections,
@@ -85,7 +93,9 @@ def new_client(
                 keepalive_expiry=_KEEPALIVE,
             ),
             follow_redirects=False,
-            trust_env=not loopback,  # a proxy has no business between this machine and itself
+            trust_env=own != hosts,
+            # A proxy has no business between this machine and itself, and what goes there is not encrypted.
+            mounts={f"all://{f'[{host}]' if ':' in host else host}": None for host in own},
             headers={"User-Agent": _user_agent(), "Accept": "application/json", "Accept-Encoding": "gzip"},
         )
     except (ImportError, ValueError, httpx.InvalidURL):
@@ -94,7 +104,13 @@ def new_client(
             "the proxy settings of the environment cannot be used; check HTTPS_PROXY, HTTP_PROXY and ALL_PROXY"
         ) from None
     for pool in _pools(client):
-        # Only private attributes lead there, which the tests of hanging lookups would miss; httpx has no argument for it.
+        # Only private attributes lead there; httpx has no argument for it.
+        if not hasattr(pool, "_network_backend"):
+            # Connections would be made unseen, without what keeps plain requests to this machine on it.
+            raise ConfigError(
+                f"this release does not know httpcore {version('httpcore')}; install an older one",
+                reason="transport",
+            )
         to_proxy = isinstance(pool, httpcore.AsyncHTTPProxy | httpcore.AsyncSOCKSProxy)
         pool._network_backend = Backend(to_proxy=to_proxy)  # noqa: SLF001
     # Some providers set cookies even for API clients; they would tie requests of different credentials together.
@@ -137,10 +153,20 @@ def build(client: httpx.AsyncClient, request: Request, credentials: Mapping[str,
         # Whoever writes headers would quote it, in its error and in its log.
         raise ConfigError("the credentials cannot be sent in headers: they hold more than printable ASCII")
     headers = Masked({**dict(request.headers), **credentials})
+    if not all(itertools.starmap(_may_be_header, headers.items())):
+        raise _unwritable()
     if request.form is None:
         return client.build_request("GET", url, headers=headers)
     headers["Content-Type"] = "application/x-www-form-urlencoded"
     return client.build_request("POST", url, headers=headers, content=_encoded(request.form))
+
+
+def _may_be_header(name: object, value: object) -> bool:
+    """False for what is no header, and for one that would say where a request goes or ends: the transport does that."""
+    if not (isinstance(name, str) and isinstance(value, str)):
+        return False
+    is_ours = name.lower() in _OF_THE_TRANSPORT or _HEADER_NAME.fullmatch(name) is None
+    return not is_ours and (value == "" or is_header_value(value))
 
 
 def _encoded(form: tuple[tuple[str, str | Secret], ...]) -> bytes:
@@ -161,7 +187,7 @@ async def exchange(
     Raises Unavailable when that cannot be done, and ProtocolError when the reply is too large or oddly encoded.
     """
     failed: BulkStatusError
-    asked = build(client, request, credentials)
+    asked = _built(client, request, credentials)
     try:
         reply = await client.send(asked, stream=True)
         try:
@@ -190,6 +216,16 @@ async def exchange(
         failed.__cause__ = _names_of(error)
     # Out here, since what is raised inside `except` keeps the error that is handled there.
     raise failed
+
+
+def _built(client: httpx.AsyncClient, request: Request, credentials: Mapping[str, str]) -> httpx.Request:
+    try:
+        return build(client, request, credentials)
+    except BulkStatusError:
+        raise
+    except Exception:  # noqa: BLE001, S110 - an adapter may describe anything; raised below, without the frames that hold it
+        pass
+    raise _unwritable()
 
 
 def _unwritable() -> ConfigError:

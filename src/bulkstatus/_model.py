@@ -12,6 +12,9 @@ import msgspec
 
 from bulkstatus.errors import BulkStatusError, ConfigError, error_for_kind
 
+_LONGEST_TEXT = 16_384
+_MOST_EVIDENCE, _FIRST_EVIDENCE, _LAST_EVIDENCE = 50, 30, 10
+
 
 class State(StrEnum):
     """Where a bulk, or an operation inside it, stands. The wire values are frozen.
@@ -157,7 +160,7 @@ class BulkStatus(_Hidden, frozen=True, kw_only=True):
     """How one bulk stood when it was last looked at.
 
     `source` is the user's name for where it runs, `provider` the vendor's API, `id` the vendor's id. `state` is
-    ours, `native_state` the provider's word verbatim, `phase` a finer word of ours (an open list; `awaiting_action`
+    ours, `native_state` the provider's word verbatim (of one that does not end, its beginning), `phase` a finer word of ours (an open list; `awaiting_action`
     means that somebody has to start it). `action` is what the bulk does (`/transfers`), `on_failure` what the
     provider was told to do when an operation fails. `error` is the provider's text about the bulk as a whole.
     `evidence` says in short sentences how `state` was derived and what could not be read. `observed_at` is the
@@ -189,6 +192,18 @@ class BulkStatus(_Hidden, frozen=True, kw_only=True):
     gone_at: datetime | None = None
     overdue: Overdue | None = None
     stuck: Stuck | None = None
+
+    def __post_init__(self) -> None:
+        # Journals keep these for each step, and an answer may hold megabytes of any.
+        for name in ("native_state", "action", "error"):
+            text: str | None = getattr(self, name)
+            if text is not None and len(text) > _LONGEST_TEXT:
+                msgspec.structs.force_setattr(self, name, f"{text[: _LONGEST_TEXT - 1]}…")
+        if len(self.evidence) > _MOST_EVIDENCE:
+            first, last = self.evidence[:_FIRST_EVIDENCE], self.evidence[-_LAST_EVIDENCE:]
+            rest = len(self.evidence) - len(first) - len(last)
+            left_out = f"{rest} more sentences are left out here."
+            msgspec.structs.force_setattr(self, "evidence", (*first, left_out, *last))
 
     @property
     def ref(self) -> Ref:

@@ -43,7 +43,7 @@ class LoopThread:
     def __init__(self) -> None:
         self._pid = os.getpid()
         self._ready: Future[BlockingPortal] = Future()
-        self._thread = threading.Thread(target=anyio.run, args=(self._serve,), name="bulkstatus", daemon=True)
+        self._thread = threading.Thread(target=self._run, name="bulkstatus", daemon=True)
         with _STARTING:
             previous = threading.stack_size(_STACK)
             try:
@@ -51,6 +51,14 @@ class LoopThread:
             finally:
                 threading.stack_size(previous)
         self._portal = self._ready.result()
+
+    def _run(self) -> None:
+        try:
+            anyio.run(self._serve)
+        except BaseException as error:
+            if self._ready.done():
+                raise
+            self._ready.set_exception(error)  # a loop needs files, and there may be no more to be had
 
     async def _serve(self) -> None:
         self._loop = asyncio.get_running_loop()

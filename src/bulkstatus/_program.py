@@ -7,6 +7,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Generator
 from contextlib import contextmanager, suppress
@@ -20,6 +21,7 @@ LIMIT = 64 * 1024
 """So much is read of what a program prints, in bytes; more is no credential."""
 _TIMEOUT = 10.0
 _STEP = 0.02
+_LAST_MOMENT = 1.0
 _SHORTEST_WORD = 4
 _LONGEST_NAME = 64
 _LONGEST_COMPLAINT = 200
@@ -178,4 +180,8 @@ def _end(process: subprocess.Popen[bytes]) -> None:
         else:
             with suppress(ProcessLookupError, PermissionError):
                 os.killpg(process.pid, signal.SIGKILL)
-        process.wait()
+        try:
+            process.wait(_LAST_MOMENT)
+        except subprocess.TimeoutExpired:
+            # One that runs as another user (sudo, pkexec) cannot be ended from here. When it ends, somebody must see it.
+            threading.Thread(target=process.wait, name="bulkstatus-command", daemon=True).start()

@@ -5,6 +5,7 @@ import socket
 import ssl
 from functools import partial
 from typing import Any, Final, cast
+from weakref import WeakSet
 
 import aiohttp
 import aiohttp.abc
@@ -12,6 +13,7 @@ from aiohttp.client_proto import ResponseHandler
 from aiohttp.http_exceptions import LineTooLong
 
 from bulkstatus._names import look_up
+from bulkstatus.errors import ConfigError
 
 _LONGEST_HEAD: Final = 100 * 1024
 """The most that is read of status line and headers, as on the other transport (httpcore's MAX_INCOMPLETE_EVENT_SIZE).
@@ -27,15 +29,26 @@ class Unasked(aiohttp.ClientConnectionError):
     """The connection holds something that came before the request; nothing was sent on it."""
 
 
-class _Connection(ResponseHandler):
+class Connection(ResponseHandler):
     """One connection of the pool, which knows when it cannot be used again, and when what is around a body does not end."""
 
-    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(self, loop: asyncio.AbstractEventLoop, made: "WeakSet[Connection]") -> None:
         super().__init__(loop)
+        self._wire: asyncio.BaseTransport | None = None
+        made.add(self)
         self._answered = False
         """Whether the head of the answer has been read."""
         self._received = 0
         """How many bytes came since the request, or since the head."""
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._wire = transport
+        super().connection_made(transport)
+
+    def abort_wire(self) -> None:
+        """End the connection without a word; aiohttp's own close waits for the server's in TLS, longer than there is a loop."""
+        if isinstance(self._wire, asyncio.WriteTransport):
+            self._wire.abort()
 
     def set_response_params(self, **parameters: Any) -> None:  # noqa: ANN401 - handed on as they are
         # Called for each request, before it is sent. aiohttp looks at what is left over when a connection goes back
@@ -90,6 +103,14 @@ class _Request(aiohttp.ClientRequest):
         return await super().send(conn)
 
 
+_OVERRIDDEN = (
+    (aiohttp.ClientRequest, "send"),
+    (ResponseHandler, "set_response_params"),
+    (ResponseHandler, "feed_data"),
+    (ResponseHandler, "data_received"),
+)
+
+
 class _Resolver:
     """An aiohttp.abc.AbstractResolver."""
 
@@ -114,9 +135,18 @@ class _Resolver:
 
 
 def session(
-    context: ssl.SSLContext, *, connections: int, keepalive: float, middleware: aiohttp.ClientMiddlewareType
+    context: ssl.SSLContext,
+    made: "WeakSet[Connection]",
+    *,
+    connections: int,
+    keepalive: float,
+    middleware: aiohttp.ClientMiddlewareType,
 ) -> aiohttp.ClientSession:
-    """A session for one source: a small pool, no cookies, no name kept longer than a connection."""
+    """A session for one source: a small pool, no cookies, no name kept longer than a connection.
+
+    Its connections are put into `made`.
+    Raises ConfigError for an aiohttp that would pass over what is overridden here.
+    """
     connector = aiohttp.TCPConnector(
         limit=connections,
         keepalive_timeout=keepalive,
@@ -124,8 +154,14 @@ def session(
         resolver=cast("aiohttp.abc.AbstractResolver", _Resolver()),
         use_dns_cache=False,
     )
+    if not (hasattr(connector, "_factory") and all(hasattr(cls, name) for cls, name in _OVERRIDDEN)):
+        raise ConfigError(
+            f"this release does not know aiohttp {aiohttp.__version__}; set BULKSTATUS_TRANSPORT=httpx, or install an"
+            " older one",
+            reason="transport",
+        )
     # There is no public way to name the class of a connection; a test sees that this one works.
-    connector._factory = cast("Any", partial(_Connection, loop=asyncio.get_running_loop()))  # noqa: SLF001 - as said
+    connector._factory = cast("Any", partial(Connection, loop=asyncio.get_running_loop(), made=made))  # noqa: SLF001 - as said
     return aiohttp.ClientSession(
         connector=connector,
         cookie_jar=aiohttp.DummyCookieJar(),

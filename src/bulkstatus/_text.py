@@ -1,7 +1,9 @@
 """Text from elsewhere, made safe to show."""
 
 import difflib
+import re
 from collections.abc import Iterable
+from urllib.parse import quote
 
 _LIMIT = 512
 _MOST_KEPT = 4_096
@@ -36,6 +38,19 @@ def printable(text: str, limit: int = _LIMIT) -> str:
         return text
     shown = text[:limit].translate(_ESCAPES)
     return shown if len(shown) <= limit and len(text) <= limit else f"{shown[: max(0, limit - 1)]}…"
+
+
+def spellings(secrets: Iterable[str]) -> list[str]:
+    """Secrets as they may stand in what repeats them: as they are, or as forms and URLs write them, the longest first.
+
+    Taken out in that order, one that is the beginning of another leaves no end of that other.
+    """
+    found: set[str] = set()
+    for secret in secrets:
+        written = {quote(secret), quote(secret, safe="")}
+        lower = {re.sub("%[0-9A-F]{2}", lambda digits: digits[0].lower(), text) for text in written}
+        found |= {secret, *written, *lower}
+    return sorted(found, key=len, reverse=True)
 
 
 def nearest(word: str, known: Iterable[str]) -> str:

@@ -37,15 +37,20 @@ def check_base_url(url: str, *, setting: str) -> str:
     fault = _fault(url)
     if fault:
         # A letter of another script looks like one of ours, so it is shown by its number.
-        raise ConfigError(f"{setting} {_shown(url)!a} {fault}", reason="base_url")
+        shown = _shown(url)
+        raise ConfigError(f"{setting} {f'{shown!a} ' if shown else ''}{fault}", reason="base_url")
     return url.rstrip("/")
 
 
 def _shown(url: str) -> str:
-    """The beginning of a wrong URL, without the places where people put secrets by mistake."""
-    bare = re.split(r"[?#]", url, maxsplit=1)[0]
-    scheme, slashes, rest = bare.partition("//")
-    return f"{scheme}{slashes}{'***@' if '@' in rest else ''}{rest.rpartition('@')[2]}"[:120]
+    """The beginning of a wrong URL, without the places where people put secrets by mistake; nothing of what is none."""
+    scheme, slashes, rest = url.partition("://")
+    bare, _, behind = re.sub(r"[?#\\]", "?", rest).partition("?")
+    if not slashes:
+        return ""
+    if "@" in behind:
+        bare = "***"  # a password may hold what ends a URL before its host
+    return f"{scheme}://{'***@' if '@' in bare else ''}{bare.rpartition('@')[2]}"[:120]
 
 
 def _fault(url: str) -> str | None:  # noqa: C901, PLR0911 - one line a rule reads best

@@ -24,6 +24,7 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 from bulkstatus._text import printable
+from bulkstatus._text import spellings as _spellings
 
 if TYPE_CHECKING:
     from bulkstatus._outcome import Outcome
@@ -116,9 +117,7 @@ class BulkStatusError(Exception):
 
         What is shorter than 6 characters is left alone: it protects nothing, and stands in half of all sentences.
         """
-        for secret in secrets:
-            if len(secret) < _SHORTEST_SECRET:
-                continue
+        for secret in _spellings(secret for secret in secrets if len(secret) >= _SHORTEST_SECRET):
             for name in ("message", "detail", "code", "request_id"):
                 text: str | None = getattr(self, name)
                 if text:

@@ -2,6 +2,7 @@
 
 import json
 import pickle
+import re
 from datetime import UTC, datetime
 
 import msgspec
@@ -603,3 +604,24 @@ def test_a_request_for_tokens_is_not_changed():
     app().renewal(0.0)
     assert TOKENS_AT.form is None
     assert msgspec.structs.asdict(TOKENS_AT)["form"] is None
+
+
+def test_a_scheme_whose_attributes_are_printed_shows_no_token():
+    """Nor the credentials it was had for."""
+    auth = app()
+    fetch(auth)
+    assert auth.headers() == {"Authorization": f"Bearer {TOKEN}"}
+    assert not {ID, SECRET, TOKEN} & set(re.findall(r"S3CR3T-[a-z]+", repr(vars(auth))))
+
+
+@pytest.mark.parametrize(
+    "written",
+    ["S3CR3T%2Fab%2Bcd%3Def", "S3CR3T%2fab%2bcd%3def", "S3CR3T/ab%2Bcd%3Def", "S3CR3T/ab+cd=ef"],
+)
+def test_a_secret_that_comes_back_as_it_was_written_in_the_form_is_taken_out(written):
+    """A server that repeats the body of the request repeats it percent-encoded."""
+    auth = app(client_secret="S3CR3T/ab+cd=ef")
+    body = {"error": "invalid_request", "error_description": f"a=b&client_secret={written}&c=d"}
+    with pytest.raises(AuthError) as caught:
+        fetch(auth, reply(json.dumps(body).encode(), 400))
+    assert caught.value.detail == "invalid_request: a=b&client_secret=***&c=d"

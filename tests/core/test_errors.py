@@ -211,6 +211,12 @@ class TestRedact:
             assert "S3CR3T" not in error.detail
             assert len(error.detail) <= 520
 
+    @pytest.mark.parametrize("secrets", [("acme-app", "acme-app-S3CR3T"), ("acme-app-S3CR3T", "acme-app")])
+    def test_a_secret_that_begins_as_another_leaves_no_end_of_it(self, secrets):
+        """Whichever is named first."""
+        error = AuthError("no acme-app-S3CR3T for acme-app").redact(secrets)
+        assert error.message == "no *** for ***"
+
     def test_nothing_to_find_changes_nothing(self):
         """Texts that are not there stay None."""
         error = AuthError("refused")

@@ -274,6 +274,27 @@ class TestBulkStatus:
         assert msgspec.convert(later, BulkStatus) == status()
 
 
+@pytest.mark.parametrize("name", ["native_state", "action", "error"])
+def test_a_text_without_end_is_cut(name):
+    """Journals keep it for each step. What fits is verbatim, and a copy is the same."""
+    assert getattr(status(**{name: "x" * 16_384}), name) == "x" * 16_384
+    found = status(**{name: "x" * 10_000_000})
+    assert getattr(found, name) == "x" * 16_383 + "…"
+    assert found.changed() == found == round_trip(found)
+
+
+def test_evidence_without_end_is_cut_in_the_middle():
+    """Its beginning says how the state was derived, its end what else there is to be said."""
+    assert len(status(evidence=tuple(map(str, range(50)))).evidence) == 50
+    found = status(evidence=tuple(map(str, range(30_000))))
+    assert found.evidence[:30] == tuple(map(str, range(30)))
+    assert found.evidence[30:] == (
+        "29960 more sentences are left out here.",
+        *map(str, range(29_990, 30_000)),
+    )
+    assert found.changed() == found == round_trip(found)
+
+
 class TestHidden:
     """What travels along beside the fields."""
 

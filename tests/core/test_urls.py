@@ -236,3 +236,26 @@ class TestJoinPath:
         assert path.isascii()
         assert path.isprintable()
         assert not set(path) & set(" ?#;\\:@")
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "https://user:S3CR3T#more@api.example.com/",
+        "https://user:S3CR3T?more@api.example.com/",
+        "https://user:more#S3CR3T@api.example.com/",
+        "https://user:S3CR3T\\@api.example.com/",
+        "https://api.example.com/?key=S3CR3T&to=a@b/S3CR3T",
+        "https:user:S3CR3T@api.example.com",
+        "https:/user:S3CR3T@api.example.com",
+        "https:\\\\user:S3CR3T@api.example.com",
+        "user:S3CR3T@api.example.com",
+        "S3CR3T",
+        "Bearer S3CR3T",
+    ],
+)
+def test_an_error_about_a_url_shows_nothing_that_may_be_a_password(url):
+    """However it is written, and where a secret stands in the place of a URL."""
+    with pytest.raises(ConfigError, match=r"^base_url ") as caught:
+        check_base_url(url, setting="base_url")
+    assert "S3CR3T" not in str(caught.value)

@@ -240,6 +240,15 @@ def test_a_telling_credential_is_taken_out_of_a_reply(value, taken_out):
     assert (scrubbed.status, scrubbed.headers, scrubbed.source) == (200, {"x": "y"}, "payments")
 
 
+@pytest.mark.parametrize(
+    "written", ["S3CR3T/abcdefghi+==", "S3CR3T\\/abcdefghi+==", "S3CR3T%2Fabcdefghi%2B%3D%3D"]
+)
+def test_a_credential_is_taken_out_however_it_is_written(written):
+    """As it is, as some writers of JSON escape it, and as forms and URLs do."""
+    headers = Headers({"Authorization": "Bearer S3CR3T/abcdefghi+=="})
+    assert headers.scrub(Response.now(200, f'{{"sent":"{written}"}}')).body == b'{"sent":"***"}'
+
+
 def test_a_reply_without_credentials_is_left_as_it_is():
     """Not even copied."""
     response = Response.now(200, b"{}")

@@ -2,10 +2,13 @@
 
 import os
 import shutil
+import signal
 import sys
+import threading
 import tracemalloc
 from pathlib import Path
 from typing import ClassVar
+from unittest.mock import Mock
 
 import keyring
 import keyring.backend
@@ -18,6 +21,7 @@ from bulkstatus_cloudflare import Cloudflare
 from bulkstatus_druid import Druid
 from bulkstatus_weavr import Weavr
 from bulkstatus_weavr.fake import WeavrFake
+from support import run_script
 
 posix = pytest.mark.skipif(sys.platform == "win32", reason="needs POSIX")
 
@@ -444,3 +448,31 @@ def test_the_path_may_begin_with_a_tilde(monkeypatch):
     assert list(read_config("~/mine.toml").sources) == ["payments"]
     monkeypatch.setenv("BULKSTATUS_CONFIG", "~/mine.toml")
     assert list(read_config().sources) == ["payments"]
+
+
+@posix
+def test_a_command_that_cannot_be_ended_is_not_waited_for(write, tmp_path, monkeypatch):
+    """One that runs as another user, such as sudo or pkexec: the system refuses to end it."""
+    number, script = tmp_path / "pid", tmp_path / "script"
+    script.write_text(f"echo $$ > {number}; exec sleep 30")
+    secret = read_config(write(with_token(f"cmd:{shutil.which('sh')} {script}"))).build()["edge"].token
+    monkeypatch.setattr("bulkstatus._program._TIMEOUT", 2.0)
+    monkeypatch.setattr("bulkstatus._program._LAST_MOMENT", 0.01)
+    monkeypatch.setattr(os, "killpg", Mock(side_effect=PermissionError))
+    with pytest.raises(AuthError, match="gave no secret within 2 s"):
+        secret.reveal()
+    os.kill(int(number.read_text()), signal.SIGKILL)  # it is still there
+    for thread in threading.enumerate():
+        if thread.name == "bulkstatus-command":
+            thread.join()
+
+
+def test_a_configuration_of_many_sources_is_read_in_one_go(tmp_path):
+    """The line of each was looked for in all the text: minutes, for what is read in a second."""
+    path = tmp_path / "bulkstatus.toml"
+    path.write_text("".join(f'[sources.a{number}]\nprovider = "x"\n' for number in range(15_000)))
+    done = run_script(
+        "import sys; from bulkstatus import read_config; print(len(read_config(sys.argv[1]).sources))",
+        str(path),
+    )
+    assert done.stdout == "15000\n"

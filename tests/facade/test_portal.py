@@ -144,3 +144,29 @@ def test_a_script_that_forgets_to_close_ends():
             script.replace("import sys", "import sys, warnings; warnings.simplefilter('default')"), url
         )
     assert (done.returncode, done.stdout.strip()) == (0, "running"), done.stderr
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="it has no such limit")
+def test_a_loop_that_cannot_be_made_is_told_and_not_waited_for():
+    """No more files may be opened: the error of the system comes out of the call, and no traceback of a thread."""
+    done = run_script(
+        """
+        import errno, os, resource
+        import anyio._backends._asyncio  # which takes no file any more, then
+        from bulkstatus._portal import LoopThread
+
+        resource.setrlimit(resource.RLIMIT_NOFILE, (40, 40))
+        while True:
+            try:
+                os.dup(0)
+            except OSError:
+                break
+        try:
+            LoopThread()
+        except OSError as error:
+            print(errno.errorcode[error.errno])
+        """,
+        strict=False,  # asyncio complains of the loop that it could not make
+    )
+    assert (done.returncode, done.stdout) == (0, "EMFILE\n")
+    assert "in thread" not in done.stderr

@@ -6,8 +6,9 @@ import traceback
 import pytest
 
 from bulkstatus import AsyncClient, Client, ConfigError
-from bulkstatus.adapter import Call, Request
+from bulkstatus.adapter import Call, Request, Secret
 from bulkstatus.testing import FakeResponse, FakeTransport, serve
+from canaries import frames
 from support import Plain, Scripted, ask, raw_server, reply
 
 pytestmark = pytest.mark.usefixtures("quick", "transport")
@@ -172,3 +173,57 @@ def test_a_credential_that_cannot_be_a_header_is_not_quoted(kind, end):
         ask(kind, Bad(base_url=server.url))
     assert server.requests == []
     assert "pass-w0rd" not in "".join(traceback.format_exception(caught.value))
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {"Host": "evil.test"},
+        {"content-length": "7"},
+        {"Transfer-Encoding": "chunked"},
+        {"Connection": "upgrade"},
+        {"Expect": "100-continue"},
+        {"X Y": "z"},
+        {":path": "/"},
+        {"é": "x"},
+        {"X": "é"},
+        {"X": "a\r\nEvil: 1"},
+        {"X": "\ud800"},
+        {"X": 7},
+        {7: "x"},
+    ],
+    ids=repr,
+)
+def test_headers_of_an_adapter_change_neither_where_a_request_goes_nor_where_it_ends(kind, headers):
+    """Nothing is sent, and nothing behind the error shows the credential that would have gone along."""
+
+    class Asks(Plain, frozen=True, kw_only=True):
+        def status(self, ref):
+            call = super().status(ref)
+            return Call(
+                Request(base_url=self.base_url, path="/bulks/a1", headers=tuple(headers.items())), call.read
+            )
+
+    with raw_server(reply()) as server, pytest.raises(ConfigError, match="could not be written") as caught:
+        ask(kind, Asks(base_url=server.url, token="S3CR3T-canary"))
+    assert server.connections == 0
+    assert "S3CR3T" not in frames(caught.value)
+
+
+@pytest.mark.parametrize(
+    "form",
+    [(("a", "\ud800"), ("b", Secret("S3CR3T-canary"))), (("b", Secret("S3CR3T-canary")), ("a", "\ud800"))],
+    ids=["before", "behind"],
+)
+def test_a_form_that_cannot_be_written_shows_no_secret(kind, form):
+    """Not in the frames that were writing it either."""
+
+    class Asks(Plain, frozen=True, kw_only=True):
+        def status(self, ref):
+            call = super().status(ref)
+            return Call(Request(base_url=self.base_url, path="/bulks/a1", form=form), call.read)
+
+    with raw_server(reply()) as server, pytest.raises(ConfigError, match="could not be written") as caught:
+        ask(kind, Asks(base_url=server.url))
+    assert server.connections == 0
+    assert "S3CR3T" not in frames(caught.value)

@@ -2,15 +2,19 @@
 
 import gzip
 import json
+import tracemalloc
 import zlib
 from contextlib import ExitStack
 from functools import cache
 from pathlib import Path
 
+import anyio
+import httpx
 import msgspec
 import pytest
 
 from bulkstatus import Policy, ProtocolError, State, Unavailable
+from bulkstatus._body import read_body
 from bulkstatus.adapter import ListQuery, OperationQuery, Response, decode
 from bulkstatus_druid import Druid
 from bulkstatus_weavr import Weavr
@@ -386,3 +390,22 @@ def test_what_stands_in_texts_is_no_value(text):
     with pytest.raises(ProtocolError, match="more than 6 values") as caught:
         decode(msgspec.structs.replace(exact, value_limit=6), decoder.decode)
     assert (caught.value.reason, caught.value.retryable) == ("response_too_large", False)
+
+
+class Crumbs(httpx.AsyncByteStream):
+    """Half a mebibyte in chunks of two bytes, as a server may cut it."""
+
+    async def __aiter__(self):
+        for _ in range(MIB // 4):
+            yield b"  "
+
+
+def test_a_body_in_crumbs_takes_no_more_memory_than_one_in_whole_pieces():
+    """Sixty bytes are kept for none of the chunks."""
+    reply = httpx.Response(200, stream=Crumbs())
+    tracemalloc.start()
+    body = anyio.run(read_body, reply, 8 * MIB)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert len(body) == MIB // 2
+    assert peak < 3 * MIB

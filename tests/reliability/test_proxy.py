@@ -237,3 +237,20 @@ def test_the_command_names_the_proxy(monkeypatch, command):
     assert (code, len(refusing.requests)) == (7, 1)
     assert f"the proxy {refusing.host} refused the connection with 407" in err
     assert PASSWORD not in out + err
+
+
+@pytest.mark.parametrize("variable", ["HTTP_PROXY", "ALL_PROXY"])
+@pytest.mark.parametrize("host", ["127.0.0.1", "localhost"])
+def test_no_proxy_hears_what_this_machine_says_to_itself_beside_another_host(
+    monkeypatch, kind, host, variable
+):
+    """It is not encrypted, and holds the client secret: a source whose other base URL needs the proxy changes nothing."""
+    token = reply(b'{"access_token": "plain-app-token"}')
+    with raw_server(token) as server, proxy(monkeypatch, b"403 X", variable=variable) as refusing:
+        monkeypatch.setenv("HTTPS_PROXY", f"http://{refusing.host}")
+        adapter = Plain(base_url="https://plain.test", token_url=f"http://{host}:{server.port}")
+        with pytest.raises(Unavailable) as caught:
+            ask(kind, adapter)
+    assert caught.value.reason == "proxy"
+    assert [request.partition(b" ")[0] for request in server.requests] == [b"POST"]
+    assert [request.partition(b" ")[0] for request in refusing.requests] == [b"CONNECT"]

@@ -12,7 +12,7 @@ import trustme
 
 from bulkstatus import BulkStatusError, ConfigError, ProtocolError, Unavailable
 from bulkstatus._http import _tls_context
-from support import GOOD_BODY, Plain, ask, raw_server, reply
+from support import GOOD_BODY, Plain, ask, raw_server, reply, run_script
 
 pytestmark = pytest.mark.usefixtures("quick", "transport")
 
@@ -287,3 +287,35 @@ def test_the_command_says_which_file_of_certificates_is_broken(monkeypatch, comm
     code, _, err = command("https://plain.test")
     assert code == 2
     assert "SSL_CERT_FILE names '/nowhere/ca.pem'" in err
+
+
+def test_a_client_leaves_no_connection_to_a_silent_server(authority, trusting):
+    """Closed while a question is under way: nobody waits for the server's part of the end of TLS."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    authority.issue_cert("127.0.0.1").configure_cert(context)
+    asked, over = threading.Event(), threading.Event()
+
+    def silent(_connection):
+        asked.set()
+        over.wait(30)
+
+    with raw_server(silent, context=context) as server:
+        done = run_script(
+            """
+            import gc, sys
+            from bulkstatus import Client
+            from support import Plain
+
+            with Client({"plain": Plain(base_url=sys.argv[1])}) as client:
+                try:
+                    client.get("plain:a1", timeout=1)
+                except TimeoutError:
+                    print("no answer")
+            del client
+            gc.collect()
+            """,
+            server.url.replace("http", "https"),
+        )
+        over.set()
+    assert asked.is_set()
+    assert (done.stdout, done.stderr) == ("no answer\n", "")

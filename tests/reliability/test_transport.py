@@ -2,11 +2,16 @@
 
 from importlib.metadata import PackageNotFoundError
 
+import aiohttp
+import httpcore
 import httpx
 import pytest
 
+from bulkstatus import ConfigError
 from bulkstatus._aiohttp import Transport
 from bulkstatus._http import new_client
+from bulkstatus._session import _OVERRIDDEN
+from support import Plain, ask, raw_server, reply
 
 URLS = ("https://plain.test",)
 
@@ -71,3 +76,47 @@ def test_hosts_without_a_proxy_are_no_proxy(wanted, monkeypatch):
     """NO_PROXY alone changes nothing."""
     monkeypatch.setenv("NO_PROXY", "plain.test")
     assert chosen() is Transport
+
+
+@pytest.mark.parametrize("gone", ["send", "set_response_params", "feed_data", "data_received", "_factory"])
+def test_an_aiohttp_that_passes_over_our_bounds_sends_nothing(wanted, monkeypatch, gone):
+    """Else an answer that nobody asked for could be taken for the answer to a question."""
+
+    class Connector(aiohttp.TCPConnector):
+        def __init__(self, **options):
+            super().__init__(**options)
+            if gone == "_factory":
+                del self._factory
+
+    monkeypatch.setattr(aiohttp, "TCPConnector", Connector)
+    monkeypatch.setattr("bulkstatus._session._OVERRIDDEN", [(Without(gone), name) for _, name in _OVERRIDDEN])
+    with raw_server(reply()) as server, pytest.raises(ConfigError, match="BULKSTATUS_TRANSPORT=httpx"):
+        ask("blocking", Plain(base_url=server.url))
+    assert server.connections == 0
+
+
+class Without:
+    """Has every attribute but one."""
+
+    def __init__(self, gone):
+        self._gone = gone
+
+    def __getattr__(self, name):
+        if name == self._gone:
+            raise AttributeError(name)
+        return name
+
+
+def test_an_httpcore_that_is_not_known_sends_nothing(monkeypatch):
+    """Else a name of this machine could lead plain requests to another."""
+
+    class Pool(httpcore.AsyncConnectionPool):
+        def __init__(self, **options):
+            super().__init__(**options)
+            del self._network_backend
+
+    monkeypatch.setenv("BULKSTATUS_TRANSPORT", "httpx")
+    monkeypatch.setattr(httpcore, "AsyncConnectionPool", Pool)
+    with raw_server(reply()) as server, pytest.raises(ConfigError, match="does not know httpcore"):
+        ask("blocking", Plain(base_url=server.url))
+    assert server.connections == 0
