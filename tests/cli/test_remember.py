@@ -192,6 +192,22 @@ def test_where_the_journal_is(run, stage, tmp_path, case):
     assert not stage.journal.path.exists()
 
 
+@pytest.mark.parametrize("command", [["get", "edge:aa"], ["list", "--tracked"], ["wait", "edge:aa"]])
+def test_a_command_closes_its_journal(here, stage, tmp_path, monkeypatch, command):
+    """Nothing is left beside the file, whoever still holds the journal when the command ends."""
+    held = []
+
+    def journal(path):
+        held.append(Journal(path))
+        return held[-1]
+
+    monkeypatch.setattr("bulkstatus.cli._options.Journal", journal)
+    stage.edge.add("aa", still("completed"))
+    assert here(*command, "--journal", tmp_path / "place" / "x.db").code == 0
+    assert held
+    assert {file.name for file in (tmp_path / "place").iterdir()} <= {"x.db", "x.db.lock"}
+
+
 @pytest.mark.parametrize(
     "command", [["get", "edge:aa"], ["explain", "edge:aa"], ["list"], ["wait", "edge:aa"], ["watch"]]
 )
