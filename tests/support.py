@@ -272,7 +272,7 @@ def run_script(script: str, *arguments: str, strict: bool = True) -> subprocess.
         [sys.executable, *(["-W", "error"] if strict else []), "-c", textwrap.dedent(script), *arguments],
         capture_output=True,
         text=True,
-        timeout=30,
+        timeout=90,  # a guard against a hang: a busy machine takes seconds to begin
         env={**os.environ, "PYTHONPATH": path},
         check=False,
     )

@@ -36,7 +36,7 @@ _CLIENTS: "WeakSet[Client]" = WeakSet()
 
 def _begin_anew_in_child() -> None:
     for client in tuple(_CLIENTS):
-        client.begin_anew()
+        client._begin_anew()  # noqa: SLF001 - no concern of callers
 
 
 if hasattr(os, "register_at_fork"):
@@ -111,7 +111,7 @@ class Client:
                 finally:
                     thread.close(hurried=is_hurried(error))
 
-    def begin_anew(self) -> None:
+    def _begin_anew(self) -> None:
         """Have nothing of the parent's in a child process that was just born; called by itself.
 
         What the parent has open stays as it is, and is never collected: that would take the parent's connections out

@@ -98,7 +98,7 @@ def run(environment):
             [sys.executable, "-m", "bulkstatus.cli", *map(str, words)],
             input=stdin if isinstance(stdin, bytes) else stdin.encode(),
             capture_output=True,
-            timeout=50,
+            timeout=90,
             env={name: value for name, value in {**environment, **variables}.items() if value is not None},
             check=False,
         )
