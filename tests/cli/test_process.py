@@ -193,7 +193,7 @@ def test_a_signal_ends_it(environment, number, code):
     )
     assert "-> queued" in child.stdout.readline()
     child.send_signal(number)
-    _, err = child.communicate(timeout=20)
+    _, err = child.communicate(timeout=50)
     assert (child.returncode, err) == (code, "")
 
 

@@ -322,7 +322,7 @@ def test_rows_that_the_journal_settles_wait_for_nobody(process, listed, monkeypa
         assert not answers.is_set()
     finally:
         answers.set()
-    rest, err = child.communicate(timeout=20)
+    rest, err = child.communicate(timeout=50)
     assert (child.returncode, err) == (0, "")
     whole = (*first, *rest.splitlines(keepends=True))
     assert len(whole) == 4 + (form in ("table", "csv"))
@@ -657,7 +657,7 @@ def test_an_interrupted_wait_says_how_to_go_on(process, here, stage, tmp_path):
     for number in (signal.SIGINT, signal.SIGTERM):
         assert "new -> running" in child.stdout.readline()
         child.send_signal(number)
-        _, err = child.communicate(timeout=20)
+        _, err = child.communicate(timeout=50)
         assert child.returncode == {signal.SIGINT: 130, signal.SIGTERM: 143}[number]
         assert err.splitlines()[-2:] == ["bulkstatus: to go on:", f"  bulkstatus resume 1 --journal '{file}'"]
         if number is signal.SIGINT:
@@ -685,7 +685,7 @@ def test_a_wait_whose_journal_was_replaced(process, stage, tmp_path, how):
         child.send_signal(signal.SIGINT)
     elif how == "ended":
         stage.edge.add("aa", still("completed"))
-    _, err = child.communicate(timeout=30)
+    _, err = child.communicate(timeout=50)
     assert child.returncode == {"interrupted": 130, "ended": 0, "out of time": 8}[how]
     assert "resume" not in err
     if how != "ended":

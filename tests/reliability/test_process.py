@@ -23,13 +23,12 @@ from benchmarks.interrupts import SITUATIONS, interrupted
 from bulkstatus import AsyncClient, Client, Policy, PollPolicy, Unavailable, Verdict
 from bulkstatus.testing import FakeResponse, Life, serve
 from bulkstatus_cloudflare.fake import CloudflareFake
-from support import Plain, Scripted, ask, raw_server, reply, run_script
+from support import PATIENT, Plain, Scripted, ask, raw_server, reply, run_script
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="what a process is about is read from /proc")
 
 # Generous: who exceeds it hangs.
 LONG = 30.0
-PROGRAM = (sys.executable, "-m", "bulkstatus.cli")
 QUIET = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)\n"
 
 
@@ -152,7 +151,7 @@ def command(tmp_path):
 
         def begin(*words, before=(), **more):
             pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
-            child = subprocess.Popen([*before, *PROGRAM, *words], env=environment, **{**pipes, **more})
+            child = subprocess.Popen([*before, *PATIENT, *words], env=environment, **{**pipes, **more})
             started.append(child)
             return child
 
