@@ -317,7 +317,7 @@ def _unread(status: BulkStatus) -> tuple[str, ...]:
         return ()
     if not status.native_state:
         return ("unknown: the provider sent no word for how it stands",)
-    return (f"unknown: the word {printable(status.native_state, 80)!r} does not tell how it stands",)
+    return (f"unknown: the word '{printable(status.native_state, 80)}' does not tell how it stands",)
 
 
 def _skew(status: BulkStatus) -> tuple[str, ...]:
