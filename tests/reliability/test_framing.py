@@ -1,6 +1,7 @@
 """What comes back is not HTTP, or not quite: how often it is asked for again, and what is never read from it."""
 
 import errno
+import gc
 import itertools
 import json
 import pickle
@@ -388,6 +389,24 @@ def test_answers_without_end_that_nobody_asked_for_end_their_connection(kind, mo
     with raw_server(kept) as server:
         assert states(kind, server.url, kept, 3) == [State.RUNNING] * 3
         assert (server.connections, kept.asked) == (3, 3)
+
+
+@pytest.mark.row("F39")
+@pytest.mark.parametrize("what", ["asked for", "unasked", "to be closed"])
+def test_a_connection_that_is_not_used_again_is_closed_at_once(what, kind, transport, wire):
+    """Without waiting for the server to say farewell: none is left behind when the client is closed."""
+    sent = {"asked for": answer(), "unasked": answer() + answer("done"), "to be closed": reply()}[what]
+    ended = threading.Event()
+
+    def silent(connection):
+        connection.sendall(sent)
+        ended.wait(30)
+
+    with raw_server(silent, context=wire) as server:
+        (status,) = ask(kind, Plain(base_url=_url(server, wire)))
+        gc.collect()  # a connection that was left to it would warn, and warnings fail here
+        ended.set()
+    assert status.state is State.RUNNING
 
 
 @pytest.mark.row("F39")
