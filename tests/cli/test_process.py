@@ -103,7 +103,7 @@ def test_the_log_shows_retries(run, tmp_path):
 
 
 @pytest.mark.row("F61")
-@pytest.mark.parametrize("words", ["operations payments:7 -o jsonl", "operations payments:7", "--help"])
+@pytest.mark.parametrize("words", ["operations payments:7 -o jsonl", "operations payments:7"])
 def test_a_reader_that_goes_away_ends_it_quietly(environment, words):
     """Code 141, no traceback."""
     script = f"{sys.executable} -m bulkstatus.cli {words} | head -1; echo ${{PIPESTATUS[0]}}"
@@ -113,6 +113,27 @@ def test_a_reader_that_goes_away_ends_it_quietly(environment, words):
     assert done.stderr == ""
     assert len(done.stdout.splitlines()) == 2
     assert done.stdout.splitlines()[-1] == "141"
+
+
+@pytest.mark.row("F61")
+@pytest.mark.parametrize("words", ["--help", "get payments:1"])
+def test_a_reader_that_has_gone_ends_it_quietly(environment, words):
+    """Also when the little that there is to write would have fitted into the pipe."""
+    reading, writing = os.pipe()
+    os.close(reading)
+    try:
+        done = subprocess.run(
+            [sys.executable, "-m", "bulkstatus.cli", *words.split()],
+            stdout=writing,
+            stderr=subprocess.PIPE,
+            text=True,
+            env=environment,
+            timeout=50,
+            check=False,
+        )
+    finally:
+        os.close(writing)
+    assert (done.returncode, done.stderr) == (141, "")
 
 
 def test_a_full_disk_is_said(environment):
