@@ -1,10 +1,20 @@
 """What all tests share: the event loop they run on, and an environment that holds nothing of its owner's."""
 
 import os
+import signal
 import sys
+import threading
 
 import pytest
 from hypothesis import HealthCheck, settings
+
+# Who starts the tests in the background (`nohup pytest &`) has these ignored, and so would all that the tests start:
+# those that are to be ended by them would never end. What is handled here is not ignored there, and ends nothing here.
+for _name in ("SIGINT", "SIGQUIT", "SIGHUP"):
+    _number = getattr(signal, _name, None)  # Windows has not all of them
+    is_ignored = _number is not None and signal.getsignal(_number) is signal.SIG_IGN
+    if is_ignored and threading.current_thread() is threading.main_thread():
+        signal.signal(_number, lambda *_: None)
 
 pytest_plugins = ["rows", "reliability.canaries"]
 

@@ -137,6 +137,19 @@ class Scripted(Fake):
         return [request.path for request in self.requests]
 
 
+# A command waits a moment for the journal, and then goes on without it; on a busy machine that moment passes.
+_PATIENT = """
+import sys
+from bulkstatus import _recorder, _sqlite
+from bulkstatus.cli import main
+_recorder._MOMENT = _recorder._READING = 30.0
+sys.exit(main())
+"""
+PATIENT = (sys.executable, "-c", _PATIENT)
+"""The command line, which waits for a journal until that is read and written."""
+STUBBORN = (sys.executable, "-c", _PATIENT.replace("sys.exit", "_sqlite._BUSY = 600.0\nsys.exit"))
+"""The same, which does not give a journal up that is locked either."""
+
 Step = bytes | Callable[[socket.socket], None]
 GOOD_BODY = json.dumps({"id": "a1", "status": "running"}).encode()
 
@@ -272,7 +285,7 @@ def run_script(script: str, *arguments: str, strict: bool = True) -> subprocess.
         [sys.executable, *(["-W", "error"] if strict else []), "-c", textwrap.dedent(script), *arguments],
         capture_output=True,
         text=True,
-        timeout=30,
+        timeout=90,  # a guard against a hang: a busy machine takes seconds to begin
         env={**os.environ, "PYTHONPATH": path},
         check=False,
     )

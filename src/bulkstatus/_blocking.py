@@ -36,7 +36,7 @@ _CLIENTS: "WeakSet[Client]" = WeakSet()
 
 def _begin_anew_in_child() -> None:
     for client in tuple(_CLIENTS):
-        client._begin_anew()  # noqa: SLF001 - of this module
+        client._begin_anew()  # noqa: SLF001 - no concern of callers
 
 
 if hasattr(os, "register_at_fork"):

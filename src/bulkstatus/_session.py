@@ -93,7 +93,11 @@ class Connection(ResponseHandler):
     def _give_up(self) -> None:
         self.force_close()
         if self.transport is not None:
-            self.transport.close()
+            self.transport.abort()
+
+    def close(self) -> None:
+        # A farewell by TLS waits for the server's own, which may not come: the client would be closed before the socket.
+        self.abort()
 
 
 class _Request(aiohttp.ClientRequest):

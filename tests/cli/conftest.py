@@ -10,6 +10,7 @@ from types import SimpleNamespace
 import pytest
 
 from bulkstatus.testing import Life, load_fake, serve
+from support import PATIENT
 
 ESCAPES = "EVIL\x1b[31m\u202eword"
 CANARIES = {
@@ -95,10 +96,10 @@ def run(environment):
 
     def call(*words, stdin="", **variables):
         done = subprocess.run(
-            [sys.executable, "-m", "bulkstatus.cli", *map(str, words)],
+            [*PATIENT, *map(str, words)],
             input=stdin if isinstance(stdin, bytes) else stdin.encode(),
             capture_output=True,
-            timeout=50,
+            timeout=90,
             env={name: value for name, value in {**environment, **variables}.items() if value is not None},
             check=False,
         )
@@ -116,7 +117,7 @@ def process(environment):
 
     def start(*words, stdin=None):
         child = subprocess.Popen(
-            [sys.executable, "-m", "bulkstatus.cli", *map(str, words)],
+            [*PATIENT, *map(str, words)],
             stdin=stdin,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,

@@ -22,6 +22,7 @@ import pytest
 from bulkstatus import Journal, WaitTerms
 from bulkstatus.testing import Life, load_fake, serve
 from journal.looks import is_whole
+from support import PATIENT, STUBBORN
 
 from .conftest import CANARIES, config_text, still
 
@@ -57,9 +58,9 @@ def start(stage):
     """Start commands as processes; those that still run in the end are killed."""
     started = []
 
-    def begin(*words, before=()):
+    def begin(*words, before=(), program=PROGRAM):
         child = subprocess.Popen(
-            [*before, *PROGRAM, *words],
+            [*before, *program, *words],
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
@@ -98,8 +99,8 @@ def test_eight_processes_keep_each_step_once(stage, start, here):
     for number in range(100, 106):
         stage.edge.add(f"{number}", still("pending"))
         stage.weavr.add(f"{number}", still("SUBMITTED"))
-    waits = [start("wait", *REFS, "--pace", "eager", "-o", "json") for _ in range(4)]
-    watches = [start("watch", *REFS, "--pace", "eager", "-o", "jsonl") for _ in range(4)]
+    waits = [start("wait", *REFS, "--pace", "eager", "-o", "json", program=PATIENT) for _ in range(4)]
+    watches = [start("watch", *REFS, "--pace", "eager", "-o", "jsonl", program=PATIENT) for _ in range(4)]
     for stream in (*(child.stderr for child in waits), *(child.stdout for child in watches)):
         stream.readline()
     ends = begin_lives(stage)
@@ -125,7 +126,9 @@ def test_eight_processes_keep_each_step_once(stage, start, here):
 
 def test_processes_that_make_the_file_at_the_same_time(stage, start):
     """Its folder, its schema and their own records: nobody is in another's way."""
-    children = [start("get", "edge:aa", "edge:cc", "payments:1", "-o", "name") for _ in range(5)]
+    children = [
+        start("get", "edge:aa", "edge:cc", "payments:1", "-o", "name", program=PATIENT) for _ in range(5)
+    ]
     for child in children:
         out, err = child.communicate(timeout=50)
         assert (child.returncode, err) == (0, "")
@@ -136,15 +139,15 @@ def test_processes_that_make_the_file_at_the_same_time(stage, start):
 
 def test_of_several_that_resume_at_once_one_goes_on(stage, start):
     """The others are told who: code 7, and nothing on stdout."""
-    first = start("wait", "edge:aa", "edge:cc", "-o", "name")
+    first = start("wait", "edge:aa", "edge:cc", "-o", "name", program=PATIENT)
     assert first.stdout.readline() == "edge:aa\n"
     first.kill()
     first.wait()
-    children = [start("resume", "1", "-o", "jsonl") for _ in range(3)]
+    children = [start("resume", "1", "-o", "jsonl", program=PATIENT) for _ in range(3)]
     (winner,) = (child for child in children if child.stdout.readline())
     for child in children:
         if child is not winner:
-            _, err = child.communicate(timeout=20)
+            _, err = child.communicate(timeout=50)
             assert child.returncode == 7
             # Whoever is refused just before the winner is written down is told of the one before it.
             assert re.search(rf"in the hands of another process \(\S+:({winner.pid}|{first.pid})\)", err)
@@ -522,7 +525,7 @@ def test_a_locked_journal_holds_up_no_signal(stage, locked, start, number):
     child = start("get", "edge:aa", "-o", "name")
     assert child.stdout.readline() == "edge:aa\n"
     child.send_signal(number)
-    out, err = child.communicate(timeout=20)
+    out, err = child.communicate(timeout=50)
     assert locked.poll() is None
     assert (child.returncode, out, err) == ({signal.SIGINT: 130, signal.SIGTERM: 143}[number], "", "")
 
@@ -554,13 +557,13 @@ LOCKED_OUT = (
 def test_an_interrupt_waits_for_no_lock(stage, kept_for_one, start):
     """Each command is stopped while it waits for the journal: it ends by that, and not because its patience does."""
     for four in (LOCKED_OUT[:4], LOCKED_OUT[4:8], LOCKED_OUT[8:]):
-        children = {command: start(*command.split()) for command in four}
+        children = {command: start(*command.split(), program=STUBBORN) for command in four}
         for command, child in children.items():
             while not has_open(child, stage.file):
                 assert child.poll() is None, command
                 time.sleep(0.01)
             child.send_signal(signal.SIGINT)
-            _, err = child.communicate(timeout=4)  # of the 5 s that it would wait for the lock
+            _, err = child.communicate(timeout=50)  # of the 600 s that it would wait for the lock
             assert (child.returncode, "Traceback" in err) == (130, False), command
     assert kept_for_one.poll() is None
 
@@ -571,7 +574,7 @@ def test_a_journal_that_is_free_again_has_all(stage, locked, start):
     assert child.stdout.readline() == "edge:aa\n"
     locked.stdin.close()
     child.send_signal(signal.SIGINT)
-    child.communicate(timeout=20)
+    child.communicate(timeout=50)
     again = start("wait", "edge:aa", "edge:bb", "-o", "name")
     _, err = again.communicate(timeout=50)
     assert (again.returncode, "journal" in err) == (3, False)

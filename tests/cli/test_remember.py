@@ -192,6 +192,22 @@ def test_where_the_journal_is(run, stage, tmp_path, case):
     assert not stage.journal.path.exists()
 
 
+@pytest.mark.parametrize("command", [["get", "edge:aa"], ["list", "--tracked"], ["wait", "edge:aa"]])
+def test_a_command_closes_its_journal(here, stage, tmp_path, monkeypatch, command):
+    """Nothing is left beside the file, whoever still holds the journal when the command ends."""
+    held = []
+
+    def journal(path):
+        held.append(Journal(path))
+        return held[-1]
+
+    monkeypatch.setattr("bulkstatus.cli._options.Journal", journal)
+    stage.edge.add("aa", still("completed"))
+    assert here(*command, "--journal", tmp_path / "place" / "x.db").code == 0
+    assert held
+    assert {file.name for file in (tmp_path / "place").iterdir()} <= {"x.db", "x.db.lock"}
+
+
 @pytest.mark.parametrize(
     "command", [["get", "edge:aa"], ["explain", "edge:aa"], ["list"], ["wait", "edge:aa"], ["watch"]]
 )
@@ -219,12 +235,17 @@ def listed(stage, here):
     return stage
 
 
+def by_source(refs):
+    """In the order of the sources, of which whichever answers first is told first; each source's own order stays."""
+    return sorted(refs, key=lambda ref: ref.partition(":")[0])
+
+
 def test_a_list_has_what_was_asked_for_where_there_is_no_other(here, listed):
     """Beside the lists of the others; what has ended is not asked for again."""
     with asked(listed.edge, ["bb"]):
         done = here("list", "-o", "name")
     assert done.code == 0
-    assert done.out.split() == ["payments:4", "payments:1", "edge:aa", "edge:bb"]
+    assert by_source(done.out.split()) == ["edge:aa", "edge:bb", "payments:4", "payments:1"]
     with asked(listed.edge, ["aa", "bb"]):
         here("list", "--fresh")
 
@@ -243,7 +264,7 @@ def test_a_list_has_what_was_asked_for_where_there_is_no_other(here, listed):
 def test_a_list_of_what_is_tracked(here, listed, words, refs):
     """Of every source, whether its provider has a list or not; narrowed by labels, all of which a bulk has to bear."""
     done = here("list", *words, "-o", "name")
-    assert (done.code, done.out.split()) == (0, refs)
+    assert (done.code, by_source(done.out.split())) == (0, by_source(refs))
 
 
 def test_tracked_bulks_that_have_ended_cost_nothing(here, listed):
@@ -306,7 +327,7 @@ def test_rows_that_the_journal_settles_wait_for_nobody(process, listed, monkeypa
         assert not answers.is_set()
     finally:
         answers.set()
-    rest, err = child.communicate(timeout=20)
+    rest, err = child.communicate(timeout=50)
     assert (child.returncode, err) == (0, "")
     whole = (*first, *rest.splitlines(keepends=True))
     assert len(whole) == 4 + (form in ("table", "csv"))
@@ -641,7 +662,7 @@ def test_an_interrupted_wait_says_how_to_go_on(process, here, stage, tmp_path):
     for number in (signal.SIGINT, signal.SIGTERM):
         assert "new -> running" in child.stdout.readline()
         child.send_signal(number)
-        _, err = child.communicate(timeout=20)
+        _, err = child.communicate(timeout=50)
         assert child.returncode == {signal.SIGINT: 130, signal.SIGTERM: 143}[number]
         assert err.splitlines()[-2:] == ["bulkstatus: to go on:", f"  bulkstatus resume 1 --journal '{file}'"]
         if number is signal.SIGINT:
@@ -669,7 +690,7 @@ def test_a_wait_whose_journal_was_replaced(process, stage, tmp_path, how):
         child.send_signal(signal.SIGINT)
     elif how == "ended":
         stage.edge.add("aa", still("completed"))
-    _, err = child.communicate(timeout=30)
+    _, err = child.communicate(timeout=50)
     assert child.returncode == {"interrupted": 130, "ended": 0, "out of time": 8}[how]
     assert "resume" not in err
     if how != "ended":

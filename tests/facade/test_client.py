@@ -350,7 +350,7 @@ def test_a_source_that_is_not_done_in_time_is_named(world):
     """The rows of those that were in time come; the other is a failure of kind `deadline`."""
     world.weavr.fail(Fault(delay=5, times=None))
     with world.client() as client:
-        report = client.list(timeout=0.5)
+        report = client.list(timeout=2)
     assert {status.source for status in report} == {"crm"}
     (failure,) = report.failures
     assert (failure.source, failure.provider, failure.kind) == ("payments", "weavr", "deadline")

@@ -41,7 +41,9 @@ rooted = pytest.mark.skipif(
 
 @pytest.fixture(autouse=True)
 def brief(monkeypatch):
-    """Who waits for a lock gives up soon, and what could not be written is tried again soon."""
+    """Who waits for a lock gives up soon, and what could not be written is tried again soon; a busy disk is waited for."""
+    monkeypatch.setattr("bulkstatus._recorder._MOMENT", 30.0)
+    monkeypatch.setattr("bulkstatus._recorder._READING", 30.0)
     monkeypatch.setattr("bulkstatus._sqlite._BUSY", 0.1)
     monkeypatch.setattr("bulkstatus._scribe._SHORTEST_PAUSE", 0.05)
     monkeypatch.setattr("bulkstatus._scribe._LONGEST_PAUSE", 0.2)
@@ -340,6 +342,7 @@ def test_a_lock_that_is_held_for_a_while_holds_up_no_answer_for_good(world, path
 def test_a_wait_that_did_not_wait_for_the_journal_is_not_recorded_later(world, path, monkeypatch):
     """It would stay open although it has ended, and be what is gone on with next."""
     monkeypatch.setattr("bulkstatus._sqlite._BUSY", 30.0)
+    monkeypatch.setattr("bulkstatus._recorder._MOMENT", 0.1)
     monkeypatch.setattr("bulkstatus._recorder._READING", 0.1)
     fill(path)
     with closing(sqlite3.connect(path, isolation_level=None)) as other, world.client(path) as client:
@@ -355,12 +358,14 @@ def test_a_wait_that_did_not_wait_for_the_journal_is_not_recorded_later(world, p
 def test_a_wait_with_a_short_timeout_ends_as_one_without_a_journal(world, path, caplog, monkeypatch, ref):
     """Although another connection writes for longer than that: what was seen in time counts."""
     monkeypatch.setattr("bulkstatus._sqlite._BUSY", 30.0)
+    monkeypatch.setattr("bulkstatus._recorder._MOMENT", 0.25)
+    monkeypatch.setattr("bulkstatus._recorder._READING", 0.5)
     with world.client() as client:
-        expected = _bare(msgspec.to_builtins(client.wait(ref, timeout=0.6).results))
+        expected = _bare(msgspec.to_builtins(client.wait(ref, timeout=2).results))
     fill(path)
     with closing(sqlite3.connect(path, isolation_level=None)) as other, world.client(path) as client:
         other.execute("BEGIN IMMEDIATE")
-        outcome = client.wait(ref, timeout=0.6)
+        outcome = client.wait(ref, timeout=2)
         other.execute("COMMIT")
         assert _bare(msgspec.to_builtins(outcome.results)) == expected
         assert [step.to_word for step in client.journal.history(ref)] in (

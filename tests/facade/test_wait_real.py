@@ -139,10 +139,10 @@ def test_closing_a_blocking_client_ends_the_waits_of_other_threads(switch):
 
 def test_a_blocking_client_waits_again_after_it_was_closed(switch):
     """It opens anew."""
-    switch.fake.add(ID, Life.of((0, "running"), (1, "completed")))
     client = Client(adapters_of(switch))
-    assert client.wait(f"c:{ID}", timeout=0.2)[f"c:{ID}"].verdict is Verdict.PENDING
+    assert client.wait(f"c:{ID}", timeout=2)[f"c:{ID}"].verdict is Verdict.PENDING
     client.close()
+    switch.fake.add(ID, Life.of((0, "running"), (1, "completed")))
     with client:
         assert client.wait(f"c:{ID}", timeout=30, polling=OFTEN).succeeded
     assert not [thread for thread in threading.enumerate() if thread.name == "bulkstatus"]

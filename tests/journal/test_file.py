@@ -1045,7 +1045,7 @@ def test_a_child_that_is_born_while_another_thread_reads_may_use_the_journal(pat
         reading.wait()
         child = os.fork()
         if not child:
-            signal.alarm(3)
+            signal.alarm(20)
             os._exit(len(journal.changes()))
         go.set()
         thread.join()
@@ -1074,7 +1074,7 @@ def test_children_that_are_born_while_another_thread_writes_may_use_the_journal(
         for number in range(12):
             child = os.fork()
             if not child:
-                signal.alarm(5)
+                signal.alarm(20)
                 journal.changes(limit=1)
                 journal.record([look(id=f"child {number}")])
                 os._exit(0)

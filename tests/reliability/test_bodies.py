@@ -5,7 +5,7 @@ import json
 import tracemalloc
 import zlib
 from contextlib import ExitStack
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 
 import anyio
@@ -13,7 +13,7 @@ import httpx
 import msgspec
 import pytest
 
-from bulkstatus import Policy, ProtocolError, State, Unavailable
+from bulkstatus import ProtocolError, State
 from bulkstatus._body import read_body
 from bulkstatus.adapter import ListQuery, OperationQuery, Response, decode
 from bulkstatus_druid import Druid
@@ -214,26 +214,56 @@ def test_the_limit_of_a_body_is_exact(size, pack, kind, transport):
             assert ask(kind, adapter)[0].id == "a1"
 
 
-@pytest.mark.row("B68")
-@pytest.mark.parametrize("where", ["headers", "trailers", "chunk extensions"])
-def test_what_is_around_a_body_ends_too(where, kind, transport):
-    """Headers, trailers and extensions for ever: an error, by their size or by the time for a request."""
+def around():
+    """What is sent without an end, though the body is small: headers, trailers, and what stands beside chunk sizes."""
     line = b"X: " + b"a" * 1000 + b"\r\n"
     chunks = HEAD + b"Transfer-Encoding: chunked\r\n\r\n"
-    first, block = {
-        "headers": (HEAD, line),
-        "trailers": (chunks + chunked(GOOD_BODY) + b"0\r\n", line),
-        "chunk extensions": (chunks, b"1;" + b"a" * 1000 + b"\r\n \r\n"),
-    }[where]
+    return [
+        partial(_send_for_ever, first, block)
+        for first, block in (
+            (HEAD, line),
+            (chunks + chunked(GOOD_BODY) + b"0\r\n", line),
+            (chunks, b"1;" + b"a" * 1000 + b"\r\n \r\n"),
+        )
+    ]
 
-    def send(connection):
-        connection.sendall(first)
-        while True:
-            connection.sendall(block)
 
-    with raw_server(send) as server, pytest.raises((Unavailable, ProtocolError)) as caught:
-        ask(kind, Plain(base_url=server.url), policy=Policy(request_timeout=1, attempts=1))
-    assert caught.value.reason in {"framing", "timeout", "response_too_large"}
+def _send_for_ever(first, block, connection):
+    connection.sendall(first)
+    while True:
+        connection.sendall(block)
+
+
+_IN_A_SHORT_TIME = """
+    import sys
+    from bulkstatus import BulkStatusError, Policy
+    from support import Plain, ask
+
+    kind, good, *urls = sys.argv[1:]
+    ask(kind, Plain(base_url=good))  # what a client costs by itself
+    for url in urls:
+        with growth():
+            try:
+                ask(kind, Plain(base_url=url), policy=Policy(request_timeout=2, attempts=1))
+                print("answered")
+            except BulkStatusError as error:
+                print(error.reason)
+"""
+
+
+@LINUX
+@pytest.mark.row("B68")
+def test_what_is_around_a_body_ends_too(kind, transport):
+    """By its size or by the time for a request, in a process that meanwhile never had 32 MiB more than before it."""
+    with ExitStack() as stack:
+        servers = [stack.enter_context(raw_server(step)) for step in around()]
+        good = stack.enter_context(raw_server(reply()))
+        done = run_script(_GROWTH + _IN_A_SHORT_TIME, kind, good.url, *(server.url for server in servers))
+    assert done.returncode == 0, done.stderr
+    said, grown = done.stdout.split()[::2], done.stdout.split()[1::2]
+    assert len(said) == 3
+    assert set(said) <= {"framing", "timeout", "response_too_large"}
+    assert max(map(int, grown)) <= 32
 
 
 # --- values ---

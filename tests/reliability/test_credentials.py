@@ -298,7 +298,7 @@ def test_a_token_endpoint_that_breaks_off_is_no_refusal(kind, transport, quick, 
     with raw_server(step) as server:
         adapter = Plain(base_url=server.url, token_url=server.url)
         with pytest.raises(Unavailable) as caught:
-            ask(kind, adapter, policy=Policy(request_timeout=0.5 if how == "no answer" else 20.0))
+            ask(kind, adapter, policy=Policy(request_timeout=1.0 if how == "no answer" else 20.0))
     assert [request.split(b" HTTP")[0] for request in server.requests] == [b"POST /token"] * 2
     assert "S3CR3T" not in frames(caught.value)
 

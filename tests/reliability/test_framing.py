@@ -1,6 +1,7 @@
 """What comes back is not HTTP, or not quite: how often it is asked for again, and what is never read from it."""
 
 import errno
+import gc
 import itertools
 import json
 import pickle
@@ -391,6 +392,24 @@ def test_answers_without_end_that_nobody_asked_for_end_their_connection(kind, mo
 
 
 @pytest.mark.row("F39")
+@pytest.mark.parametrize("what", ["asked for", "unasked", "to be closed"])
+def test_a_connection_that_is_not_used_again_is_closed_at_once(what, kind, transport, wire):
+    """Without waiting for the server to say farewell: none is left behind when the client is closed."""
+    sent = {"asked for": answer(), "unasked": answer() + answer("done"), "to be closed": reply()}[what]
+    ended = threading.Event()
+
+    def silent(connection):
+        connection.sendall(sent)
+        ended.wait(30)
+
+    with raw_server(silent, context=wire) as server:
+        (status,) = ask(kind, Plain(base_url=_url(server, wire)))
+        gc.collect()  # a connection that was left to it would warn, and warnings fail here
+        ended.set()
+    assert status.state is State.RUNNING
+
+
+@pytest.mark.row("F39")
 def test_a_connection_that_was_closed_meanwhile_costs_nothing(kind, transport, wire):
     """The server ends each connection after its answer without a word: the next question is asked once, on a new one."""
     kept = Kept(lambda number: [answer(), None])
@@ -433,7 +452,7 @@ def test_behind_an_error_stand_names_and_no_request(case, kind, transport, quick
     step, reason = BEHIND[case]
     adapter = partial(Plain, token="S3CR3T-canary-token")
     with raw_server(step) as server, pytest.raises((Unavailable, ProtocolError)) as caught:
-        ask(kind, adapter(base_url=server.url), policy=SHORT)
+        ask(kind, adapter(base_url=server.url), policy=SHORT if reason == "timeout" else Policy(attempts=1))
     assert caught.value.reason == reason
     assert b"S3CR3T-canary-token" in b"".join(server.requests)
     for one in _all_behind(caught.value):
@@ -450,7 +469,7 @@ def _locals_of(error):
 def test_an_error_names_what_was_behind_it(kind, transport):
     """Whoever looks into a fault sees the kinds of all errors that led to it, and the number of the system's."""
     with held_port() as port, pytest.raises(Unavailable) as caught:
-        ask(kind, Plain(base_url=f"http://127.0.0.1:{port}"), policy=SHORT)
+        ask(kind, Plain(base_url=f"http://127.0.0.1:{port}"), policy=Policy(attempts=1))
     shown = "".join(traceback.format_exception(caught.value))
     assert "httpx.ConnectError, from " in shown
     assert f"[errno {errno.ECONNREFUSED}]" in shown

@@ -206,7 +206,5 @@ def untrack(refs: Iterable[str], config: Path | None, journal: Path | None) -> N
 def _client(wanted: list[str], config: Path | None, journal: Path | None) -> Generator[Client]:
     if not wanted:
         raise ConfigError("no references were given, so nothing was done")
-    kept = Journal(journal)
-    with opened(Client.from_config(config, sources=sources_of(wanted), journal=kept)) as client:
+    with opened(Client.from_config(config, sources=sources_of(wanted), journal=Journal(journal))) as client:
         yield client
-    kept.close()

@@ -322,10 +322,16 @@ def left_by_signals(watch: Watch) -> Generator[Watch]:
 
 @contextmanager
 def opened(client: Client) -> Generator[Client]:
-    """The client, closed at the end; but left as it is when a signal ends the process, which must not wait."""
+    """The client, closed at the end with its journal; but left as it is when a signal ends the process, which must not wait."""
+
+    def close() -> None:
+        client.close()
+        if client.journal is not None:  # handed to it by us: left to the end of the process, it may stay open
+            client.journal.close()
+
     try:
         yield client
     except (Exception, GeneratorExit):
-        aside(client.close)
+        aside(close)
         raise
-    aside(client.close)
+    aside(close)
