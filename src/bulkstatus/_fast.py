@@ -7,6 +7,7 @@ every request walks over all connections (encode/httpcore, pull request 1000).
 import os
 import re
 import ssl
+from importlib import import_module
 from importlib.metadata import PackageNotFoundError, version
 from urllib.request import getproxies
 
@@ -38,7 +39,7 @@ def fast_transport(
 def prepare() -> None:
     """Import what the transport takes, a third of a second for aiohttp, so that no question's deadline passes meanwhile."""
     if _is_wanted():
-        import bulkstatus._aiohttp  # noqa: F401 - for those who ask later
+        import_module("bulkstatus._aiohttp")
 
 
 def _is_wanted() -> bool:

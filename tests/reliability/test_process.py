@@ -26,8 +26,6 @@ pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="what a process 
 
 # Generous: who exceeds it hangs.
 LONG = 30.0
-PROGRAM = (sys.executable, "-m", "bulkstatus.cli")
-QUIET = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)\n"
 
 
 # --- F60: interrupts ---
