@@ -655,7 +655,7 @@ def test_a_list_that_runs_empty_is_not_complete(rest, line):
     assert line({"w": fake}, "list", "--allow-incomplete", "-o", "name").code == 0
 
 
-UNREADABLE = {
+ODD_ANSWERS_TO_A_LIST = {
     "a 400": Fault(status=400, times=None),
     "a 404 of the provider's own": Fault(status=404, body=b'{"code": "X", "message": "x"}', times=None),
     "another object": Fault(body=b'{"hello": 1}', status=200, times=None),
@@ -665,12 +665,12 @@ UNREADABLE = {
 
 @pytest.mark.row("F87")
 @pytest.mark.parametrize("more", [[], ["--exit-status"]], ids=["by sight", "by verdict"])
-@pytest.mark.parametrize("case", UNREADABLE)
+@pytest.mark.parametrize("case", ODD_ANSWERS_TO_A_LIST)
 def test_a_watch_of_everything_that_could_read_no_list_did_not_see_everything(case, more, line):
     """There may be bulks that nobody has heard of: exit 7, and why is said."""
     fake = WeavrFake()
     fake.add("7", Life.of((0, "RUNNING")))
-    fake.fail(UNREADABLE[case])
+    fake.fail(ODD_ANSWERS_TO_A_LIST[case])
     done = line({"w": fake}, "watch", "--timeout", "2s", "--no-journal", *more)
     assert done.code == 7
     assert done.err.startswith("w (weavr): ")
