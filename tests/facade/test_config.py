@@ -7,11 +7,8 @@ import sys
 import threading
 import tracemalloc
 from pathlib import Path
-from typing import ClassVar
 from unittest.mock import Mock
 
-import keyring
-import keyring.backend
 import keyring.errors
 import pytest
 
@@ -21,6 +18,7 @@ from bulkstatus_cloudflare import Cloudflare
 from bulkstatus_druid import Druid
 from bulkstatus_weavr import Weavr
 from bulkstatus_weavr.fake import WeavrFake
+from rings import ring_of
 from support import run_script
 
 posix = pytest.mark.skipif(sys.platform == "win32", reason="needs POSIX")
@@ -373,31 +371,12 @@ def test_a_reference_to_nothing_is_refused(write, reference):
         read_config(write(with_token(reference))).build()
 
 
-class _Ring(keyring.backend.KeyringBackend):
-    """A keyring in memory."""
-
-    priority = 1
-    entries: ClassVar = {("svc", "me"): "ring-token", ("a/b", "me"): "deep"}
-
-    def get_password(self, service, username):
-        if service == "locked":
-            raise keyring.errors.KeyringLocked("S3CR3T")
-        return self.entries.get((service, username))
-
-    def set_password(self, service, username, password):
-        raise NotImplementedError
-
-    def delete_password(self, service, username):
-        raise NotImplementedError
-
-
 @pytest.fixture
 def ring():
-    """The keyring in memory, in place of the owner's."""
-    before = keyring.get_keyring()
-    keyring.set_keyring(_Ring())
-    yield
-    keyring.set_keyring(before)
+    """A keyring in memory, in place of the owner's."""
+    entries = {"svc": "ring-token", "a/b": "deep", "locked": keyring.errors.KeyringLocked("S3CR3T")}
+    with ring_of(entries) as made:
+        yield made
 
 
 @pytest.mark.parametrize(("entry", "value"), [("svc/me", "ring-token"), ("a/b/me", "deep")])

@@ -7,11 +7,8 @@ import threading
 from contextlib import contextmanager
 from pathlib import Path
 from types import SimpleNamespace
-from typing import ClassVar
 
 import anyio
-import keyring
-import keyring.backend
 import keyring.errors
 import pytest
 
@@ -30,6 +27,7 @@ from bulkstatus import (
 from bulkstatus.testing import FakeResponse, Life, ManualClock, load_fake, serve
 from canaries import frames
 from commands import PROGRAM, command
+from rings import ring_of
 from support import Plain, Scripted, ask, raw_server, reply
 
 _SECRET = "S3CR3T-canary-of-client"
@@ -695,37 +693,20 @@ def test_a_command_is_found_by_its_full_path_and_in_the_full_paths_of_path(
 # --- keyrings ---
 
 
-class _Ring(keyring.backend.KeyringBackend):
-    """A keyring in memory that fails in every way."""
-
-    priority = 1
-    faults: ClassVar = {
+@pytest.fixture
+def ring():
+    """A keyring that fails in every way, in place of the owner's."""
+    entries = {
+        "good": "good-token",
+        "empty": "",
+        "blank": "S3CR3T canary",
         "locked": keyring.errors.KeyringLocked("S3CR3T-canary"),
         "broken": RuntimeError("S3CR3T-canary"),
         "no service": keyring.errors.NoKeyringError("S3CR3T-canary"),
+        "waiting": lambda: threading.Event().wait(30) or "",
     }
-
-    def get_password(self, service, username):
-        if service in self.faults:
-            raise self.faults[service]
-        if service == "waiting":
-            threading.Event().wait(30)
-        return {"good": "good-token", "empty": "", "blank": "S3CR3T canary"}.get(service)
-
-    def set_password(self, service, username, password):
-        raise NotImplementedError
-
-    def delete_password(self, service, username):
-        raise NotImplementedError
-
-
-@pytest.fixture
-def ring():
-    """That keyring in place of the owner's."""
-    before = keyring.get_keyring()
-    keyring.set_keyring(_Ring())
-    yield
-    keyring.set_keyring(before)
+    with ring_of(entries) as made:
+        yield made
 
 
 @pytest.mark.row("F80")

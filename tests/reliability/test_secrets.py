@@ -8,8 +8,6 @@ import pickle
 import pprint
 import sys
 
-import keyring
-import keyring.backend
 import msgspec
 import pytest
 
@@ -20,6 +18,7 @@ from bulkstatus_druid import Druid
 from bulkstatus_weavr import Weavr
 from canaries import frames
 from commands import command
+from rings import ring_of
 from support import Plain, ask
 
 ACCOUNT = "023e105f4ecef8ad9ca31a8372d0c353"
@@ -61,29 +60,11 @@ def with_token(tmp_path, reference, *lines):
     return path
 
 
-class _Ring(keyring.backend.KeyringBackend):
-    """A keyring that has what it was given."""
-
-    priority = 1
-    value = ""
-
-    def get_password(self, service, username):
-        return self.value
-
-    def set_password(self, service, username, password):
-        raise NotImplementedError
-
-    def delete_password(self, service, username):
-        raise NotImplementedError
-
-
 @pytest.fixture
 def ring():
-    """That keyring in place of the owner's."""
-    before = keyring.get_keyring()
-    keyring.set_keyring(_Ring())
-    yield keyring.get_keyring()
-    keyring.set_keyring(before)
+    """A keyring in memory, in place of the owner's."""
+    with ring_of({}) as made:
+        yield made
 
 
 def refused(make, *, named):
@@ -155,7 +136,7 @@ def test_a_function_that_gives_no_credential_is_refused(kind, transport, value):
 @pytest.mark.parametrize("value", [f"{CANARY} {CANARY}", f"{CANARY}\nX-Evil: 1", f"{CANARY}\u00e9"])
 def test_what_a_command_or_a_keyring_gives_is_checked_alike(kind, tmp_path, ring, where, value):
     """It is asked when it is needed, and then no request is sent."""
-    ring.value = value
+    ring.entries["svc"] = value
     (tmp_path / "value").write_bytes(value.encode())
     reference = "cmd:cat value" if where == "command" else "keyring:svc/me"
     path = with_token(tmp_path, reference, 'base_url = "http://127.0.0.1:1"')
