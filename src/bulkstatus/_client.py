@@ -45,7 +45,7 @@ from bulkstatus._record import KnownBulk, Transition, WaitTerms
 from bulkstatus._recorder import JournalOrPath, Recorder
 from bulkstatus._retry import Policy
 from bulkstatus._subscription import Subscription, Until
-from bulkstatus._tasks import deadline, is_duration, is_hurried, now, together
+from bulkstatus._tasks import NotOpen, deadline, is_duration, is_hurried, now, together
 from bulkstatus._text import nearest
 from bulkstatus._times import Stamp
 from bulkstatus._track import Terms
@@ -577,7 +577,7 @@ class AsyncClient:
         wanted, scans = self._watched(refs, sources)
         self._engine.tasks()
         if self._follower is None:
-            raise RuntimeError("the client is not open: use it in a with statement")
+            raise NotOpen
         began = now()
 
         def make(notify: Callable[[], None]) -> Subscription:

@@ -28,7 +28,7 @@ from bulkstatus._http import exchange
 from bulkstatus._model import BulkStatus
 from bulkstatus._pools import Pools
 from bulkstatus._retry import LONGEST_PAUSE, Policy, Quota, with_retries
-from bulkstatus._tasks import Home, now
+from bulkstatus._tasks import Home, NotOpen, now
 from bulkstatus._times import Stamp
 from bulkstatus._urls import check_base_url, origin
 from bulkstatus.errors import AuthError, BulkStatusError, ConfigError, ProtocolError, RateLimited, Unavailable
@@ -150,9 +150,9 @@ class Engine:
                     await line.aclose()
 
     def tasks(self) -> anyio.abc.TaskGroup:
-        """The group that questions run in. Raises RuntimeError when the engine is not open, or is so in another loop."""
+        """The group that questions run in. Raises NotOpen when the engine is not open, or is so in another loop."""
         if self._tasks is None:
-            raise RuntimeError("the client is not open: use it in a with statement")
+            raise NotOpen
         self._at_home()
         return self._tasks
 

@@ -11,6 +11,7 @@ from typing import TypeVar
 import anyio
 from anyio.from_thread import BlockingPortal
 
+from bulkstatus._tasks import NotOpen
 from bulkstatus.errors import Unavailable
 
 T = TypeVar("T")
@@ -35,6 +36,10 @@ def keep_for_ever(thing: object) -> None:
 def _only_here(pid: int) -> None:
     if os.getpid() != pid:
         raise RuntimeError("this was begun before a fork and belongs to the parent process: begin it anew")
+
+
+def _closed() -> Unavailable:
+    return Unavailable("the client was closed", reason="closed", retryable=False)
 
 
 class LoopThread:
@@ -77,9 +82,11 @@ class LoopThread:
         try:
             future: Future[T] = self._portal.start_task_soon(function)
         except RuntimeError:
-            raise Unavailable("the client was closed", reason="closed", retryable=False) from None
+            raise _closed() from None
         try:
             return future.result()
+        except NotOpen:  # it came to the loop while another thread closed the client
+            raise _closed() from None
         except BaseException:
             future.cancel()
             raise

@@ -31,6 +31,13 @@ def is_hurried(error: BaseException | None) -> bool:
     return error is not None and not isinstance(error, Exception)
 
 
+class NotOpen(RuntimeError):
+    """A client that is asked before it is opened, or after it was closed."""
+
+    def __init__(self) -> None:
+        super().__init__("the client is not open: use it in a with statement")
+
+
 class Home:
     """The event loop that something belongs to: what waits there would never be woken in another."""
 
