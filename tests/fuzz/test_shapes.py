@@ -20,6 +20,8 @@ from fuzz.inputs import STATUSES, mutated
 from fuzz.oracles import NOW
 from fuzz.targets import CLOUDFLARE_ID, DRUID_ID, TARGETS, WEAVR_ID, _cloudflare, _druid, _weavr
 
+pytestmark = pytest.mark.unrecorded
+
 
 def response(reply, status=200, provider="weavr", **headers):
     """A reply as it arrives."""

@@ -19,6 +19,8 @@ from bulkstatus_weavr.fake import WeavrFake
 from support import NOT_THERE
 from virtual import BIRTH, VirtualClock, run_virtually, virtual_clients
 
+pytestmark = pytest.mark.unrecorded
+
 ENDS_AT = 60.0
 ID = "112233"
 REF = f"s:{ID}"
