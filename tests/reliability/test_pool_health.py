@@ -6,6 +6,7 @@ import threading
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
+from importlib.metadata import version
 
 import anyio.from_thread
 import msgspec
@@ -75,8 +76,18 @@ def _of_room(room, urls, *, connections, transport):
     return new_client(urls, connections=room, transport=transport)
 
 
+# Before 4.16, anyio leaves the socket of a connection that is cut off while it is made to the garbage collector, which
+# closes it at once and warns: tried with 4.7, 4.9, 4.12, 4.13, 4.14 and 4.15.
+closed_by_the_collector = (
+    pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+    if tuple(map(int, version("anyio").split(".")[:2])) < (4, 16)
+    else lambda test: test
+)
+
+
 # httpx's own pool loses a connection to a request that is cut off just when it was given one it had waited for
 # (encode/httpcore#1093). Where there is one for each question nobody waits; where there is not, it comes to that.
+@closed_by_the_collector
 @pytest.mark.row("F57")
 @pytest.mark.parametrize(
     ("kind", "room"), [("blocking", TOGETHER + 1), ("async", TOGETHER + 1), ("async", 3)]
