@@ -73,6 +73,7 @@ class Recorder:
         self._wanted: set[Ref] = set()
         self._followed: set[Ref] = set()
         self._noted: dict[Ref, _Noted] = {}
+        self._cleared_at = 0.0
         self._facts: dict[Ref, Facts] = {}
         self._usual: dict[_Key, tuple[float, Usual | None]] = {}
 
@@ -151,8 +152,15 @@ class Recorder:
             return
         seen = [Sighting(place, status, asked, read, self._take_wanted(status), id) for status in news]
         if seen:
-            self._noted.update((status.ref, _Noted(status, read.tick)) for status in news)
+            self._note(news, read.tick)
             await self._record(seen)
+
+    def _note(self, news: Iterable[BulkStatus], at: float) -> None:
+        """Keep what was recorded, as long as rows are compared with it: each may keep the page alive that it came with."""
+        self._noted.update((status.ref, _Noted(status, at)) for status in news)
+        if at - self._cleared_at > _SAME:
+            self._cleared_at = at
+            self._noted = {ref: noted for ref, noted in self._noted.items() if at - noted.at <= _SAME}
 
     def _take_wanted(self, status: BulkStatus) -> bool:
         """True for a bulk that is waited for, and once for one that was asked for by name.

@@ -1634,3 +1634,14 @@ def test_a_row_that_has_not_changed_is_written_again_after_a_while(world):
             seen.append(known.status.observed_at)
         assert seen[0] == seen[1] < seen[2]
         assert kinds(client.history("w:1")) == ["first"]
+
+
+def test_what_was_recorded_a_while_ago_is_not_kept_in_memory(world):
+    """A client that lives for weeks meets bulk after bulk, and each may keep the page alive that it came with."""
+    with world.client("w") as client:
+        for number in range(1, 31):
+            stands(world.weavr, str(number), "RUNNING")
+            world.clock.advance(11)
+            client.get(f"w:{number}")
+        assert len(client._client._recorder._noted) <= 2
+        assert len(client.changes()) == 30
