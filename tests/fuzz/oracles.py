@@ -229,7 +229,7 @@ def _folded(word):
     return word.strip().upper().replace(" ", "_").replace("-", "_")
 
 
-_WEAVR = {
+WEAVR_WORDS = {
     "SUBMITTED": State.QUEUED,
     "RUNNING": State.RUNNING,
     "PAUSED": State.PAUSED,
@@ -247,7 +247,7 @@ def check_weavr_state(status):
     if not isinstance(record, dict):
         assert not status.state.is_terminal
         return
-    said = _WEAVR.get(_folded(record.get("status")), State.UNKNOWN)
+    said = WEAVR_WORDS.get(_folded(record.get("status")), State.UNKNOWN)
     counts = _weavr_counts(record.get("operationStatusCounts"))
     good, bad, dropped = (counts.get(word, 0) for word in ("COMPLETED", "FAILED", "CANCELLED"))
     found = status.state
@@ -279,7 +279,7 @@ def check_weavr_operation(operation):
     """The state of an operation is its word's, in a table of five."""
     record = parsed(operation.raw)
     word = _folded(record.get("status")) if isinstance(record, dict) else None
-    assert operation.state is (_WEAVR[word] if word in _WEAVR_COUNTED else State.UNKNOWN)
+    assert operation.state is (WEAVR_WORDS[word] if word in _WEAVR_COUNTED else State.UNKNOWN)
 
 
 _CLOUDFLARE = {

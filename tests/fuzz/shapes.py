@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from bulkstatus import State
 from fuzz.inputs import BETWEEN, ODD, Members, written
+from fuzz.oracles import WEAVR_WORDS
 from fuzz.targets import CLOUDFLARE_ID, DRUID_ID, WEAVR_ID
 
 
@@ -25,15 +26,6 @@ class Told(NamedTuple):
 # --- Weavr ---
 
 _MOMENTS = st.integers(1_500_000_000_000, 1_780_000_000_000)
-_WEAVR_STATES = {
-    "SUBMITTED": State.QUEUED,
-    "RUNNING": State.RUNNING,
-    "PAUSED": State.PAUSED,
-    "COMPLETED": State.SUCCEEDED,
-    "PARTIALLY_COMPLETED": State.PARTIAL,
-    "FAILED": State.FAILED,
-    "CANCELLED": State.CANCELLED,
-}
 _SOME = st.integers(1, 5_000)
 # What operations there can be of a bulk with each word, as its documentation explains the words.
 _WEAVR_COUNTS = {
@@ -81,7 +73,7 @@ def _weavr_record(word, counts, *, id=WEAVR_ID):
 weavr_bulks = st.one_of(
     *(
         st.builds(Told, _weavr_record(word, _WEAVR_COUNTS[word]), st.just(state))
-        for word, state in _WEAVR_STATES.items()
+        for word, state in WEAVR_WORDS.items()
     ),
     *(
         st.builds(Told, _weavr_record(word, st.fixed_dictionaries(counts)), st.just(state))
@@ -94,7 +86,7 @@ weavr_bulks = st.one_of(
 @st.composite
 def weavr_pages(draw):
     """A page of a list, under either of the names that its array has had, and the states of its rows."""
-    told = draw(st.lists(st.sampled_from(sorted(_WEAVR_STATES)), max_size=5))
+    told = draw(st.lists(st.sampled_from(sorted(WEAVR_WORDS)), max_size=5))
     rows = [
         {
             key: value
@@ -105,7 +97,7 @@ def weavr_pages(draw):
     ]
     name = draw(st.sampled_from(["bulkProcesses", "bulk_processes"]))
     page = {"count": len(rows), "responseCount": len(rows), name: rows}
-    return page, [_WEAVR_STATES[word] for word in told]
+    return page, [WEAVR_WORDS[word] for word in told]
 
 
 _OPERATION_WORDS = ("SUBMITTED", "RUNNING", "COMPLETED", "FAILED", "CANCELLED")
@@ -128,7 +120,7 @@ def weavr_operations(draw):
         for number, word in enumerate(words)
     ]
     page = {"count": len(rows), "responseCount": len(rows), "operations": rows}
-    return page, [_WEAVR_STATES[word] for word in words]
+    return page, [WEAVR_WORDS[word] for word in words]
 
 
 # --- Cloudflare ---
