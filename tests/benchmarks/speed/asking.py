@@ -1,0 +1,133 @@
+"""Goals 5 to 8 and 14: the facade beside raw httpx and the official client, at several numbers of callers at once.
+
+Each measure runs in a process of its own, which says what CPU it took, how long, and how many connections it opened.
+"""
+
+import asyncio
+import json
+import multiprocessing
+import os
+import resource
+import socket
+import time
+from collections.abc import Awaitable, Callable, Iterator
+from typing import Any, NamedTuple
+
+from benchmarks.speed.measure import Fact, Goal, Spread
+
+ACCOUNT = "023e105f4ecef8ad9ca31a8372d0c353"
+ID = "c" * 32
+CALLERS = (1, 10, 50, 200)
+LATENCIES = (0, 20)
+_PATH = f"accounts/{ACCOUNT}/rules/lists/bulk_operations/{ID}"
+
+
+class Run(NamedTuple):
+    """What so many requests took: seconds of CPU and of time for each, and connections in all."""
+
+    cpu: float
+    time: float
+    connections: int
+
+
+Ask = Callable[[], Awaitable[object]]
+
+
+async def _asked(ask: Ask, callers: int, requests: int) -> tuple[float, float]:
+    left = requests
+
+    async def caller() -> None:
+        nonlocal left
+        while left > 0:
+            left -= 1
+            await ask()
+
+    await asyncio.gather(*(ask() for _ in range(min(callers, 8))))
+    cpu, began = time.process_time(), time.perf_counter()
+    await asyncio.gather(*(caller() for _ in range(callers)))
+    return (time.process_time() - cpu) / requests, (time.perf_counter() - began) / requests
+
+
+async def _httpx(url: str, callers: int, requests: int) -> tuple[float, float]:
+    import httpx
+
+    # As many connections as the facade keeps, callers waiting in front of them: httpx's own queue collapses.
+    limits = httpx.Limits(max_connections=8, max_keepalive_connections=8, keepalive_expiry=60)
+    gate = asyncio.Semaphore(8)
+    async with httpx.AsyncClient(limits=limits, headers={"Authorization": "Bearer t"}) as client:
+
+        async def ask() -> object:
+            async with gate:
+                answer = await client.get(f"{url}/{_PATH}")
+            return json.loads(answer.content)["result"]["status"]
+
+        return await _asked(ask, callers, requests)
+
+
+async def _naive(url: str, callers: int, requests: int) -> tuple[float, float]:
+    import httpx
+
+    async with httpx.AsyncClient(headers={"Authorization": "Bearer t"}) as client:
+
+        async def ask() -> object:
+            return (await client.get(f"{url}/{_PATH}")).json()["result"]["status"]
+
+        return await _asked(ask, callers, requests)
+
+
+async def _sdk(url: str, callers: int, requests: int) -> tuple[float, float]:
+    from cloudflare import AsyncCloudflare
+
+    async with AsyncCloudflare(api_token="t", base_url=url) as client:
+        get = client.rules.lists.bulk_operations.get
+        return await _asked(lambda: get(ID, account_id=ACCOUNT), callers, requests)
+
+
+async def _facade(url: str, callers: int, requests: int) -> tuple[float, float]:
+    from bulkstatus import AsyncClient, Policy
+    from bulkstatus_cloudflare import Cloudflare
+
+    adapter = Cloudflare(account_id=ACCOUNT, token="t" * 40, base_url=url, budget=())
+    policy = Policy(connections=int(os.environ.get("BULKSTATUS_CONNECTIONS", "8")))
+    async with AsyncClient({"edge": adapter}, policy=policy) as client:
+        return await _asked(lambda: client.get(f"edge:{ID}"), callers, requests)
+
+
+WAYS = {"raw httpx": _httpx, "httpx as it comes": _naive, "SDK": _sdk, "bulkstatus": _facade}
+
+
+def _child(way: str, transport: str, connections: int, url: str, callers: int, requests: int, pipe: Any) -> None:
+    os.environ["BULKSTATUS_TRANSPORT"] = transport
+    os.environ["BULKSTATUS_CONNECTIONS"] = str(connections)
+    opened = 0
+    connect = socket.socket.connect
+
+    original = asyncio.BaseEventLoop.sock_connect
+
+    async def counted(self: Any, sock: socket.socket, address: Any) -> None:
+        nonlocal opened
+        opened += 1
+        await original(self, sock, address)
+
+    from asyncio import selector_events
+
+    selector = selector_events.BaseSelectorEventLoop.sock_connect
+    original = selector
+    selector_events.BaseSelectorEventLoop.sock_connect = counted  # type: ignore[method-assign] - it is counted
+    del connect
+    cpu, seconds = asyncio.run(WAYS[way](url, callers, requests))
+    pipe.send(Run(cpu, seconds, opened))
+
+
+def run(way: str, url: str, *, callers: int, requests: int, transport: str = "httpx", connections: int = 8) -> Run:
+    """Measure one way in a new process."""
+    spawn = multiprocessing.get_context("spawn")
+    ours, theirs = spawn.Pipe()
+    child = spawn.Process(target=_child, args=(way, transport, connections, url, callers, requests, theirs))
+    child.start()
+    theirs.close()
+    try:
+        found: Run = ours.recv()
+        return found
+    finally:
+        child.join()
