@@ -131,3 +131,64 @@ def run(way: str, url: str, *, callers: int, requests: int, transport: str = "ht
         return found
     finally:
         child.join()
+
+
+_REQUESTS = {(0, 1): 600, (20, 1): 60, (0, 10): 1_200, (20, 10): 600}
+_TWICE_AS_FAST = {1: (1.3, 2.0), 10: (1.3, 3.0), 50: (2.0, 3.0), 200: (2.0, 5.0)}
+
+
+def measured(base: str, rounds: int) -> Iterator[Goal | Fact]:
+    """Every way at every number of callers, round after round."""
+    cpu: dict[tuple[str, int], list[float]] = {}
+    for latency in LATENCIES:
+        for callers in CALLERS:
+            runs: dict[str, list[Run]] = {}
+            for _ in range(rounds):
+                for name, (way, transport, connections) in _CONTENDERS.items():
+                    requests = _REQUESTS.get((latency, callers), 1_500)
+                    url = f"{base}/{latency}/client/v4"
+                    options = {"transport": transport, "connections": connections}
+                    runs.setdefault(name, []).append(
+                        run(way, url, callers=callers, requests=requests, **options)
+                    )
+            yield from _compared(latency, callers, runs)
+            for name, found in runs.items():
+                cpu.setdefault((name, callers), []).extend(one.cpu for one in found if not latency)
+    for name in ("bulkstatus, httpx", "bulkstatus, aiohttp"):
+        growth = [many / few for many, few in zip(cpu[name, 200], cpu[name, 10], strict=True)]
+        yield Goal("8", "CPU of a request, 200 callers / 10", name, Spread.of(growth), 2)
+
+
+_CONTENDERS = {
+    "raw httpx": ("raw httpx", "httpx", 8),
+    "SDK": ("SDK", "httpx", 8),
+    "bulkstatus, httpx": ("bulkstatus", "httpx", 8),
+    "bulkstatus, aiohttp": ("bulkstatus", "aiohttp", 8),
+    "bulkstatus, httpx, 32 connections": ("bulkstatus", "httpx", 32),
+    "bulkstatus, aiohttp, 32 connections": ("bulkstatus", "aiohttp", 32),
+}
+
+
+def _compared(latency: int, callers: int, runs: dict[str, list[Run]]) -> Iterator[Goal | Fact]:
+    at = f"{callers} callers, {latency} ms"
+
+    def ratio(one: str, other: str, figure: str) -> Spread:
+        pairs = zip(runs[one], runs[other], strict=True)
+        return Spread.of([getattr(a, figure) / getattr(b, figure) for a, b in pairs])
+
+    if not latency and callers in (1, 10):
+        for name in ("bulkstatus, httpx", "bulkstatus, aiohttp"):
+            yield Goal("5", f"CPU of a request / raw httpx, {at}", name, ratio(name, "raw httpx", "cpu"), 1.05)
+    if latency:
+        stock, fast = _TWICE_AS_FAST[callers]
+        many = "" if callers < 50 else ", 32 connections"
+        for row, transport, bound in (("6", "httpx", stock), ("7", "aiohttp", fast)):
+            name = f"bulkstatus, {transport}{many}"
+            yield Goal(row, f"requests a second / the SDK's, {at}", name, ratio("SDK", name, "time"), bound, at_least=True)
+    for name, found in runs.items():
+        yield Fact(f"requests a second, {at}", name, Spread.of([1 / one.time for one in found]), "1/s")
+        yield Fact(f"CPU of a request, {at}", name, Spread.of([one.cpu * 1e6 for one in found]), "µs")
+        if name.startswith("bulkstatus"):
+            limit = 32 if "32" in name else 8
+            opened = Spread.of([one.connections / min(callers, limit) for one in found])
+            yield Goal("8", f"connections opened / callers, {at}", name, opened, 1.1)

@@ -6,7 +6,7 @@ The limit is msgspec decoding the documented members into structs, and nothing e
 
 import json
 from collections.abc import Callable, Iterator
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import Any
 
 import msgspec
@@ -18,7 +18,6 @@ from benchmarks.speed.measure import Fact, Goal, Spread, cpu_per_call, ratios
 from bulkstatus.adapter import Adapter, Call, ListQuery, OperationQuery, Response
 from bulkstatus.testing import load_fake
 
-_BIRTH = datetime(2026, 1, 1, tzinfo=UTC)
 _ID = "112233445566778899"
 _NOW = datetime(2026, 6, 1, tzinfo=UTC)
 
@@ -226,5 +225,3 @@ def measured(rounds: int) -> Iterator[Goal | Fact]:
         yield Fact(f"{what}: pydantic / decoding alone", "", ratios(found, "pydantic", "limit"), "x")
         yield Fact(f"{what}: bulkstatus", "", Spread.of(found["bulkstatus"]).scaled(1e6), "µs")
 
-
-_ = timedelta
