@@ -1,6 +1,7 @@
 """One request over httpx, within bounds: where it may go, how long it may take, how much may come back."""
 
 import itertools
+import logging
 import os
 import re
 import socket
@@ -48,6 +49,9 @@ _OF_THE_TRANSPORT = frozenset(
 _KEEPALIVE = 90.0
 
 
+_LOG = logging.getLogger("httpx")
+
+
 @cache
 def _tls_context() -> ssl.SSLContext:
     # Loading the certificates is nearly all that a new httpx client costs, so that is done once for all sources.
@@ -70,7 +74,12 @@ def _tls_context() -> ssl.SSLContext:
 @cache
 def _usual_headers() -> dict[str, str]:
     agent = f"bulkstatus/{version('bulkstatus')}"
-    return {"User-Agent": agent, "Accept": "application/json", "Accept-Encoding": "gzip"}
+    return {
+        "User-Agent": agent,
+        "Accept": "application/json",
+        "Accept-Encoding": "gzip",
+        "Connection": "keep-alive",
+    }
 
 
 @unseen
@@ -204,6 +213,15 @@ async def exchange(
     try:
         reply = await client._transport_for_url(asked.url).handle_async_request(asked)  # noqa: SLF001 - see `new_client`
         reply.request = asked
+        # As httpx's client says it, which is not used: programs may look for its lines. No header is in them.
+        _LOG.info(
+            'HTTP Request: %s %s "%s %d %s"',
+            asked.method,
+            asked.url,
+            reply.http_version,
+            reply.status_code,
+            reply.reason_phrase,
+        )
         try:
             headers = _headers_of(reply)
             _check_head(reply, headers)

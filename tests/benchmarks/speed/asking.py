@@ -7,7 +7,6 @@ import asyncio
 import json
 import multiprocessing
 import os
-import resource
 import socket
 import time
 from collections.abc import Awaitable, Callable, Iterator
@@ -96,7 +95,9 @@ async def _facade(url: str, callers: int, requests: int) -> tuple[float, float]:
 WAYS = {"raw httpx": _httpx, "httpx as it comes": _naive, "SDK": _sdk, "bulkstatus": _facade}
 
 
-def _child(way: str, transport: str, connections: int, url: str, callers: int, requests: int, pipe: Any) -> None:
+def _child(
+    way: str, transport: str, connections: int, url: str, callers: int, requests: int, pipe: Any
+) -> None:
     os.environ["BULKSTATUS_TRANSPORT"] = transport
     os.environ["BULKSTATUS_CONNECTIONS"] = str(connections)
     opened = 0
@@ -119,7 +120,9 @@ def _child(way: str, transport: str, connections: int, url: str, callers: int, r
     pipe.send(Run(cpu, seconds, opened))
 
 
-def run(way: str, url: str, *, callers: int, requests: int, transport: str = "httpx", connections: int = 8) -> Run:
+def run(
+    way: str, url: str, *, callers: int, requests: int, transport: str = "httpx", connections: int = 8
+) -> Run:
     """Measure one way in a new process."""
     spawn = multiprocessing.get_context("spawn")
     ours, theirs = spawn.Pipe()
@@ -178,13 +181,22 @@ def _compared(latency: int, callers: int, runs: dict[str, list[Run]]) -> Iterato
 
     if not latency and callers in (1, 10):
         for name in ("bulkstatus, httpx", "bulkstatus, aiohttp"):
-            yield Goal("5", f"CPU of a request / raw httpx, {at}", name, ratio(name, "raw httpx", "cpu"), 1.05)
+            yield Goal(
+                "5", f"CPU of a request / raw httpx, {at}", name, ratio(name, "raw httpx", "cpu"), 1.05
+            )
     if latency:
         stock, fast = _TWICE_AS_FAST[callers]
         many = "" if callers < 50 else ", 32 connections"
         for row, transport, bound in (("6", "httpx", stock), ("7", "aiohttp", fast)):
             name = f"bulkstatus, {transport}{many}"
-            yield Goal(row, f"requests a second / the SDK's, {at}", name, ratio("SDK", name, "time"), bound, at_least=True)
+            yield Goal(
+                row,
+                f"requests a second / the SDK's, {at}",
+                name,
+                ratio("SDK", name, "time"),
+                bound,
+                at_least=True,
+            )
     for name, found in runs.items():
         yield Fact(f"requests a second, {at}", name, Spread.of([1 / one.time for one in found]), "1/s")
         yield Fact(f"CPU of a request, {at}", name, Spread.of([one.cpu * 1e6 for one in found]), "µs")

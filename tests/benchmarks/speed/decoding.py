@@ -159,7 +159,9 @@ def _model(base: type, struct: type[msgspec.Struct]) -> type:
         annotations[field.encode_name] = kind
         if not field.required:
             defaults[field.encode_name] = field.default
-    return type(struct.__name__, (base,), {"__annotations__": annotations, "__module__": __name__, **defaults})
+    return type(
+        struct.__name__, (base,), {"__annotations__": annotations, "__module__": __name__, **defaults}
+    )
 
 
 _TIMES = {"executionStart", "executionFinish", "createdOn", "updatedOn", "completed"}
@@ -168,7 +170,12 @@ _TIMES = {"executionStart", "executionFinish", "createdOn", "updatedOn", "comple
 def _answer(adapter: Adapter, call: Call[Any], body: bytes) -> Callable[[], object]:
     def read() -> object:
         response = Response(
-            status=200, body=body, received_at=_NOW, source="s", provider=adapter.provider, value_limit=100_000
+            status=200,
+            body=body,
+            received_at=_NOW,
+            source="s",
+            provider=adapter.provider,
+            value_limit=100_000,
         )
         return call.read(response)
 
@@ -218,10 +225,16 @@ def measured(rounds: int) -> Iterator[Goal | Fact]:
             },
             rounds,
         )
-        yield Goal(row, f"{what}: bulkstatus / decoding alone", "", ratios(found, "bulkstatus", "limit"), bound)
         yield Goal(
-            "4", f"{what}: the SDK's models / bulkstatus", "", ratios(found, "sdk", "bulkstatus"), 20, at_least=True
+            row, f"{what}: bulkstatus / decoding alone", "", ratios(found, "bulkstatus", "limit"), bound
+        )
+        yield Goal(
+            "4",
+            f"{what}: the SDK's models / bulkstatus",
+            "",
+            ratios(found, "sdk", "bulkstatus"),
+            20,
+            at_least=True,
         )
         yield Fact(f"{what}: pydantic / decoding alone", "", ratios(found, "pydantic", "limit"), "x")
         yield Fact(f"{what}: bulkstatus", "", Spread.of(found["bulkstatus"]).scaled(1e6), "µs")
-
