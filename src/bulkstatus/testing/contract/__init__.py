@@ -20,13 +20,18 @@ except ImportError as _error:
     ) from _error
 
 from bulkstatus.testing.contract._answers import AnswerPromises as _Answers
+from bulkstatus.testing.contract._clients import ClientPromises as _Clients
+from bulkstatus.testing.contract._inside import OperationPromises as _Operations
 from bulkstatus.testing.contract._pages import PagePromises as _Pages
+from bulkstatus.testing.contract._privacy import PrivacyPromises as _Privacy
+from bulkstatus.testing.contract._requests import RequestPromises as _Requests
+from bulkstatus.testing.contract._settings import SettingPromises as _Settings
 from bulkstatus.testing.contract._states import StatePromises as _States
 
 __all__ = ["AdapterContract"]
 
 
-class AdapterContract(_States, _Answers, _Pages):
+class AdapterContract(_States, _Answers, _Pages, _Operations, _Requests, _Privacy, _Settings, _Clients):
     """All promises. Set `fake` to the fake's class; its `adapter(url)` gives the adapter that is tried.
 
     Override the class methods `make_fake` and `make_adapter` where a fake needs more than a clock.
