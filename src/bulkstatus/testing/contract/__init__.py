@@ -12,12 +12,12 @@ Each promise is a test; one that is broken says what was seen and what to do. Pr
 adapter does not declare, or that its fake cannot show, are not collected. pytest's summary tells the level reached.
 """
 
-try:
-    import pytest as _pytest  # noqa: F401 - to say what to install where it is not
-except ImportError as _error:
+from importlib.util import find_spec as _find_spec
+
+if _find_spec("pytest") is None:
     raise ImportError(
         "the contract suite runs on pytest, which is not installed: pip install 'bulkstatus[testing]'"
-    ) from _error
+    )
 
 from bulkstatus.testing.contract._answers import AnswerPromises as _Answers
 from bulkstatus.testing.contract._clients import ClientPromises as _Clients

@@ -12,7 +12,16 @@ from bulkstatus.testing._fake import Life
 from bulkstatus.testing.contract import _todo
 from bulkstatus.testing.contract._driver import SOURCE, Broken, Driver, Step, outcome
 from bulkstatus.testing.contract._facade import ask
-from bulkstatus.testing.contract._mutation import ODD, changed, kind_of, parsed, places, shown, written
+from bulkstatus.testing.contract._mutation import (
+    ODD,
+    SENTINEL,
+    changed,
+    kind_of,
+    parsed,
+    places,
+    shown,
+    written,
+)
 from bulkstatus.testing.contract._pages import Repeating, rows_at
 from bulkstatus.testing.contract._promise import CLOCK, PAGES, Promises, name_of, promise
 from bulkstatus.testing.contract._questions import operations_call
@@ -39,7 +48,7 @@ class OperationPromises(Promises):
         """A question for the failed operations gives those that failed, or ConfigError where they cannot be told."""
         state = State.PARTIAL if State.PARTIAL in self.fake.states else State.SUCCEEDED
         driver, id = self._ended(state, total=TOTAL, failed=SOME)
-        found = outcome(lambda: _told(driver, id, OperationQuery(states=frozenset({State.FAILED}))))
+        found = outcome(_told, driver, id, OperationQuery(states=frozenset({State.FAILED})))
         if isinstance(found, ConfigError):
             return
         if isinstance(found, BulkStatusError):
@@ -54,7 +63,7 @@ class OperationPromises(Promises):
         driver, id = self._some()
         queries = [OperationQuery(states=frozenset({state})) for state in State]
         for query in (*queries, OperationQuery(states=frozenset()), OperationQuery(sequence=1)):
-            found = outcome(lambda query=query: _told(driver, id, query))  # type: ignore[misc] # a default binds the loop's value
+            found = outcome(_told, driver, id, query)
             if isinstance(found, BulkStatusError) and not isinstance(found, ConfigError):
                 raise Broken(f"asked for {_shown(query)}, it is {type(found).__name__}")
 
@@ -97,12 +106,12 @@ class OperationPromises(Promises):
         step, page = _first(driver, id)
         document = parsed(step.response.body)
         for path in places(document) if page.items else ():
-            body = written(changed(document, path, "zz_never_heard_of"))
-            found = outcome(lambda body=body: driver.reread(step, body))  # type: ignore[misc] # a default binds the loop's value
+            body = written(changed(document, path, SENTINEL))
+            found = outcome(driver.reread, step, body)
             if isinstance(found, BulkStatusError):
                 continue
             for item in found.items:
-                if item.native_state == "zz_never_heard_of" and item.state is not State.UNKNOWN:
+                if item.native_state == SENTINEL and item.state is not State.UNKNOWN:
                     raise Broken(
                         f"{shown(path)} replaced by an unknown word is read as {name_of(item.state)}"
                     )
@@ -116,7 +125,7 @@ class OperationPromises(Promises):
         async def all_of_them(client: AsyncClient) -> int:
             return len([operation async for operation in client.operations(f"{SOURCE}:{id}")])
 
-        outcome(lambda: ask(driver.adapter, driver.fake, all_of_them, seen))
+        outcome(ask, driver.adapter, driver.fake, all_of_them, seen)
         if seen.asked > _ENDLESS:
             raise Broken(f"the same page was asked for more than {_ENDLESS} times")
 
@@ -137,7 +146,7 @@ class OperationPromises(Promises):
         return bench.driver, bench.scenes[-1].id
 
     def _changed(self, driver: Driver, step: Step, document: object, what: str) -> Page[BulkOperation]:
-        found: Page[BulkOperation] | BulkStatusError = outcome(lambda: driver.reread(step, written(document)))
+        found: Page[BulkOperation] | BulkStatusError = outcome(driver.reread, step, written(document))
         if isinstance(found, BulkStatusError):
             raise Broken(f"{what}; the whole page is {type(found).__name__}")
         return found

@@ -3,7 +3,8 @@
 import json
 import logging
 import pickle
-from collections.abc import Callable, Container, Iterator
+from collections.abc import Container, Iterator
+from itertools import product
 from typing import Any
 
 import msgspec
@@ -54,19 +55,19 @@ class PrivacyPromises(Promises):
     def test_errors_hold_no_credential(self) -> None:
         """No error that an adapter raises, of an answer or of its settings, holds a credential."""
         bench = self.bench()
-        secrets = _secrets(self.bench())
-        for question in questions(bench):
-            for status in (200, *_STATUSES):
-                for form in GATEWAYS:
-                    found = form._replace(status=status).to(question)
-                    if isinstance(found, BulkStatusError):
-                        for text in _texts(found):
-                            _check(text, secrets, f"the {type(found).__name__} of {question}")
-        for case in bench.sweep:
-            if isinstance(case.outcome, BulkStatusError):
-                for text in _texts(case.outcome):
-                    _check(text, secrets, f"{case.where}; the {type(case.outcome).__name__}")
-        refused = outcome(lambda: self.make_adapter(bench.fake, "http://api.example.com"))
+        secrets = _secrets(bench)
+        found = [
+            (f"HTTP {status} to {question}", form._replace(status=status).to(question))
+            for question in questions(bench)
+            for status in (200, *_STATUSES)
+            for form in GATEWAYS
+        ]
+        found += [(case.where, case.outcome) for case in bench.sweep]
+        for where, error in found:
+            if isinstance(error, BulkStatusError):
+                for text in _texts(error):
+                    _check(text, secrets, f"a {type(error).__name__}: {where}")
+        refused = outcome(self.make_adapter, bench.fake, "http://api.example.com")
         if isinstance(refused, BulkStatusError):
             for text in _texts(refused):
                 _check(text, secrets, "the error about a wrong base URL")
@@ -78,23 +79,14 @@ class PrivacyPromises(Promises):
         """Credentials that an error of the provider, or of its token endpoint, repeats are in no error of ours and no log."""
         bench = self.bench()
         own = parsed(not_found(bench).body)
-        forms = [
-            lambda echo: written({"message": echo}),
-            str.encode,
-            lambda echo: written(_filled(own, echo)),
-        ]
         caplog.set_level(logging.DEBUG)
-        for status in _STATUSES:
-            for form in forms:
-                for tokens in (False, True):
-                    echo = Echo(bench, form, status)
-                    for error in _met(bench, echo, tokens=tokens):
-                        for text in _texts(error):
-                            _check(
-                                text, echo.secrets, f"the error for HTTP {status} with the credentials in it"
-                            )
-                    _check(caplog.text, echo.secrets, "the log")
-                    caplog.clear()
+        for status, document, tokens in product(_STATUSES, ("", {"message": ""}, own), (False, True)):
+            echo = Echo(bench, document, status)
+            for error in _met(bench, echo, tokens=tokens):
+                for text in _texts(error):
+                    _check(text, echo.secrets, f"the error for HTTP {status} with the credentials in it")
+            _check(caplog.text, echo.secrets, "the log")
+            caplog.clear()
 
     @promise(_todo.ECHO)
     def test_a_record_that_repeats_credentials_is_not_shown(self) -> None:
@@ -103,9 +95,9 @@ class PrivacyPromises(Promises):
         scene = bench.scenes[-1]
         roles = bench.roles[scene.name, 0]
         document = parsed(scene.trail.steps[0].response.body)
-        echo = Echo(bench, lambda text: written(_filled(document, text, but=roles.word | roles.ids)), 200)
+        echo = Echo(bench, document, 200, but=roles.word | roles.ids)
         found = outcome(
-            lambda: ask(bench.adapter, bench.fake, lambda client: client.get(f"{SOURCE}:{scene.id}"), echo)
+            ask, bench.adapter, bench.fake, lambda client: client.get(f"{SOURCE}:{scene.id}"), echo
         )
         shown = [str(found)] if isinstance(found, BulkStatusError) else [*_written(found), str(found.raw)]
         long = frozenset(
@@ -116,10 +108,14 @@ class PrivacyPromises(Promises):
 
 
 class Echo:
-    """Answers with the credentials of each request in `form`. `secrets` are those that were sent and all others."""
+    """Answers with the credentials of each request in the place of every text of `document`, but for some.
 
-    def __init__(self, bench: Bench, form: Callable[[str], bytes], status: int) -> None:
-        self._form = form
+    `secrets` are those that were sent and all others.
+    """
+
+    def __init__(self, bench: Bench, document: object, status: int, *, but: Container[Path] = ()) -> None:
+        self._document = document
+        self._but = but
         self._status = status
         self._names = {name.lower() for name in bench.driver.credentials()}
         self.secrets = _secrets(bench)
@@ -130,11 +126,12 @@ class Echo:
         headers = {value.rpartition(" ")[2] for name, value in request.headers.items() if name in self._names}
         self.secrets |= headers
         sent = headers | {value for value in request.form.values() if value in self.secrets}
-        body = self._form(f"you sent {' and '.join(sorted(sent))}")
+        echo = f"you sent {' and '.join(sorted(sent))}"
+        body = written(_filled(self._document, echo, self._but)) if self._document else echo.encode()
         return FakeResponse(status=self._status, body=body, headers={"Content-Type": "application/json"})
 
 
-def _filled(document: object, text: str, but: Container[Path] = ()) -> object:
+def _filled(document: object, text: str, but: Container[Path]) -> object:
     """The document with `text` in the place of every text that it holds, except at some places."""
     for path in places(document):
         if isinstance(value_at(document, path), str) and path not in but:

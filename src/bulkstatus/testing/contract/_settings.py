@@ -2,7 +2,7 @@
 
 import json
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import msgspec
 import pytest
@@ -67,11 +67,11 @@ class SettingPromises(Promises):
         """A base URL that is not https, beyond this machine, or that holds more than a place is a ConfigError."""
         fake = self.bench().fake
         for url in _REFUSED:
-            found = outcome(lambda url=url: self.make_adapter(fake, url))  # type: ignore[misc] # a default binds the loop's value
+            found = outcome(self.make_adapter, fake, url)
             if not isinstance(found, ConfigError):
                 raise Broken(f"{url} is accepted as base URL")
         for url in ("http://127.0.0.1:8080", "http://localhost:8080/v1", "https://api.example.com/v1"):
-            found = outcome(lambda url=url: self.make_adapter(fake, url))  # type: ignore[misc] # as above
+            found = outcome(self.make_adapter, fake, url)
             if not isinstance(found, Adapter):
                 raise Broken(f"{url} is refused as base URL")
             if not all(base.startswith(url) for base in found.base_urls()):
@@ -96,7 +96,7 @@ class SettingPromises(Promises):
         file.write_text("\n".join(lines))
         if adapter.provider not in {each.word for each in providers()}:
             # Not installed: the tests of a package may run before it is.
-            monkeypatch.setattr(_config, "load", lambda word: type(adapter))
+            monkeypatch.setattr(_config, "load", {adapter.provider: type(adapter)}.__getitem__)
         built = read_config(file).build()[SOURCE]
         for field in msgspec.structs.fields(adapter):
             if _plain(getattr(built, field.name)) != _plain(getattr(adapter, field.name)):
@@ -120,9 +120,10 @@ def _toml(value: Any) -> str:  # noqa: ANN401 - any setting
         case State() | str():
             return json.dumps(str(value))
         case dict():
-            pairs = (f"{json.dumps(name)} = {_toml(inner)}" for name, inner in value.items())
+            members = cast("dict[str, Any]", value)
+            pairs = (f"{json.dumps(name)} = {_toml(inner)}" for name, inner in members.items())
             return f"{{{', '.join(pairs)}}}"
         case tuple() | list() | frozenset():
-            return f"[{', '.join(map(_toml, value))}]"
+            return f"[{', '.join(map(_toml, cast('tuple[Any, ...]', value)))}]"
         case _:
             return json.dumps(value)
