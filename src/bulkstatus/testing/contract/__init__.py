@@ -27,11 +27,12 @@ from bulkstatus.testing.contract._privacy import PrivacyPromises as _Privacy
 from bulkstatus.testing.contract._requests import RequestPromises as _Requests
 from bulkstatus.testing.contract._settings import SettingPromises as _Settings
 from bulkstatus.testing.contract._states import StatePromises as _States
+from bulkstatus.testing.contract._waiting import WaitPromises as _Waits
 
 __all__ = ["AdapterContract"]
 
 
-class AdapterContract(_States, _Answers, _Pages, _Operations, _Requests, _Privacy, _Settings, _Clients):
+class AdapterContract(_States, _Answers, _Pages, _Operations, _Requests, _Privacy, _Settings, _Clients, _Waits):
     """All promises. Set `fake` to the fake's class; its `adapter(url)` gives the adapter that is tried.
 
     Override the class methods `make_fake` and `make_adapter` where a fake needs more than a clock.
