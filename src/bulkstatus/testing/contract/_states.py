@@ -20,6 +20,7 @@ from bulkstatus.testing.contract._mutation import (
     kind_of,
     parsed,
     places,
+    shown,
     value_at,
     written,
 )
@@ -213,6 +214,23 @@ class StatePromises(Promises):
                     raise Broken(f"{case.where}; no line of evidence says so")
                 if found.state is not scene.status.state:
                     raise Broken(f"{case.where}; the state is {name_of(found.state)}")
+
+    @promise(_todo.UNREAD)
+    def test_a_true_record_leaves_no_doubt(self) -> None:
+        """Nothing in the fake's own answers is found odd: a member that only adds a line of evidence was not read."""
+        bench = self.bench()
+        for scene in bench.scenes:
+            for path in places(parsed(scene.trail.steps[0].response.body)):
+                case = bench.case(scene, 0, path, ABSENT)
+                found = case.outcome
+                if not isinstance(found, BulkStatus) or found.changed(evidence=()) != scene.status.changed(
+                    evidence=()
+                ):
+                    continue
+                if set(found.evidence) < set(scene.status.evidence):
+                    raise Broken(
+                        f"{scene.name}: {shown(path)} tells nothing, and without it there is less evidence"
+                    )
 
     @promise(_todo.COUNTS)
     def test_a_count_that_is_not_said_is_none(self) -> None:
