@@ -24,6 +24,7 @@ from bulkstatus._arguments import ListArguments
 from bulkstatus._budget import Allowance
 from bulkstatus._call import ListQuery, OperationQuery
 from bulkstatus._config import read_config
+from bulkstatus._drift import Drift
 from bulkstatus._engine import Engine
 from bulkstatus._follow import Follower
 from bulkstatus._gather import (
@@ -44,6 +45,7 @@ from bulkstatus._polling import PollPolicy, Preset
 from bulkstatus._record import KnownBulk, Transition, WaitTerms
 from bulkstatus._recorder import JournalOrPath, Recorder
 from bulkstatus._retry import Policy
+from bulkstatus._states import fold
 from bulkstatus._subscription import Subscription, Until
 from bulkstatus._tasks import NotOpen, deadline, is_duration, is_hurried, now, together
 from bulkstatus._text import nearest
@@ -113,7 +115,13 @@ class AsyncClient:
         self._follower: Follower | None = None
         self._recorder = Recorder(journal, self._adapters)
         witness = self._recorder.saw if self._recorder.is_on else None
-        self._engine = Engine(self._adapters, policy=policy or Policy(), transport=transport, witness=witness)
+        self._engine = Engine(
+            self._adapters,
+            policy=policy or Policy(),
+            transport=transport,
+            witness=witness,
+            notice=self._recorder.noticed,
+        )
 
     @classmethod
     def from_config(
@@ -385,6 +393,24 @@ class AsyncClient:
     async def changes(self, after: str | None = None, *, limit: int = 1_000) -> tuple[Transition, ...]:
         """The steps of all bulks behind a cursor, as of Journal.changes. Nothing is sent."""
         return await self._recorder.look(partial(Journal.changes, after=after, limit=limit))
+
+    async def drift(self, *, sources: Collection[str] | None = None) -> tuple[Drift, ...]:
+        """What was in the sources' answers that their adapters do not know: words, fields, times that cannot be read.
+
+        With a journal, what every process has seen that uses it; without one, what this client has seen. A word that
+        `state_map` gives a meaning by now is left out. Nothing is sent.
+
+        Raises ConfigError for a source that there is not, and JournalError.
+        """
+        names = self._select(sources)
+        pinned = {name: frozenset(map(fold, self._adapters[name].state_map)) for name in names}
+        return tuple(
+            one
+            for one in await self._recorder.drift()
+            if one.source in pinned
+            and one.provider == self._adapters[one.source].provider
+            and not (one.pin is not None and fold(one.sample) in pinned[one.source])
+        )
 
     def _by_source(self, refs: Iterable[str | Ref]) -> dict[str, "builtins.list[str]"]:
         asked = [refs] if isinstance(refs, str | Ref) else refs

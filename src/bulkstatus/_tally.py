@@ -1,0 +1,95 @@
+"""What was odd in a client's answers, counted: for as long as the client lives, and until the journal has it."""
+
+from collections.abc import Iterable, Mapping
+from datetime import datetime
+from typing import get_args
+
+from bulkstatus._drift import OTHERS, Drift, DriftKind, Oddity, pin
+from bulkstatus._record import Odd, Place
+
+MOST = 100
+"""So many different things of a kind are told apart for one source: no provider can fill a memory, or a disk."""
+
+
+class Tally:
+    """Counts oddities by source."""
+
+    def __init__(self, providers: Mapping[str, str]) -> None:
+        self._providers = dict(providers)
+        self._counted: dict[tuple[str, str, str, str], _Counted] = {}
+        self._different: dict[tuple[str, str], int] = {}
+
+    def add(self, source: str, found: Iterable[Oddity], at: datetime) -> None:
+        """Count what was found in one answer."""
+        for odd in found:
+            counted = self._counted.get((source, *odd[:3])) or self._begin(source, odd, at)
+            counted.count += 1
+            counted.first = min(counted.first, at)
+            counted.last = max(counted.last, at)
+
+    def _begin(self, source: str, odd: Oddity, at: datetime) -> "_Counted":
+        number = self._different.get((source, odd.kind), 0)
+        if number < MOST:
+            self._different[source, odd.kind] = number + 1
+        else:
+            odd = others(odd)
+        return self._counted.setdefault((source, *odd[:3]), _Counted(odd, at))
+
+    def take(self, places: Mapping[str, Place]) -> list[Odd]:
+        """What was counted since this was called last."""
+        news: list[Odd] = []
+        for (source, *_), counted in self._counted.items():
+            if counted.count > counted.taken:
+                news.append(
+                    Odd(
+                        places[source],
+                        counted.odd,
+                        counted.count - counted.taken,
+                        counted.first,
+                        counted.last,
+                    )
+                )
+                counted.taken = counted.count
+        return news
+
+    def drift(self) -> tuple[Drift, ...]:
+        """All that was counted."""
+        return in_order(
+            drift(source, self._providers[source], counted.odd, counted.count, counted.first, counted.last)
+            for (source, *_), counted in self._counted.items()
+        )
+
+
+class _Counted:
+    def __init__(self, odd: Oddity, at: datetime) -> None:
+        self.odd = odd
+        self.count = self.taken = 0
+        self.first = self.last = at
+
+
+def others(odd: Oddity) -> Oddity:
+    """What stands for an oddity that there is no room for."""
+    return Oddity(odd.kind, OTHERS, OTHERS, OTHERS)
+
+
+def drift(source: str, provider: str, odd: Oddity, count: int, first: datetime, last: datetime) -> Drift:  # noqa: PLR0917 - a row's columns
+    """An oddity as callers get it."""
+    return Drift(
+        source=source,
+        provider=provider,
+        kind=odd.kind,
+        where=odd.where,
+        sample=odd.sample,
+        count=count,
+        first_seen=first,
+        last_seen=last,
+        pin=None if odd.word is None else pin([odd.word]),
+    )
+
+
+_KINDS = get_args(DriftKind)
+
+
+def in_order(found: Iterable[Drift]) -> tuple[Drift, ...]:
+    """By source, words before fields before times."""
+    return tuple(sorted(found, key=lambda one: (one.source, _KINDS.index(one.kind), one.where, one.sample)))
