@@ -45,7 +45,6 @@ from bulkstatus._polling import PollPolicy, Preset
 from bulkstatus._record import KnownBulk, Transition, WaitTerms
 from bulkstatus._recorder import JournalOrPath, Recorder
 from bulkstatus._retry import Policy
-from bulkstatus._states import fold
 from bulkstatus._subscription import Subscription, Until
 from bulkstatus._tasks import NotOpen, deadline, is_duration, is_hurried, now, together
 from bulkstatus._text import nearest
@@ -402,15 +401,9 @@ class AsyncClient:
 
         Raises ConfigError for a source that there is not, and JournalError.
         """
-        names = self._select(sources)
-        pinned = {name: frozenset(map(fold, self._adapters[name].state_map)) for name in names}
-        return tuple(
-            one
-            for one in await self._recorder.drift()
-            if one.source in pinned
-            and one.provider == self._adapters[one.source].provider
-            and not (one.pin is not None and fold(one.sample) in pinned[one.source])
-        )
+        providers = {name: self._adapters[name].provider for name in self._select(sources)}
+        found = await self._recorder.drift()
+        return tuple(one for one in found if providers.get(one.source) == one.provider)
 
     def _by_source(self, refs: Iterable[str | Ref]) -> dict[str, "builtins.list[str]"]:
         asked = [refs] if isinstance(refs, str | Ref) else refs

@@ -164,12 +164,11 @@ def new_fields(where: str, members: Mapping[str, object]) -> None:
             collector.field(where, name, value)
 
 
-def pin(words: Collection[str]) -> str:
-    """The line of a source's configuration that reads `words` as `running`, which is no end, until that is changed."""
-    pairs = (f'{_key(word)} = "running"' for word in words)
-    return f"state_map = {{ {', '.join(pairs)} }}"
+def pin(word: str) -> str:
+    """The line of a source's configuration that reads `word` as `running`, which is no end, until that is changed.
 
-
-def _key(word: str) -> str:
+    With a dotted key, so that the lines for several words may stand below one another.
+    """
     # A printable text needs no escapes but those that JSON and TOML have in common.
-    return word if _BARE_KEY.fullmatch(word) else json.dumps(word, ensure_ascii=False)
+    key = word if _BARE_KEY.fullmatch(word) else json.dumps(word, ensure_ascii=False)
+    return f'state_map.{key} = "running"'

@@ -29,6 +29,7 @@ from bulkstatus._record import (
 )
 from bulkstatus._rows import AT_ONCE, placeholders, to_moment, to_text
 from bulkstatus._sqlite import default_journal_path
+from bulkstatus._tally import unpinned
 from bulkstatus._usual import LATEST, RAN_TO_AN_END, Usual, usual
 from bulkstatus._waits import HeldWait
 from bulkstatus.errors import ConfigError, JournalError
@@ -174,12 +175,14 @@ class Journal:
         """The waits that were recorded, the latest first; only those that have not ended unless told otherwise."""
         return self._file.read(lambda db: _rows.waits(db, "ended_at IS NULL" if open_only else "1"))
 
-    def drift(self, *, sources: Collection[str] | None = None) -> tuple[Drift, ...]:
+    def drift(
+        self, *, sources: Collection[str] | None = None, pins: Mapping[str, Collection[str]] | None = None
+    ) -> tuple[Drift, ...]:
         """What sources answered that their adapters do not know, of all sources or of those named; see Drift.
 
-        A word that the configuration has come to pin is still among it: `Client.drift` leaves it out.
+        `pins` are the words that each source's configuration gives a meaning by now: they are left out.
         """
-        found = self._file.read(_rows.drifts)
+        found = unpinned(self._file.read(_rows.drifts), pins or {})
         return tuple(one for one in found if sources is None or one.source in sources)
 
     def clear_drift(self, *, sources: Collection[str] | None = None) -> int:

@@ -72,6 +72,7 @@ class Recorder:
             {} if journal is None else {name: _place(name, adapter) for name, adapter in adapters.items()}
         )
         self._drift = Tally({name: adapter.provider for name, adapter in adapters.items()})
+        self._pins = {name: tuple(adapter.state_map) for name, adapter in adapters.items()}
         self._drift_at = time.monotonic()
         self._scribe: Scribe | None = None
         self._reader: Scribe | None = None
@@ -241,7 +242,7 @@ class Recorder:
         if self._scribe is None:
             return self._drift.drift()
         self._write_drift(self._scribe)
-        return await self.do(Journal.drift)
+        return await self.do(partial(Journal.drift, pins=self._pins))
 
     # --- what is known ---
 

@@ -206,7 +206,7 @@ def _drift(row: Sequence[object]) -> Drift:
             "count": count,
             "first_seen": first_seen,
             "last_seen": last_seen,
-            "pin": pin([word]) if isinstance(word, str) else None,
+            "pin": pin(word) if isinstance(word, str) else None,
         },
         Drift,
     )

@@ -1,11 +1,12 @@
 """What was odd in a client's answers, counted: for as long as the client lives, and until the journal has it."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from datetime import datetime
 from typing import get_args
 
 from bulkstatus._drift import OTHERS, Drift, DriftKind, Oddity, pin
 from bulkstatus._record import Odd, Place
+from bulkstatus._states import fold
 
 MOST = 100
 """So many different things of a kind are told apart for one source: no provider can fill a memory, or a disk."""
@@ -53,7 +54,7 @@ class Tally:
         return news
 
     def drift(self) -> tuple[Drift, ...]:
-        """All that was counted."""
+        """All that was counted, in order."""
         return in_order(
             drift(source, self._providers[source], counted.odd, counted.count, counted.first, counted.last)
             for (source, *_), counted in self._counted.items()
@@ -83,11 +84,17 @@ def drift(source: str, provider: str, odd: Oddity, count: int, first: datetime, 
         count=count,
         first_seen=first,
         last_seen=last,
-        pin=None if odd.word is None else pin([odd.word]),
+        pin=None if odd.word is None else pin(odd.word),
     )
 
 
 _KINDS = get_args(DriftKind)
+
+
+def unpinned(found: Iterable[Drift], pins: Mapping[str, Collection[str]]) -> Iterator[Drift]:
+    """Without the words that the configuration gives a meaning by now; `pins` are those of each source."""
+    folded = {source: frozenset(map(fold, words)) for source, words in pins.items()}
+    return (one for one in found if one.pin is None or fold(one.sample) not in folded.get(one.source, ()))
 
 
 def in_order(found: Iterable[Drift]) -> tuple[Drift, ...]:
