@@ -132,6 +132,12 @@ class Scripted(Fake):
     def bulk_ids(self) -> tuple[str, ...]:
         return ("a1",)
 
+    def bulk_id(self, number):
+        return f"a{number}"
+
+    def place(self, id, life, *, total=100, failed=0):
+        raise NotImplementedError
+
     def paths(self) -> list[str]:
         """The paths that were asked for."""
         return [request.path for request in self.requests]

@@ -7,17 +7,17 @@ answers that users of the API report.
 import json
 import re
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
-from typing import Self
+from typing import ClassVar, Self
 
-import msgspec
-
-from bulkstatus.testing import Fake, FakeRequest, FakeResponse, Life
+from bulkstatus.adapter import State
+from bulkstatus.testing import Fake, FakeBulk, FakeRequest, FakeResponse, Life
 from bulkstatus_cloudflare._adapter import Cloudflare
 
 _ENDED = frozenset({"completed", "failed"})
 _QUOTA, _WINDOW = 1200, 300
+_FIRST_ID = 0x7BE1C3F09A5D4E21B6C8D7F00A94E152
 _ACCOUNT = "023e105f4ecef8ad9ca31a8372d0c353"
 _FULL = "This list is at the maximum number of items"
 _BEARER = re.compile(r"Bearer (?!cfk_|[0-9a-f]{37,45}$)[A-Za-z0-9_.-]+")
@@ -26,17 +26,24 @@ _PATH = re.compile(r"/client/v4/accounts/([0-9A-Za-z]{32})/rules/lists/bulk_oper
 _Problem = tuple[int, str]
 
 
-class _Bulk(msgspec.Struct, frozen=True):
-    born: float
-    life: Life
+class CloudflareBulk(FakeBulk, frozen=True, kw_only=True):
+    """A bulk of the fake; `error` is what it says once it has failed."""
+
     error: str
 
 
-class CloudflareFake(Fake):
+class CloudflareFake(Fake[CloudflareBulk]):
     """One account with bulk operations on its lists, reached by one token or by one pair of email and global key."""
 
     word = "cloudflare"
     prefix = "/client/v4"
+    states: ClassVar[Mapping[State, str]] = {
+        State.QUEUED: "pending",
+        State.RUNNING: "running",
+        State.SUCCEEDED: "completed",
+        State.FAILED: "failed",
+    }
+    counts = False
 
     def __init__(
         self,
@@ -52,22 +59,20 @@ class CloudflareFake(Fake):
         self.token = token
         self.email = email
         self.api_key = api_key
-        self._bulks: dict[str, _Bulk] = {}
         self._answers = self._answers_before = 0
         self._window = 0
 
     def add(self, id: str, life: Life, *, error: str | None = None) -> None:
         """Let bulk `id` be born now. `error` is what it says once it is `failed`; None for the documented example."""
-        with self._lock:
-            self._bulks[id] = _Bulk(self.clock(), life, _FULL if error is None else error)
+        text = _FULL if error is None else error
+        self.put(CloudflareBulk(id=id, born=self.clock(), life=life, error=text))
 
-    def remove(self, id: str) -> None:
-        """Forget bulk `id`, as the provider does after a time it does not tell."""
-        with self._lock:
-            self._bulks.pop(id, None)
+    def place(self, id: str, life: Life, *, total: int = 100, failed: int = 0) -> None:
+        del total, failed  # Cloudflare tells neither
+        self.add(id, life)
 
-    def bulk_ids(self) -> tuple[str, ...]:
-        return tuple(self._bulks)
+    def bulk_id(self, number: int) -> str:
+        return f"{_FIRST_ID + number:032x}"
 
     def adapter(self, base_url: str) -> Cloudflare:
         return Cloudflare(account_id=self.account_id, token=self.token, base_url=base_url, budget=())
@@ -93,13 +98,11 @@ class CloudflareFake(Fake):
         account, id = match.groups()
         if account != self.account_id:
             return self._not_permitted()
-        bulk = self._bulks.get(id)
+        bulk = self.find(id)
         if bulk is None:
             # Undocumented, as is how long a finished bulk is kept. 7003 is what ids get that lead nowhere.
             return self._failure(404, _unroutable(request.path))
-        return self._send(
-            200, {"result": self._result(id, bulk), "success": True, "errors": [], "messages": []}
-        )
+        return self._send(200, {"result": self._result(bulk), "success": True, "errors": [], "messages": []})
 
     def _refusal(self, headers: dict[str, str]) -> FakeResponse | None:
         bearer = headers.get("authorization")
@@ -119,11 +122,11 @@ class CloudflareFake(Fake):
             return self._malformed(*chain)
         return None if (email, key) == (self.email, self.api_key) else self._not_permitted()
 
-    def _result(self, id: str, bulk: _Bulk) -> dict[str, str]:
-        age = self.clock() - bulk.born
-        result = {"id": id, "status": bulk.life.word(age)}
+    def _result(self, bulk: CloudflareBulk) -> dict[str, str | None]:
+        now = self.clock()
+        result = {"id": bulk.id, "status": bulk.word(now)}
         if result["status"] in _ENDED:
-            ended = datetime.fromtimestamp(bulk.born + bulk.life.since(age), UTC)
+            ended = datetime.fromtimestamp(bulk.since(now), UTC)
             result["completed"] = f"{ended:%Y-%m-%dT%H:%M:%SZ}"
         if result["status"] == "failed":
             result["error"] = bulk.error

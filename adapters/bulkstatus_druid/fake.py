@@ -6,14 +6,15 @@ form: the shape of a result entry, the format of times (RFC 3339), an empty list
 
 import re
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
-from typing import Literal, Self
+from typing import ClassVar, Literal, Self
 from urllib.parse import unquote
 
 import msgspec
 
-from bulkstatus.testing import Fake, FakeRequest, FakeResponse, Life
+from bulkstatus.adapter import State
+from bulkstatus.testing import Fake, FakeBulk, FakeRequest, FakeResponse, Life
 from bulkstatus_druid._adapter import Druid
 
 LastIdIn = Literal["top", "content", "result"]
@@ -26,17 +27,14 @@ _ENDS = frozenset({"completed", "failed"})
 _PAGE = 100
 
 
-class _Bulk(msgspec.Struct, kw_only=True):
-    id: str
-    life: Life
-    born: float
-    users: int
-    failed: int
-    empty_pages: int
+class DruidBulk(FakeBulk, frozen=True, kw_only=True):
+    """A bulk of the fake. Its results begin with `empty_pages` pages that hold nothing but a cursor."""
+
+    empty_pages: int = 0
     forgotten: bool = False
 
 
-class DruidFake(Fake):
+class DruidFake(Fake[DruidBulk]):
     """A fake of DRUID's token endpoint and of its three bulk calls.
 
     It accepts `client_id` and `client_secret` and gives tokens that live `token_lifetime` seconds by `clock` (epoch
@@ -46,6 +44,13 @@ class DruidFake(Fake):
 
     word = "druid"
     prefix = ""
+    states: ClassVar[Mapping[State, str]] = {
+        State.QUEUED: "received",
+        State.RUNNING: "processing",
+        State.SUCCEEDED: "completed",
+        State.PARTIAL: "completed",
+        State.FAILED: "failed",
+    }
 
     def __init__(
         self,
@@ -63,7 +68,6 @@ class DruidFake(Fake):
         self.token_lifetime = token_lifetime
         self.last_id_in: LastIdIn = last_id_in
         self.not_found: NotFoundForm = not_found
-        self._bulks: dict[str, _Bulk] = {}
         self._tokens: dict[str, float] = {}
         self._issued = 0
 
@@ -72,29 +76,33 @@ class DruidFake(Fake):
 
         Its results begin with `empty_pages` pages that hold nothing but a cursor.
         """
-        with self._lock:
-            self._bulks[id] = _Bulk(
-                id=id, life=life, born=self.clock(), users=users, failed=failed, empty_pages=empty_pages
+        self.put(
+            DruidBulk(
+                id=id,
+                born=self.clock(),
+                life=life,
+                total=users,
+                succeeding=users - failed,
+                failing=failed,
+                empty_pages=empty_pages,
             )
+        )
 
-    def remove(self, id: str) -> None:
-        """Forget a bulk, as the provider does after its configurable time."""
-        with self._lock:
-            del self._bulks[id]
+    def place(self, id: str, life: Life, *, total: int = 100, failed: int = 0) -> None:
+        self.add(id, life, users=total, failed=failed)
+
+    def bulk_id(self, number: int) -> str:
+        return f"019a0b1c-2d3e-7f40-8a51-{number:012x}"
 
     def forget_results(self, id: str) -> None:
         """Forget the results of a bulk and keep its status."""
         with self._lock:
-            self._bulks[id].forgotten = True
+            self.put(msgspec.structs.replace(self._bulks[id], forgotten=True))
 
     def revoke(self) -> None:
         """Make every token given so far invalid."""
         with self._lock:
             self._tokens.clear()
-
-    def bulk_ids(self) -> tuple[str, ...]:
-        with self._lock:
-            return tuple(self._bulks)
 
     def adapter(self, base_url: str) -> Druid:
         return Druid(
@@ -131,11 +139,11 @@ class DruidFake(Fake):
                 400, "bad_request", "A GET with Content-Type and Accept: application/json was expected"
             )
         if match["id"] is None:
-            return _success([self._record(bulk) for bulk in self._bulks.values()])
+            return _success([self._record(bulk) for bulk in self.known()])
         return self._one(unquote(match["id"]), request.query, results=match["results"] is not None)
 
     def _one(self, id: str, query: dict[str, str], *, results: bool) -> FakeResponse:
-        bulk = self._bulks.get(id)
+        bulk = self.find(id)
         if bulk is None or (results and bulk.forgotten):
             return self._missing()
         return self._results(bulk, query) if results else _success(self._record(bulk))
@@ -169,13 +177,13 @@ class DruidFake(Fake):
         scheme, _, token = authorization.partition(" ")
         return scheme == "Bearer" and self.clock() < self._tokens.get(token, 0.0)
 
-    def _record(self, bulk: _Bulk) -> dict[str, str]:
-        age = self.clock() - bulk.born
+    def _record(self, bulk: DruidBulk) -> dict[str, str | None]:
+        now = self.clock()
         return {
             "bulkId": bulk.id,
-            "status": bulk.life.word(age),
+            "status": bulk.word(now),
             "createdOn": _text(bulk.born),
-            "updatedOn": _text(bulk.born + bulk.life.since(age)),
+            "updatedOn": _text(bulk.since(now)),
         }
 
     def _missing(self) -> FakeResponse:
@@ -183,23 +191,23 @@ class DruidFake(Fake):
             return _success(None)
         return _fault(404, "not_found", "No bulk with that id", http=404 if self.not_found == "http" else 200)
 
-    def _results(self, bulk: _Bulk, query: dict[str, str]) -> FakeResponse:
+    def _results(self, bulk: DruidBulk, query: dict[str, str]) -> FakeResponse:
         """https://dru-id.com/developers/apis/bulk-api/bulk-get-results/."""
         limit, only = query.get("limit", str(_PAGE)), query.get("failedOnly", "false")
         at = self._position(bulk, query["last"]) if "last" in query else 0
         if _LIMIT.fullmatch(limit) is None or only not in ("true", "false") or at is None:
             return _fault(400, "bad_request", "limit, last or failedOnly is not valid")
-        users = bulk.failed if only == "true" else bulk.users
-        if bulk.life.word(self.clock() - bulk.born) not in _ENDS:
+        users = bulk.failing if only == "true" else bulk.total
+        if bulk.word(self.clock()) not in _ENDS:
             return _page([], None, self.last_id_in)
         begin = max(0, at - bulk.empty_pages)
         end = min(users, begin + int(limit)) if at >= bulk.empty_pages else begin
         following = end + bulk.empty_pages if at >= bulk.empty_pages else at + 1
         more = following < users + bulk.empty_pages
-        entries = [_entry(index, failed=index < bulk.failed) for index in range(begin, end)]
+        entries = [_entry(index, failed=index < bulk.failing) for index in range(begin, end)]
         return _page(entries, _cursor(bulk, following) if more else None, self.last_id_in)
 
-    def _position(self, bulk: _Bulk, last: str) -> int | None:
+    def _position(self, bulk: DruidBulk, last: str) -> int | None:
         match = _CURSOR.fullmatch(last)
         if match is None or not _cursor(bulk, 0).startswith(match["born"]):
             return None
@@ -214,7 +222,7 @@ def _text(when: float) -> str:
     return datetime.fromtimestamp(when, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
-def _cursor(bulk: _Bulk, position: int) -> str:
+def _cursor(bulk: DruidBulk, position: int) -> str:
     """A UUIDv7 in looks: the bulk's birth in its first 48 bits, the position in its last."""
     born = f"{int(bulk.born * 1000):012x}"
     return f"{born[:8]}-{born[8:]}-7000-8000-{position:012x}"

@@ -22,11 +22,13 @@ from bulkstatus.adapter import (
     IdGrammar,
     Limit,
     ListQuery,
+    Notes,
     OperationQuery,
     Page,
-    RawRows,
+    PageReader,
     Request,
     Response,
+    Rows,
     SecretText,
     State,
     Vocabulary,
@@ -47,18 +49,16 @@ from bulkstatus.adapter import (
 from bulkstatus.errors import AuthError, BulkStatusError, ConfigError, ProtocolError
 from bulkstatus_weavr._wire import (
     ERROR_CODE,
+    OPERATIONS,
+    PROCESS,
+    PROCESSES,
     REFUSAL,
-    Notes,
     Operation,
+    OperationPage,
     Process,
+    ProcessPage,
     Refusal,
-    Rows,
     SyntaxErrors,
-    raw_operations,
-    raw_processes,
-    read_operations,
-    read_process,
-    read_processes,
 )
 
 # https://docs.weavr.io/bulk-operations/multi-bulk-process lists the words and what they mean.
@@ -107,6 +107,7 @@ _NO_SUCCESS = "operationStatusCounts names no operation that succeeded: success 
 _SESSION_OVER = "a Weavr session ends 5 minutes after its last call"
 
 T = TypeVar("T")
+P = TypeVar("P", ProcessPage, OperationPage)
 R = TypeVar("R", Process, Operation)
 
 
@@ -156,7 +157,7 @@ class Weavr(Adapter, frozen=True, kw_only=True):
         """
 
         def read(response: Response) -> BulkStatus:
-            record, notes = _answer(response, read_process)
+            record, notes = _answer(response, PROCESS.read)
             if record.bulk_id in (None, ""):
                 raise bad_shape(response, "the value at `$.bulkId` is not there, or no id")
             if str(record.bulk_id) != id:
@@ -202,7 +203,7 @@ class Weavr(Adapter, frozen=True, kw_only=True):
         """The shortest list."""
 
         def read(response: Response) -> None:
-            _page(response, read_processes, "bulkProcesses")
+            _page(response, PROCESSES, "bulkProcesses")
 
         return Call(Request.to(self.base_url, "bulks", query={"limit": 1}), read)
 
@@ -213,23 +214,20 @@ class Weavr(Adapter, frozen=True, kw_only=True):
 
     def _bulks(self, word: str | None, offset: int) -> Call[Page[BulkStatus]]:
         def read(response: Response) -> Page[BulkStatus]:
-            rows, records = _page(response, read_processes, "bulkProcesses")
-            raw = RawRows(response.body, raw_processes)
+            rows = _page(response, PROCESSES, "bulkProcesses")
             items = tuple(
                 self._bulk(
                     response,
                     record,
-                    rows.notes.get(index, ()),
-                    id=str(record.bulk_id),
+                    notes,
+                    id="" if record.bulk_id is None else str(record.bulk_id),
                     listed=True,
-                ).carrying(raw=raw.row(index))
-                for index, record in enumerate(records)
-                if self.id_grammar.fits(str(record.bulk_id))  # nothing could be asked about such a row
+                ).carrying(raw=raw)
+                for record, notes, raw in rows
             )
-            received, total = _extent(response, rows, records, offset)
+            received, total = _extent(response, rows, offset)
             return Page(
                 items=items,
-                left_out=len(records) - len(items),
                 at=partial(self._bulks, word),
                 offset=offset,
                 received=received,
@@ -244,15 +242,14 @@ class Weavr(Adapter, frozen=True, kw_only=True):
         self, id: str, word: str | None, sequence: int | None, offset: int
     ) -> Call[Page[BulkOperation]]:
         def read(response: Response) -> Page[BulkOperation]:
-            rows, records = _page(response, read_operations, "operations")
-            raw = RawRows(response.body, raw_operations)
+            rows = _page(response, OPERATIONS, "operations")
             items = tuple(
                 self._operation(response, record).carrying(
-                    request=record.request_payload, response=record.response_payload, raw=raw.row(index)
+                    request=record.request_payload, response=record.response_payload, raw=raw
                 )
-                for index, record in enumerate(records)
+                for record, _, raw in rows
             )
-            received, total = _extent(response, rows, records, offset)
+            received, total = _extent(response, rows, offset)
             return Page(
                 items=items,
                 at=partial(self._operations, id, word, sequence),
@@ -403,31 +400,29 @@ def _text(value: object) -> str | None:
     return value if isinstance(value, str) and value else None
 
 
-def _answer(response: Response, decoder: Callable[[bytes], T]) -> T:
+def _answer(response: Response, read: Callable[[Response], T]) -> T:
     if response.status != HTTPStatus.OK:
         raise _refused(response)
-    answer = decode(response, decoder)
+    answer = read(response)
     # Payloads hold the key too, but written into strings, where its quotation marks are escaped.
     if _ERROR_KEY in response.body and decode(response, REFUSAL.decode).error_code is not None:
         raise bad_shape(response, "an `errorCode` stands in it, as in Weavr's errors")
     return answer
 
 
-def _page(response: Response, decoder: Callable[[bytes], Rows[R]], array: str) -> tuple[Rows[R], list[R]]:
-    rows = _answer(response, decoder)
-    if rows.records is not None:
-        return rows, rows.records
-    if 0 not in (rows.total, rows.received):
+def _page(response: Response, reader: PageReader[P, R], array: str) -> Rows[P, R]:
+    rows = _answer(response, reader.read)
+    if not rows.found and 0 not in (rows.page.count, rows.page.response_count):
         raise bad_shape(response, f"it holds no {array}")
-    return rows, []
+    return rows
 
 
-def _extent(response: Response, rows: Rows[R], records: list[R], offset: int) -> tuple[int, int | None]:
+def _extent(response: Response, rows: Rows[P, R], offset: int) -> tuple[int, int | None]:
     """How many rows came, and how many there are; counts that the rows themselves contradict are not believed."""
-    received, total = len(records), rows.total
+    received, total = len(rows), rows.page.count
     if not can_be_count(total) or (received and total < offset + received):
         total = None
-    if total is None and (rows.received or 0) > received:
+    if total is None and (rows.page.response_count or 0) > received:
         # With a total, rows that were promised and did not come are missed at the end of the listing.
         raise bad_shape(response, "its responseCount is larger than the number of its rows")
     return received, total

@@ -5,11 +5,9 @@ https://api.weavr.io/products/multi/openapi/manage/bulkid.md. A member of anothe
 that member, with a note for the evidence, and neither its record nor the page.
 """
 
-from typing import Any, Generic, NamedTuple, TypeVar
-
 import msgspec
 
-Notes = tuple[str, ...]
+from bulkstatus.adapter import PageReader, Reader
 
 
 class StatusCount(msgspec.Struct, frozen=True):
@@ -73,7 +71,9 @@ class ErrorCode(msgspec.Struct, frozen=True, rename="camel"):
     code: object = None
 
 
-class _ProcessPage(msgspec.Struct, frozen=True, rename="camel"):
+class ProcessPage(msgspec.Struct, frozen=True, rename="camel"):
+    """A page of bulk processes, and what it counts."""
+
     count: int | None = None
     response_count: int | None = None
     bulk_processes: list[Process] | None = None
@@ -81,137 +81,16 @@ class _ProcessPage(msgspec.Struct, frozen=True, rename="camel"):
     older: list[Process] | None = msgspec.field(name="bulk_processes", default=None)
 
 
-class _OperationPage(msgspec.Struct, frozen=True, rename="camel"):
+class OperationPage(msgspec.Struct, frozen=True, rename="camel"):
+    """A page of operations, and what it counts."""
+
     count: int | None = None
     response_count: int | None = None
     operations: list[Operation] | None = None
 
 
-_NULL = msgspec.Raw(b"null")
-
-
-class _LoosePage(msgspec.Struct, frozen=True, rename="camel"):
-    """A page of either kind, cut into its members. By their names: other members may be called anything, even what is no text."""
-
-    count: msgspec.Raw = _NULL
-    response_count: msgspec.Raw = _NULL
-    bulk_processes: msgspec.Raw = _NULL
-    older: msgspec.Raw = msgspec.field(name="bulk_processes", default=_NULL)
-    operations: msgspec.Raw = _NULL
-
-
-R = TypeVar("R", Process, Operation)
-
-
-class Rows(NamedTuple, Generic[R]):
-    """A page: its records (None when the answer had no array of them), notes on odd ones, `count`, `responseCount`."""
-
-    records: list[R] | None
-    notes: dict[int, Notes]
-    total: int | None
-    received: int | None
-
-
-_PROCESS = msgspec.json.Decoder(Process)
-_PROCESS_PAGE = msgspec.json.Decoder(_ProcessPage)
-_OPERATION_PAGE = msgspec.json.Decoder(_OperationPage)
-_LOOSE_PAGE = msgspec.json.Decoder(_LoosePage)
-_MEMBERS = msgspec.json.Decoder(dict[str, msgspec.Raw])
-_ARRAY = msgspec.json.Decoder(list[msgspec.Raw] | None)
-_WHOLE = msgspec.json.Decoder(int | None)
-# Made once: for each row anew, 40 kB of odd rows took seconds, in which no other source was served.
-_FIELDS: dict[type, list[tuple[str, str, msgspec.json.Decoder[Any]]]] = {
-    cls: [
-        (field.name, field.encode_name, msgspec.json.Decoder(field.type))
-        for field in msgspec.structs.fields(cls)
-    ]
-    for cls in (Process, Operation)
-}
+PROCESS = Reader(Process)
+PROCESSES = PageReader(ProcessPage, "bulk_processes", "older", row=PROCESS)
+OPERATIONS = PageReader(OperationPage, "operations", row=Reader(Operation))
 REFUSAL = msgspec.json.Decoder(Refusal)
 ERROR_CODE = msgspec.json.Decoder(ErrorCode)
-
-
-def read_process(body: bytes) -> tuple[Process, Notes]:
-    """Decode one bulk process."""
-    try:
-        return _PROCESS.decode(body), ()
-    except msgspec.ValidationError:
-        return _by_member(Process, _MEMBERS.decode(body))
-
-
-def read_processes(body: bytes) -> Rows[Process]:
-    """Decode a page of bulk processes."""
-    try:
-        page = _PROCESS_PAGE.decode(body)
-    except msgspec.ValidationError:
-        loose = _LOOSE_PAGE.decode(body)
-        return _by_row(Process, loose, loose.bulk_processes, loose.older)
-    records = page.older if page.bulk_processes is None else page.bulk_processes
-    return Rows(records, {}, page.count, page.response_count)
-
-
-def read_operations(body: bytes) -> Rows[Operation]:
-    """Decode a page of operations."""
-    try:
-        page = _OPERATION_PAGE.decode(body)
-    except msgspec.ValidationError:
-        loose = _LOOSE_PAGE.decode(body)
-        return _by_row(Operation, loose, loose.operations)
-    return Rows(page.operations, {}, page.count, page.response_count)
-
-
-def raw_processes(body: bytes) -> list[msgspec.Raw]:
-    """Cut a page of bulk processes into its records, as received."""
-    page = _LOOSE_PAGE.decode(body)
-    return _array(page.bulk_processes, page.older) or []
-
-
-def raw_operations(body: bytes) -> list[msgspec.Raw]:
-    """Cut a page of operations into its records, as received."""
-    return _array(_LOOSE_PAGE.decode(body).operations) or []
-
-
-def _array(*places: msgspec.Raw) -> list[msgspec.Raw] | None:
-    arrays = (_ARRAY.decode(raw) for raw in places)
-    return next((array for array in arrays if array is not None), None)
-
-
-def _by_row(cls: type[R], page: _LoosePage, *places: msgspec.Raw) -> Rows[R]:
-    array = _array(*places)
-    records: list[R] = []
-    notes: dict[int, Notes] = {}
-    for index, row in enumerate(array or ()):
-        record, odd = _by_member(cls, _members(row))
-        records.append(record)
-        if odd:
-            notes[index] = odd
-    counts = _whole(page.count), _whole(page.response_count)
-    return Rows(None if array is None else records, notes, *counts)
-
-
-def _members(row: msgspec.Raw) -> dict[str, msgspec.Raw]:
-    try:
-        return _MEMBERS.decode(row)
-    except msgspec.ValidationError:
-        return {}
-
-
-def _by_member(cls: type[R], members: dict[str, msgspec.Raw]) -> tuple[R, Notes]:
-    kept: dict[str, Any] = {}
-    notes: list[str] = []
-    for name, encoded, decoder in _FIELDS[cls]:
-        raw = members.get(encoded)
-        if raw is None:
-            continue
-        try:
-            kept[name] = decoder.decode(raw)
-        except msgspec.ValidationError:
-            notes.append(f"{encoded} is not of the documented type, so it is treated as not said.")
-    return cls(**kept), tuple(notes)
-
-
-def _whole(raw: msgspec.Raw) -> int | None:
-    try:
-        return _WHOLE.decode(raw)
-    except msgspec.ValidationError:
-        return None

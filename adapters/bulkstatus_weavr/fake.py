@@ -14,15 +14,14 @@ from typing import ClassVar, Self
 
 import msgspec
 
-from bulkstatus.testing import Fake, FakeRequest, FakeResponse, Life
+from bulkstatus.adapter import State
+from bulkstatus.testing import Fake, FakeBulk, FakeRequest, FakeResponse, Life
 from bulkstatus_weavr._adapter import Weavr
 
-_RUNNING = frozenset({"RUNNING"})
 _ENDS = frozenset({"COMPLETED", "PARTIALLY_COMPLETED", "FAILED", "CANCELLED"})
 _BULK_WORDS = ("SUBMITTED", "RUNNING", "PAUSED", "COMPLETED", "PARTIALLY_COMPLETED", "FAILED", "CANCELLED")
 _OPERATION_WORDS = ("SUBMITTED", "RUNNING", "COMPLETED", "FAILED", "CANCELLED")
 _FIRST_ID = 112233445566778899
-_OPEN_RUN = 60.0
 _PER_MINUTE, _MINUTE = 100, 60
 _DEFAULT_LIMIT = 10  # undocumented; small, so that a client which relies on it is found out
 _INT32, _INT64 = 2**31 - 1, 2**63 - 1
@@ -33,64 +32,21 @@ _PATH = re.compile(r"/multi/bulks(?:/([^/]+)(/operations)?)?")
 Members = dict[str, object]
 
 
-class WeavrBulk(msgspec.Struct, frozen=True, kw_only=True):
-    """A bulk of the fake. Its first `succeeding` operations succeed, the next `failing` fail, others never run."""
+class WeavrBulk(FakeBulk, frozen=True, kw_only=True):
+    """A bulk of the fake; the operations that neither succeed nor fail never run."""
 
-    id: str
-    born: float
-    life: Life
-    operations: int
-    succeeding: int
-    failing: int
     action: str
     mode: str
 
     def members(self, now: float) -> Members:
         """The record as a list has it."""
-        age = now - self.born
-        word = self.life.word(age)
-        members: Members = {"bulkId": self.id, "status": word, "submittedItemsCount": self.operations}
-        start = self.life.first(_RUNNING)
-        if start is not None and age >= start:
-            members["executionStart"] = round((self.born + start) * 1000)
+        word, started = self.word(now), self.began("RUNNING")
+        members: Members = {"bulkId": self.id, "status": word, "submittedItemsCount": self.total}
+        if started is not None and now >= started:
+            members["executionStart"] = round(started * 1000)
         if word in _ENDS:
-            members["executionFinish"] = round((self.born + self.life.since(age)) * 1000)
+            members["executionFinish"] = round(self.since(now) * 1000)
         return members | {"operation": self.action, "mode": self.mode}
-
-    def done(self, now: float) -> int:
-        """How many operations have ended: growing evenly over the time spent in RUNNING, as a whole at an end."""
-        age = now - self.born
-        word = self.life.word(age)
-        most = self.succeeding + self.failing
-        if word in _ENDS:
-            return most
-        until, ran, total = [at for at, _ in self.life.steps[1:]], 0.0, 0.0
-        until.append(self.life.steps[-1][0] + _OPEN_RUN)
-        for (begin, step), end in zip(self.life.steps, until, strict=True):
-            if step == "RUNNING":
-                total += end - begin
-                ran += min(max(age - begin, 0.0), end - begin)
-        share = ran / total if total else float(word not in ("SUBMITTED", "RUNNING"))
-        done = int(most * share)
-        return min(done, most - 1) if word == "RUNNING" and most else done
-
-    def spans(self, now: float) -> tuple[tuple[str, range], ...]:
-        """The words of its operations, each with the positions (from 0) that have it."""
-        word, done = self.life.word(now - self.born), self.done(now)
-        good = min(done, self.succeeding)
-        running = done + (word == "RUNNING" and done < self.succeeding + self.failing)
-        edges = pairwise((0, good, done, running, self.operations))
-        # What becomes of operations that were never attempted is undocumented.
-        words = ("COMPLETED", "FAILED", "RUNNING", "CANCELLED" if word == "CANCELLED" else "SUBMITTED")
-        return tuple((each, range(*edge)) for each, edge in zip(words, edges, strict=True))
-
-    def counts(self, now: float) -> list[Members]:
-        """The counts of its operations: those that are not 0, in an order that nobody may rely on."""
-        counts: list[Members] = [
-            {"status": word, "count": len(span)} for word, span in self.spans(now) if span
-        ]
-        turn = self.done(now) % len(counts) if counts else 0
-        return counts[turn:] + counts[:turn]
 
     def operation(self, position: int, word: str) -> Members:
         """One of its operations; positions are counted from 0 and sequences from 1 (undocumented)."""
@@ -111,7 +67,7 @@ class WeavrBulk(msgspec.Struct, frozen=True, kw_only=True):
         return members
 
 
-class WeavrFake(Fake):
+class WeavrFake(Fake[WeavrBulk]):
     """Weavr Multi's reading calls for bulks, at the path `/multi`.
 
     `old_names` answers lists as documents up to 3.56 had them. `limits` turns on the limit of 100 calls a minute.
@@ -119,6 +75,15 @@ class WeavrFake(Fake):
 
     word: ClassVar[str] = "weavr"
     prefix: ClassVar[str] = "/multi"
+    states: ClassVar[Mapping[State, str]] = {
+        State.QUEUED: "SUBMITTED",
+        State.RUNNING: "RUNNING",
+        State.PAUSED: "PAUSED",
+        State.SUCCEEDED: "COMPLETED",
+        State.PARTIAL: "PARTIALLY_COMPLETED",
+        State.FAILED: "FAILED",
+        State.CANCELLED: "CANCELLED",
+    }
 
     def __init__(
         self,
@@ -134,7 +99,6 @@ class WeavrFake(Fake):
         self.auth_token = auth_token
         self.old_names = old_names
         self.limits = limits
-        self._bulks: dict[str, WeavrBulk] = {}
         self._answers = 0
         self._window = -math.inf
         self._in_window = 0
@@ -156,28 +120,27 @@ class WeavrFake(Fake):
         none if the life ends in FAILED ("none executed"), and half of them if it ends in no documented success.
         """
         if succeeding is None:
-            last = life.steps[-1][1]
+            last = life.stages[-1].word
             whole = last in ("RUNNING", "COMPLETED", "PARTIALLY_COMPLETED")
             succeeding = 0 if last == "FAILED" else (operations - failing) // (1 if whole else 2)
-        with self._lock:
-            self._bulks[id] = WeavrBulk(
+        self.put(
+            WeavrBulk(
                 id=id,
                 born=self.clock(),
                 life=life,
-                operations=operations,
+                total=operations,
                 succeeding=succeeding,
                 failing=failing,
                 action=action,
                 mode=mode,
             )
+        )
 
-    def remove(self, id: str) -> None:
-        """Forget a bulk, as a provider does when its retention ends."""
-        with self._lock:
-            del self._bulks[id]
+    def place(self, id: str, life: Life, *, total: int = 100, failed: int = 0) -> None:
+        self.add(id, life, operations=total, failing=failed)
 
-    def bulk_ids(self) -> tuple[str, ...]:
-        return tuple(self._bulks)
+    def bulk_id(self, number: int) -> str:
+        return str(_FIRST_ID + number)
 
     def adapter(self, base_url: str) -> Weavr:
         budget = None if self.limits else ()
@@ -188,7 +151,7 @@ class WeavrFake(Fake):
         """Six bulks: one for each way to end, one that stays paused, one with a word that nobody documented."""
         fake = cls(clock=clock)
         submitted, running = (0.0, "SUBMITTED"), "RUNNING"
-        ids = (str(_FIRST_ID + number) for number in range(6))
+        ids = map(fake.bulk_id, range(6))
         fake.add(next(ids), Life.of(submitted, (1, running), (9, "COMPLETED")))
         fake.add(next(ids), Life.of(submitted, (2, running), (12, "PARTIALLY_COMPLETED")), failing=3)
         fake.add(next(ids), Life.of(submitted, (3, running), (6, "FAILED")), operations=40, action="/sends")
@@ -227,7 +190,7 @@ class WeavrFake(Fake):
             return FakeResponse.json(body, 400)
         if id is None:
             return self._list(request.query)
-        bulk = self._bulks.get(id)
+        bulk = self.find(id)
         if bulk is None:
             return _error(404, "Bulk process not found.")
         return self._operations(bulk, request.query) if operations else self._detail(bulk)
@@ -248,7 +211,7 @@ class WeavrFake(Fake):
 
     def _list(self, query: Mapping[str, str]) -> FakeResponse:
         now, word = self.clock(), query.get("status")
-        newest_first = reversed(self._bulks.values())
+        newest_first = reversed(self.known())
         found = [members for bulk in newest_first if word in (None, (members := bulk.members(now))["status"])]
         rows = found[_cut(query)]
         if self.old_names:
@@ -258,11 +221,28 @@ class WeavrFake(Fake):
 
     def _detail(self, bulk: WeavrBulk) -> FakeResponse:
         now = self.clock()
-        return FakeResponse.json({**bulk.members(now), "operationStatusCounts": bulk.counts(now)})
+        return FakeResponse.json({**bulk.members(now), "operationStatusCounts": self._counts(bulk)})
+
+    def _spans(self, bulk: WeavrBulk) -> tuple[tuple[str, range], ...]:
+        """The words of its operations, each with the positions (from 0) that have it."""
+        word, (done, good, _) = bulk.word(self.clock()), self.progress(bulk)
+        running = done + (word == "RUNNING" and done < bulk.succeeding + bulk.failing)
+        edges = pairwise((0, good, done, running, bulk.total))
+        # What becomes of operations that were never attempted is undocumented.
+        words = ("COMPLETED", "FAILED", "RUNNING", "CANCELLED" if word == "CANCELLED" else "SUBMITTED")
+        return tuple((each, range(*edge)) for each, edge in zip(words, edges, strict=True))
+
+    def _counts(self, bulk: WeavrBulk) -> list[Members]:
+        """The counts of its operations: those that are not 0, in an order that nobody may rely on."""
+        counts: list[Members] = [
+            {"status": word, "count": len(span)} for word, span in self._spans(bulk) if span
+        ]
+        turn = self.progress(bulk).done % len(counts) if counts else 0
+        return counts[turn:] + counts[:turn]
 
     def _operations(self, bulk: WeavrBulk, query: Mapping[str, str]) -> FakeResponse:
         word = query.get("status")
-        spans = [(each, span) for each, span in bulk.spans(self.clock()) if word in (None, each)]
+        spans = [(each, span) for each, span in self._spans(bulk) if word in (None, each)]
         if "sequence" in query:
             position = int(query["sequence"]) - 1
             spans = [(each, range(position, position + 1)) for each, span in spans if position in span]

@@ -2,7 +2,7 @@
 
 import re
 from hashlib import sha256
-from typing import ClassVar, Protocol, get_type_hints, runtime_checkable
+from typing import ClassVar, Protocol, TypeVar, get_type_hints, runtime_checkable
 from urllib.parse import urlsplit
 
 import msgspec
@@ -15,6 +15,8 @@ from bulkstatus._text import nearest
 from bulkstatus._unseen import unseen
 from bulkstatus._urls import origin
 from bulkstatus.errors import ConfigError
+
+R = TypeVar("R")
 
 _MAX_ID = 128
 _SEGMENT = re.compile(rf"[A-Za-z0-9._~!$&'()*+,;=:@-]{{1,{_MAX_ID}}}")
@@ -150,6 +152,13 @@ class Adapter(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     def status(self, id: str) -> Call[BulkStatus]:
         """The call that tells how bulk `id` stands. `id` has passed `id_grammar`."""
         raise NotImplementedError
+
+
+def addressed(page: Page[R], grammar: IdGrammar) -> Page[R]:
+    """The page without the rows that nobody could ask about, as their id can be none: those are counted as left out."""
+    fit = tuple(row for row in page.items if not isinstance(row, BulkStatus) or grammar.fits(row.id))
+    out = len(page.items) - len(fit)
+    return msgspec.structs.replace(page, items=fit, left_out=page.left_out + out) if out else page
 
 
 def realm(adapter: Adapter) -> str:

@@ -18,7 +18,7 @@ import anyio.abc
 import anyio.to_thread
 import httpx
 
-from bulkstatus._adapter import Adapter, Metered, counted_as
+from bulkstatus._adapter import Adapter, Metered, addressed, counted_as
 from bulkstatus._budget import Budget
 from bulkstatus._call import Call, Page, Request, Response
 from bulkstatus._credentials import Credentials, Headers, NoCredentials
@@ -196,8 +196,7 @@ class Engine:
 
     async def answer(self, source: str, pending: Pending[T], *, id: str | None = None) -> T:
         """The answer to a question that `start` began; for the rest as `perform`."""
-        answer = await pending.result()
-        self._lines[source].check(answer, id)
+        answer = self._lines[source].checked(await pending.result(), id)
         if self._witness is not None:
             await self._witness(source, answer, pending.asked, id)
         return answer
@@ -261,10 +260,11 @@ class _Line:
                 self._budget.keep(self._adapter.allowed())
         return self._budget
 
-    def check(self, answer: object, id: str | None) -> None:
-        """Raises ProtocolError for an answer that is not about this source, or about bulk `id` if that was asked for.
+    def checked(self, answer: T, id: str | None) -> T:
+        """The answer, without the rows of a page that nobody could ask about: those are counted as left out.
 
-        Also where the adapter let it pass, or filled in a name of its own for the source.
+        Raises ProtocolError for an answer that is not about this source, or about bulk `id` if that was asked for,
+        also where the adapter let it pass, or filled in a name of its own for the source.
         """
         key = self._adapter.id_grammar.key
         if id is not None and (not isinstance(answer, BulkStatus) or key(answer.id) != key(id)):
@@ -272,7 +272,9 @@ class _Line:
         elif any(status.source != self._name for status in _statuses(answer)):
             why = "the adapter named another source than the one that was asked"
         else:
-            return
+            if not isinstance(answer, Page):
+                return answer
+            return cast("T", addressed(cast("Page[Any]", answer), self._adapter.id_grammar))
         raise ProtocolError(why, source=self._name, provider=self._provider, reason="adapter")
 
     async def run(self, call: Call[T], pending: Pending[T]) -> T:

@@ -19,6 +19,7 @@ from bulkstatus._auth import Auth, all_of, api_key, app_token, bearer
 from bulkstatus._call import MIB, Call, ListQuery, OperationQuery, Page, RawRows, Request, Response
 from bulkstatus._drift import new_fields, unknown_word, unreadable_time
 from bulkstatus._model import BulkOperation, BulkStatus, Counts, State
+from bulkstatus._records import Notes, PageReader, Reader, Row, Rows
 from bulkstatus._reply import bad_shape, decode, retry_after, status_error, whole_seconds, wrong_id
 from bulkstatus._secrets import Secret, SecretText, as_secret
 from bulkstatus._states import Decision, Vocabulary, can_be_count, clean_counts
@@ -42,14 +43,19 @@ __all__ = [
     "ListQuery",
     "Listing",
     "Metered",
+    "Notes",
     "OperationQuery",
     "Operations",
     "Page",
+    "PageReader",
     "Probe",
     "RawRows",
+    "Reader",
     "Remaining",
     "Request",
     "Response",
+    "Row",
+    "Rows",
     "Secret",
     "SecretText",
     "State",

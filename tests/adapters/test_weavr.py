@@ -655,7 +655,7 @@ def test_a_body_that_is_no_page_is_a_protocol_error(body):
 
 
 def test_one_odd_row_costs_itself_and_not_the_page():
-    """Each odd member costs that member; a row that cannot be addressed is left out and still counted."""
+    """Each odd member costs that member; a row that cannot be addressed has no id, and is still counted."""
     rows = [
         ROWS[0],
         {"bulkId": 3, "status": 5, "executionStart": 1.5, "submittedItemsCount": True},
@@ -669,6 +669,8 @@ def test_one_odd_row_costs_itself_and_not_the_page():
     assert [(row.id, row.state) for row in page.items] == [
         ("1", State.RUNNING),
         ("3", State.UNKNOWN),
+        *[("", State.RUNNING)] * 2,
+        *[("", State.UNKNOWN)] * 2,
         ("4", State.PAUSED),
     ]
     assert (page.received, page.total) == (7, 7)
@@ -679,8 +681,8 @@ def test_one_odd_row_costs_itself_and_not_the_page():
         "submittedItemsCount",
         "executionStart",
     ]
-    assert page.items[2].finished_at is not None
-    assert json.loads(page.items[2].raw or b"") == rows[6]
+    assert page.items[6].finished_at is not None
+    assert json.loads(page.items[6].raw or b"") == rows[6]
 
 
 # What a list does not say

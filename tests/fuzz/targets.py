@@ -35,6 +35,7 @@ from bulkstatus import (
     printable,
 )
 from bulkstatus import KnownBulk as Known
+from bulkstatus._adapter import addressed
 from bulkstatus._config import read_config
 from bulkstatus._http import exchange
 from bulkstatus._record import Place, Sighting
@@ -134,7 +135,7 @@ class _Played:
             if page is None:
                 return
             oracles.check_page(page)
-            for item in page.items:
+            for item in addressed(page, self.adapter.id_grammar).items:
                 check(item)
             call = _following(page)
 

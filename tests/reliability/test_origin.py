@@ -208,6 +208,12 @@ class With(Fake):
     def bulk_ids(self):
         return self.inner.bulk_ids()
 
+    def bulk_id(self, number):
+        return f"a{number}"
+
+    def place(self, id, life, *, total=100, failed=0):
+        raise NotImplementedError
+
     @classmethod
     def demo(cls, *, clock=None):
         raise NotImplementedError

@@ -53,6 +53,12 @@ class Echo(Fake):
     def bulk_ids(self):
         return ()
 
+    def bulk_id(self, number):
+        return f"a{number}"
+
+    def place(self, id, life, *, total=100, failed=0):
+        raise NotImplementedError
+
 
 def get(path="/v4/bulks", **fields):
     """A GET as a fake gets it."""

@@ -33,6 +33,12 @@ class Echo(Fake):
     def bulk_ids(self):
         return ()
 
+    def bulk_id(self, number):
+        return f"a{number}"
+
+    def place(self, id, life, *, total=100, failed=0):
+        raise NotImplementedError
+
 
 @pytest.fixture
 def fake():

@@ -4,13 +4,15 @@ import json
 import threading
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
-from typing import ClassVar, Self
+from collections.abc import Callable, Container, Mapping
+from typing import ClassVar, Generic, NamedTuple, Self, TypeVar
 from urllib.parse import parse_qsl
 
 import msgspec
 
-from bulkstatus.adapter import Adapter
+from bulkstatus.adapter import Adapter, State
+
+_OPEN_END = 60.0
 
 
 class FakeRequest(msgspec.Struct, frozen=True, kw_only=True):
@@ -72,44 +74,111 @@ class ManualClock:
         self.now += seconds
 
 
-class Life(msgspec.Struct, frozen=True):
-    """The words of a bulk's life: pairs of seconds since its birth, in rising order, and the word from then on."""
+class Stage(NamedTuple):
+    """From `at` seconds after its birth on, the provider calls a bulk `word`; None: it does not know it.
 
-    steps: tuple[tuple[float, str], ...]
+    `done` is how many of its items have then ended, where that is not to follow from the time.
+    """
+
+    at: float
+    word: str | None
+    done: int | None = None
+
+
+class Life(msgspec.Struct, frozen=True):
+    """A bulk's life in its provider's words: stages in rising order of time, the first from the birth on."""
+
+    stages: tuple[Stage, ...]
 
     @classmethod
-    def of(cls, *steps: tuple[float, str]) -> Self:
-        """Write the steps down one by one."""
-        return cls(steps)
+    def of(cls, *stages: Stage | tuple[float, str | None]) -> Self:
+        """Write the stages down one by one: seconds since the birth, and the word from then on."""
+        return cls(tuple(stage if isinstance(stage, Stage) else Stage(*stage) for stage in stages))
 
-    def word(self, age: float) -> str:
-        """The word at `age` seconds."""
-        return next((word for at, word in reversed(self.steps) if age >= at), self.steps[0][1])
+    def stage(self, age: float) -> Stage:
+        """The stage at `age` seconds."""
+        return next((stage for stage in reversed(self.stages) if age >= stage.at), self.stages[0])
+
+    def word(self, age: float) -> str | None:
+        """The word at `age` seconds; None while the provider does not know the bulk."""
+        return self.stage(age).word
 
     def since(self, age: float) -> float:
         """The age at which the word of `age` began."""
-        return next((at for at, _ in reversed(self.steps) if age >= at), self.steps[0][0])
+        return self.stage(age).at
 
-    def first(self, words: frozenset[str]) -> float | None:
+    def first(self, words: Container[str | None]) -> float | None:
         """The age at which one of `words` first comes, or None."""
-        return next((at for at, word in self.steps if word in words), None)
+        return next((stage.at for stage in self.stages if stage.word in words), None)
+
+    def share(self, age: float, words: Container[str | None]) -> float | None:
+        """How much of the time that is spent in `words` has gone by, from 0 to 1; None where none is spent there.
+
+        A last stage that is one of them counts for a minute.
+        """
+        ends = [stage.at for stage in self.stages[1:]] + [self.stages[-1].at + _OPEN_END]
+        spans = [(stage.at, end) for stage, end in zip(self.stages, ends, strict=True) if stage.word in words]
+        whole = sum(end - begin for begin, end in spans)
+        return sum(min(max(age - begin, 0.0), end - begin) for begin, end in spans) / whole if whole else None
 
 
-class Fake(ABC):
-    """A provider that exists for tests and for the demo.
+class FakeBulk(msgspec.Struct, frozen=True, kw_only=True):
+    """A bulk of a fake, born at `born` (epoch seconds). Of its `total` items `succeeding` succeed, then `failing` fail."""
+
+    id: str
+    born: float
+    life: Life
+    total: int = 100
+    succeeding: int = 100
+    failing: int = 0
+
+    def word(self, now: float) -> str | None:
+        """What the provider calls it; None while it does not know it."""
+        return self.life.word(now - self.born)
+
+    def since(self, now: float) -> float:
+        """When that word began, in epoch seconds."""
+        return self.born + self.life.since(now - self.born)
+
+    def began(self, *words: str) -> float | None:
+        """When one of `words` first comes, in epoch seconds, past or to come; None if never."""
+        age = self.life.first(words)
+        return None if age is None else self.born + age
+
+
+class Progress(NamedTuple):
+    """How many items of a bulk have ended, and how."""
+
+    done: int
+    succeeded: int
+    failed: int
+
+
+B = TypeVar("B", bound=FakeBulk)
+
+
+class Fake(ABC, Generic[B]):
+    """A provider that exists for tests and for the demo; its bulks are of type `B`.
 
     Subclasses answer requests as the provider's documentation says (`answer`), know the settings that reach them
-    (`adapter`), and can fill themselves with bulks that show what the provider can do (`demo`).
+    (`adapter`), and can fill themselves with bulks that show what the provider can do (`demo`). They name the
+    provider's words (`states`), take up bulks as a scenario describes them (`place`), and find in `known` and `find`
+    those that the provider knows at the moment.
     """
 
     word: ClassVar[str]
     """The provider's word."""
     prefix: ClassVar[str] = ""
     """The path that the provider's base URL ends in."""
+    states: ClassVar[Mapping[State, str]] = {}
+    """The provider's word for each state that its bulks can be in; two states may have one word, told apart by items."""
+    counts: ClassVar[bool] = True
+    """Whether the provider tells, in some way, how many items of a bulk succeeded and failed."""
 
     def __init__(self, *, clock: Callable[[], float] = time.time) -> None:
         self.clock = clock
         self.requests: list[FakeRequest] = []
+        self._bulks: dict[str, B] = {}
         self._faults: list[Fault] = []
         self._lock = threading.RLock()
 
@@ -130,8 +199,69 @@ class Fake(ABC):
         """A fake with a handful of bulks, born now, that end within 15 seconds in the ways the provider knows."""
 
     @abstractmethod
+    def bulk_id(self, number: int) -> str:
+        """An id such as the provider gives, another one for each number from 0 up."""
+
+    @abstractmethod
+    def place(self, id: str, life: Life, *, total: int = 100, failed: int = 0) -> None:
+        """Let a bulk be born now, of `total` items of which `failed` fail.
+
+        The others succeed, unless the life ends in a word by which none, or not all, have.
+        """
+
+    def put(self, bulk: B) -> None:
+        """Take up a bulk, in the place of one with the same id."""
+        with self._lock:
+            self._bulks[bulk.id] = bulk
+
+    def remove(self, id: str) -> None:
+        """Forget a bulk, as a provider does when its retention ends; one that is not there stays so."""
+        with self._lock:
+            self._bulks.pop(id, None)
+
     def bulk_ids(self) -> tuple[str, ...]:
-        """The ids of all bulks it holds."""
+        """The ids of all bulks it holds, also of those that the provider does not know at the moment."""
+        with self._lock:
+            return tuple(self._bulks)
+
+    def known(self) -> list[B]:
+        """The bulks that the provider knows at the moment, the oldest first."""
+        now = self.clock()
+        with self._lock:
+            return [bulk for bulk in self._bulks.values() if bulk.word(now) is not None]
+
+    def find(self, id: str) -> B | None:
+        """The bulk with that id, if the provider knows it at the moment."""
+        with self._lock:
+            bulk = self._bulks.get(id)
+        return None if bulk is None or bulk.word(self.clock()) is None else bulk
+
+    def progress(self, bulk: B) -> Progress:
+        """How far a bulk is: as its stage says, else evenly over the time in words for running, all at an end.
+
+        While it runs, one item at least has not ended.
+        """
+        age = self.clock() - bulk.born
+        _, word, done = bulk.life.stage(age)
+        most = bulk.succeeding + bulk.failing
+        if done is None:
+            done = self._done(bulk.life, age, most, word)
+        done = min(done, most)
+        good = min(done, bulk.succeeding)
+        return Progress(done, good, done - good)
+
+    def _done(self, life: Life, age: float, most: int, word: str | None) -> int:
+        running = self._words(State.RUNNING)
+        if word in self._words(*(state for state in State if state.is_terminal)):
+            return most
+        share = life.share(age, running)
+        if share is None:
+            share = float(word not in running | self._words(State.QUEUED))
+        done = int(most * share)
+        return min(done, most - 1) if word in running and most else done
+
+    def _words(self, *states: State) -> frozenset[str | None]:
+        return frozenset(self.states[state] for state in states if state in self.states)
 
     def fail(self, fault: Fault) -> Fault:
         """Make requests fail as `fault` says; returns it, for `heal`."""

@@ -6,7 +6,7 @@ from collections.abc import Generator
 from contextlib import contextmanager, suppress
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import cast
+from typing import Any, cast
 from urllib.parse import parse_qsl
 
 from bulkstatus.testing._fake import Fake, FakeRequest, FakeResponse
@@ -16,7 +16,7 @@ class _Server(ThreadingHTTPServer):
     daemon_threads = True
     request_queue_size = 128
 
-    def __init__(self, port: int, fake: Fake) -> None:
+    def __init__(self, port: int, fake: Fake[Any]) -> None:
         super().__init__(("127.0.0.1", port), _Handler)
         self.fake = fake
         self.connections: set[_Handler] = set()
@@ -84,7 +84,7 @@ class _Handler(BaseHTTPRequestHandler):
 
 
 @contextmanager
-def serve(fake: Fake, *, port: int = 0) -> Generator[str]:
+def serve(fake: Fake[Any], *, port: int = 0) -> Generator[str]:
     """Serve `fake` over HTTP on 127.0.0.1 and give its base URL, the provider's path included.
 
     Leaving the context closes the socket and every connection: to a client, the provider is switched off.

@@ -1,6 +1,7 @@
 """A fake in process, as an httpx transport."""
 
 from collections.abc import AsyncIterator, Mapping
+from typing import Any
 
 import anyio
 import httpx
@@ -14,7 +15,7 @@ class FakeTransport(httpx.AsyncBaseTransport):
     Hand it to `Client(..., transport=...)`. A request to any other address fails like an unknown host.
     """
 
-    def __init__(self, fakes: Mapping[str, Fake]) -> None:
+    def __init__(self, fakes: Mapping[str, Fake[Any]]) -> None:
         self._fakes = {(httpx.URL(url).host, httpx.URL(url).port): fake for url, fake in fakes.items()}
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
