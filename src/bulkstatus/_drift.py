@@ -25,6 +25,7 @@ _MOST_IN_ONE = 64
 _LONGEST_WHERE = 80
 # Beyond it nothing is a word or a name, and a text of 8 MiB must not be gone through.
 _LONGEST_RAW = 2_048
+_MEMBERS = msgspec.json.Decoder(dict[str, msgspec.Raw])
 _BARE_KEY = re.compile(r"[A-Za-z0-9_-]+", re.ASCII)
 
 
@@ -162,6 +163,22 @@ def new_fields(where: str, members: Mapping[str, object]) -> None:
     if collector is not None:
         for name, value in members.items():
             collector.field(where, name, value)
+
+
+def note_members(where: str, record: bytes | msgspec.Raw, documented: Collection[str]) -> None:
+    """Say which members of a JSON object, as received, are none of `documented`; anything else has no members.
+
+    For answers that no `Reader` reads: those do so by themselves.
+    """
+    if _COLLECTOR.get() is None:
+        return
+    try:
+        members = _MEMBERS.decode(record)
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        return
+    new = {name: value for name, value in members.items() if name not in documented}
+    if new:
+        new_fields(where, new)
 
 
 def pin(word: str) -> str:

@@ -88,11 +88,12 @@ def _advice(found: Sequence[Drift]) -> Iterator[str]:
         name, provider = map(printable, source)
         section = name if _BARE.fullmatch(name) else f'"{name}"'
         rows = list(of_source)
-        pins = [one.pin for one in rows if one.pin is not None]
+        pins = dict.fromkeys(one.pin for one in rows if one.pin is not None)
         yield ""
         if pins:
-            yield f"# {name}: put into the configuration what its new words mean, the right state in the place of"
-            yield f'# "running": {_CHOICE}. Words join a state_map that is there already.'
+            yield f"# {name}: say in its section of the configuration what its new words mean. In the place of running"
+            yield f"# stands one of {_CHOICE}."
+            yield "# Where a state_map is there already, the words go in there."
             yield f"[sources.{section}]"
             yield from (printable(pin) for pin in pins)
         if others := sorted({one.kind for one in rows if one.pin is None}):
