@@ -23,8 +23,6 @@ OTHERS = "(others)"
 """The place, and the sample, of all that came when there was no room for more."""
 _MOST_IN_ONE = 64
 _LONGEST_WHERE = 80
-# Beyond it nothing is a word or a name, and a text of 8 MiB must not be gone through.
-_LONGEST_RAW = 2_048
 _MEMBERS = msgspec.json.Decoder(dict[str, msgspec.Raw])
 _BARE_KEY = re.compile(r"[A-Za-z0-9_-]+", re.ASCII)
 
@@ -80,17 +78,17 @@ class Collector:
     def word(self, vocabulary: str, word: str, *, pinnable: bool) -> None:
         """An unknown word."""
         if len(self._words) < _MOST_IN_ONE:
-            self._words[vocabulary, word[:_LONGEST_RAW], pinnable and len(word) <= _LONGEST_RAW] = None
+            self._words[vocabulary, word, pinnable] = None
 
     def field(self, where: str, name: str, value: object) -> None:
         """A new field."""
         if len(self._fields) < _MOST_IN_ONE:
-            self._fields.setdefault((where, name[:_LONGEST_RAW]), value)
+            self._fields.setdefault((where, name), value)
 
     def time(self, label: str, value: object) -> None:
         """A time that could not be read."""
         if len(self._times) < _MOST_IN_ONE:
-            self._times.setdefault(label, value[:_LONGEST_RAW] if isinstance(value, str) else value)
+            self._times.setdefault(label, value)
 
     def found(
         self, secrets: Collection[str] = (), *, is_pinned: Callable[[str], bool] = lambda _: False

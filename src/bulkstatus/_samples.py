@@ -36,8 +36,11 @@ _DIGITS = re.compile(r"[0-9]{9,20}", re.ASCII)
 def shown(text: str, secrets: Collection[str]) -> tuple[str, bool]:
     """A word or a name as one printable line, and whether that is all of it, unchanged.
 
-    Without `secrets`; and where it may be about a person, only its pattern.
+    Without `secrets`; and where it may be about a person, only its pattern. Of one that is too long to be a word, or
+    a name, only that.
     """
+    if len(text) > _LONGEST:
+        return f"(a text of {len(text)} characters)", False
     clean = text
     for secret in telling(secrets):
         clean = clean.replace(secret, "***")

@@ -99,4 +99,8 @@ def unpinned(found: Iterable[Drift], pins: Mapping[str, Collection[str]]) -> Ite
 
 def in_order(found: Iterable[Drift]) -> tuple[Drift, ...]:
     """By source, words before fields before times."""
-    return tuple(sorted(found, key=lambda one: (one.source, _KINDS.index(one.kind), one.where, one.sample)))
+    return tuple(
+        sorted(
+            found, key=lambda one: (one.source, one.provider, _KINDS.index(one.kind), one.where, one.sample)
+        )
+    )
