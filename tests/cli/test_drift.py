@@ -152,9 +152,9 @@ def test_nothing_is_said_on_stderr(path, tmp_path, drift, run):
 def test_it_can_be_forgotten(path, drift, run):
     """For one source, or for all."""
     done = drift(path, "--clear", "--source", "payments")
-    assert (done.out, done.err) == ("", "bulkstatus: 3 lines of drift forgotten of payments\n")
+    assert (done.out, done.err) == ("3 lines of drift forgotten of payments\n", "")
     assert drift(path, "-o", "name").out == "crm.eu\n"
-    assert drift(path, "--clear").err == "bulkstatus: 2 lines of drift forgotten\n"
+    assert drift(path, "--clear").out == "2 lines of drift forgotten\n"
     assert "no drift is known" in drift(path).err
 
 

@@ -47,7 +47,7 @@ def clear(path: Path | None, names: Sequence[str]) -> int:
     if not _is_there(path):
         return _exit.OK
     number = with_journal(path, lambda journal: journal.clear_drift(sources=names or None))
-    say(f"{number:,} {'line' if number == 1 else 'lines'} of drift forgotten{_of(names)}")
+    lines([f"{number:,} {'line' if number == 1 else 'lines'} of drift forgotten{_of(names)}"])
     return _exit.OK
 
 
