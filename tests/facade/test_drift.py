@@ -82,7 +82,7 @@ def test_a_strangers_adapter_is_counted_without_its_help():
         assert seen(client.drift()) == {("s", "word", "plain bulk", "ARCHIVING"): 2}
 
 
-@pytest.mark.parametrize("pins", [{"ARCHIVING": "running"}, {"archiving": "paused"}])
+@pytest.mark.parametrize("pins", [{"ARCHIVING": "queued"}, {"archiving": "paused"}])
 def test_a_pin_ends_it(tmp_path, pins):
     """What was counted before is not shown any more, and nothing new is counted."""
     fake = WeavrFake()
@@ -125,6 +125,8 @@ def test_no_credential_and_no_person_is_in_a_sample(tmp_path):
         {"id": "a1", "status": f"HELD for {SECRET}"},
         {"id": "a1", "status": f"by {PERSON}"},
         {"id": "a1", "status": "x" * 70 + SECRET},
+        # Written so that it is found only once it is read.
+        FakeResponse(body=b'{"id": "a1", "status": "OF \\u0053%b"}' % SECRET[1:].encode()),
     ]
     rich = {
         "bulkId": "1",
@@ -147,6 +149,7 @@ def test_no_credential_and_no_person_is_in_a_sample(tmp_path):
                 client.get(ref, fresh=True)
             told = client.drift()
         with Client(adapters) as client:
+            client.get("s:a1")
             client.get("w:1")
             alone = client.drift()
     assert {(one.kind, one.where, one.sample) for one in told} == {
@@ -161,7 +164,8 @@ def test_no_credential_and_no_person_is_in_a_sample(tmp_path):
         ("field", "Process", f"payee (text, {len(PERSON) + 2} bytes)"),
     }
     assert {one.sample for one in told if one.pin} == {"HELD for ***", "x" * 70 + "***"}
-    assert {one.sample for one in alone} == {one.sample for one in told if one.source == "w"}
+    ours = {(one.source, one.sample) for one in told if one.source == "w"}
+    assert {(one.source, one.sample) for one in alone} == {*ours, ("s", "OF ***")}
     kept = repr(rows(path, "SELECT * FROM drift"))
     for text in (SECRET, PERSON, IBAN):
         assert text not in kept
