@@ -183,11 +183,13 @@ class Journal:
         `pins` are the words that each source's configuration gives a meaning by now: they are left out.
         """
         found = unpinned(self._file.read(_rows.drifts), pins or {})
-        return tuple(one for one in found if sources is None or one.source in sources)
+        names = _names(sources)
+        return tuple(one for one in found if names is None or one.source in names)
 
     def clear_drift(self, *, sources: Collection[str] | None = None) -> int:
         """Forget the drift of all sources, or of those named; how many rows of it there were."""
-        return self._file.write(lambda db: _ledger.forget_drift(db, sources))
+        names = _names(sources)
+        return self._file.write(lambda db: _ledger.forget_drift(db, names))
 
     def stats(self) -> JournalStats:
         """How much there is."""
@@ -353,6 +355,10 @@ class Journal:
 def _check_limit(limit: int) -> None:
     if not 0 < limit <= _MOST:
         raise ConfigError(f"limit is a number, 1 or more, not {limit!r}")
+
+
+def _names(sources: Collection[str] | None) -> Collection[str] | None:
+    return [sources] if isinstance(sources, str) else sources
 
 
 def _whoami() -> str:

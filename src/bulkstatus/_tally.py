@@ -11,47 +11,45 @@ from bulkstatus._states import fold
 MOST = 100
 """So many different things of a kind are told apart for one source: no provider can fill a memory, or a disk."""
 
+_Key = tuple[str, str, str, str]
+
 
 class Tally:
     """Counts oddities by source."""
 
     def __init__(self, providers: Mapping[str, str]) -> None:
         self._providers = dict(providers)
-        self._counted: dict[tuple[str, str, str, str], _Counted] = {}
+        self._counted: dict[_Key, _Counted] = {}
+        self._news: dict[_Key, int] = {}
         self._different: dict[tuple[str, str], int] = {}
 
     def add(self, source: str, found: Iterable[Oddity], at: datetime) -> None:
         """Count what was found in one answer."""
-        for odd in found:
-            counted = self._counted.get((source, *odd[:3])) or self._begin(source, odd, at)
+        for each in found:
+            odd = each if (source, *each[:3]) in self._counted else self._new(source, each)
+            key = (source, *odd[:3])
+            counted = self._counted.setdefault(key, _Counted(odd, at))
             counted.count += 1
             counted.first = min(counted.first, at)
             counted.last = max(counted.last, at)
+            self._news[key] = self._news.get(key, 0) + 1
 
-    def _begin(self, source: str, odd: Oddity, at: datetime) -> "_Counted":
+    def _new(self, source: str, odd: Oddity) -> Oddity:
+        """One that was not met before, or what it is counted with when there is no room for it."""
         number = self._different.get((source, odd.kind), 0)
-        if number < MOST:
-            self._different[source, odd.kind] = number + 1
-        else:
-            odd = others(odd)
-        return self._counted.setdefault((source, *odd[:3]), _Counted(odd, at))
+        if number == MOST:
+            return others(odd)
+        self._different[source, odd.kind] = number + 1
+        return odd
 
     def take(self, places: Mapping[str, Place]) -> list[Odd]:
         """What was counted since this was called last."""
-        news: list[Odd] = []
-        for (source, *_), counted in self._counted.items():
-            if counted.count > counted.taken:
-                news.append(
-                    Odd(
-                        places[source],
-                        counted.odd,
-                        counted.count - counted.taken,
-                        counted.first,
-                        counted.last,
-                    )
-                )
-                counted.taken = counted.count
-        return news
+        news, self._news = self._news, {}
+        found = ((key[0], self._counted[key], number) for key, number in news.items())
+        return [
+            Odd(places[source], counted.odd, number, counted.first, counted.last)
+            for source, counted, number in found
+        ]
 
     def drift(self) -> tuple[Drift, ...]:
         """All that was counted, in order."""
@@ -64,7 +62,7 @@ class Tally:
 class _Counted:
     def __init__(self, odd: Oddity, at: datetime) -> None:
         self.odd = odd
-        self.count = self.taken = 0
+        self.count = 0
         self.first = self.last = at
 
 

@@ -7,6 +7,8 @@ from datetime import UTC, datetime
 
 import msgspec
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from bulkstatus import State
 from bulkstatus._drift import OTHERS, collecting, is_collecting, note_members, pin
@@ -59,6 +61,12 @@ def test_a_word_that_is_in_no_table_is_noticed_each_time(word):
     for _ in range(2):
         (odd,) = found(lambda: WORDS.read(word, {}))
         assert odd == ("word", "plain bulk", word, word, word)
+
+
+def test_a_word_that_is_too_long_to_be_one_is_noticed():
+    """By its length alone: nobody can pin it, and it may be a sentence about somebody."""
+    (odd,) = found(lambda: WORDS.decide("held for Jane Doe " * 9, None, {}))
+    assert (odd.kind, odd.sample, odd.word) == ("word", "(a text of 162 characters)", None)
 
 
 @pytest.mark.parametrize("word", ["running", "RUNNING", " Running", "lost", "All-Done", "", None])
@@ -189,6 +197,21 @@ def test_a_word_shows_neither_a_person_nor_a_credential(text, sample):
     assert odd == ("word", "v", sample, sample, text if sample == text else None)
     (odd,) = found(lambda: new_fields("r", {text: None}), secrets=[SECRET])
     assert odd.sample == f"{sample} (null)"
+
+
+@given(st.text() | st.text("aZ09@. -", min_size=40))
+@settings(max_examples=60)
+def test_whatever_is_sent_a_sample_is_one_short_harmless_line(text):
+    """Of a word, and of a time that does not look like one."""
+    line, whole = shown(text, [SECRET])
+    assert len(line) <= 80
+    assert line.isprintable()
+    assert "@" not in line or not {*filter(str.isalnum, line)} - {"A", "a", "9"}
+    assert not (whole and text) or tomllib.loads(pin(text)) == {"state_map": {text: "running"}}
+    form, sample = time_shown(text)
+    assert len(form) <= 49
+    assert sample == form or sample.isascii()
+    assert not {*filter(str.isalnum, form)} - {"A", "a", "9"}
 
 
 @pytest.mark.parametrize(

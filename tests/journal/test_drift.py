@@ -48,7 +48,8 @@ def test_a_word_that_is_pinned_by_now_is_left_out(journal):
     journal.record([odd(word="ARCHIVING"), odd(word="ARCHIVING", place=OTHER), odd(kind="field")])
     found = journal.drift(pins={"payments": ["archiving"]})
     assert [(one.source, one.kind) for one in found] == [("edge", "word"), ("payments", "field")]
-    assert [one.source for one in journal.drift(sources=["edge"])] == ["edge"]
+    for name in ("edge", ["edge"]):
+        assert [one.source for one in journal.drift(sources=name)] == ["edge"]
 
 
 def test_a_source_has_a_bounded_number_of_rows(journal):
@@ -74,6 +75,7 @@ def test_it_is_forgotten_when_that_is_asked_for(journal):
     """All of it, or that of some sources."""
     journal.record([odd(), odd("ODD"), odd(place=OTHER)])
     assert journal.clear_drift(sources=["payments", "nobody"]) == 2
+    assert journal.clear_drift(sources="payments") == 0
     assert counts(journal) == {("edge", "ARCHIVING"): 1}
     assert journal.clear_drift() == 1
     assert journal.drift() == ()

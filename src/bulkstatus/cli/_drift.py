@@ -38,7 +38,7 @@ def drift(path: Path | None, names: Sequence[str], form: Format, config: Path | 
         table(headers, [[_text(getattr(one, name)) for name in _SHOWN] for one in found])
         lines(_advice(found))
     if not found:
-        say(f"no drift is known{_of(names)}: every answer so far was as its adapter expects")
+        say(f"no drift{_of(names)} has been counted in {Journal(path).path}")
     return _exit.OK
 
 
@@ -54,9 +54,7 @@ def clear(path: Path | None, names: Sequence[str]) -> int:
 def _is_there(path: Path | None) -> bool:
     file = Journal(path).path
     if not file.exists():
-        say(
-            f"there is no journal at {file}, so no drift is known: commands that ask a provider count it there"
-        )
+        say(f"there is no journal at {file}: commands that ask a provider make it, and count drift there")
     return file.exists()
 
 
