@@ -401,6 +401,8 @@ class AsyncClient:
 
         Raises ConfigError for a source that there is not, and JournalError.
         """
+        if self._recorder.is_on:
+            self._engine.tasks()  # raises when not open: what others have counted cannot be read then
         providers = {name: self._adapters[name].provider for name in self._select(sources)}
         found = await self._recorder.drift()
         return tuple(one for one in found if providers.get(one.source) == one.provider)

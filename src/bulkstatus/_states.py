@@ -42,7 +42,10 @@ class Vocabulary:
         self._read = lru_cache(maxsize=256)(self._read_word)
 
     def read(self, word: str | None, pins: Mapping[str, State]) -> Decision:
-        """What the word alone says. `pins` are the user's own readings and come first."""
+        """What the word alone says. `pins` are the user's own readings and come first.
+
+        A word that is in neither is counted as drift of the source that is being read.
+        """
         if not word:
             return Decision(State.UNKNOWN, ("The provider sent no status word.",))
         if len(word) > _LONGEST_WORD:

@@ -313,6 +313,9 @@ async def test_what_cannot_be_told_is_an_error(tmp_path):
     path = tmp_path / "journal.db"
     path.touch(mode=0o600)
     path.write_text("no journal " * 100)
-    async with AsyncClient(adapters, journal=path) as client:
+    client = AsyncClient(adapters, journal=path)
+    with pytest.raises(RuntimeError, match="open"):
+        await client.drift()
+    async with client:
         with pytest.raises(JournalError, match="not a journal"):
             await client.drift()
