@@ -12,6 +12,7 @@ import sys
 import threading
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
+from typing import ClassVar
 
 import anyio
 import pytest
@@ -339,9 +340,15 @@ def test_a_pool_of_processes_asks_with_its_parents_client(transport):
 # --- F69: functions of the caller's ---
 
 
+class Often(Plain, frozen=True, kw_only=True):
+    """A provider that may be asked twenty times a second."""
+
+    poll_floor: ClassVar[float] = 0.05
+
+
 def followed(kind, url, on_change, **options):
     """Wait for the bulk `a1` and give the outcome."""
-    sources = {"plain": Plain(base_url=url)}
+    sources = {"plain": Often(base_url=url)}
     if kind == "blocking":
         with Client(sources) as client:
             return client.wait("plain:a1", on_change=on_change, **options)
@@ -376,7 +383,7 @@ def test_whatever_a_function_of_the_callers_does_the_wait_goes_on(form, kind, tr
 
     fake = Ends()
     with serve(fake) as url:
-        outcome = followed(kind, url, on_change, timeout=LONG, polling="eager")
+        outcome = followed(kind, url, on_change, timeout=LONG, polling=PollPolicy(base=0.05))
     go_on.set()
     assert outcome.verdicts == {"plain:a1": Verdict.SUCCEEDED}
     assert len(fake.requests) >= 3
@@ -393,8 +400,9 @@ def test_a_coroutine_on_change_that_calls_its_blocking_client_is_told_what_to_do
     async def on_change(change):
         client.get("plain:a2")
 
-    with serve(Ends()) as url, Client({"plain": Plain(base_url=url)}) as client:
-        assert client.wait("plain:a1", on_change=on_change, timeout=LONG, polling="eager").succeeded
+    with serve(Ends()) as url, Client({"plain": Often(base_url=url)}) as client:
+        often = PollPolicy(base=0.05)
+        assert client.wait("plain:a1", on_change=on_change, timeout=LONG, polling=often).succeeded
     assert "on_change raised RuntimeError; the wait goes on" in caplog.text
 
 
