@@ -1,6 +1,7 @@
 """What all tests share: the event loop they run on, and an environment that holds nothing of its owner's."""
 
 import functools
+import gc
 import inspect
 import itertools
 import os
@@ -40,6 +41,12 @@ _OWNERS = (
     *(f"{scheme}_proxy" for scheme in ("http", "https", "all", "no")),
     *(f"{scheme}_PROXY" for scheme in ("HTTP", "HTTPS", "ALL", "NO")),
 )
+
+
+def pytest_collection_finish():
+    """Keep the twelve thousand tests themselves out of what the collector goes through: a seventh of a second each time."""
+    gc.collect()
+    gc.freeze()
 
 
 @contextmanager
