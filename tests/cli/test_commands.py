@@ -734,6 +734,7 @@ COMMANDS = [
     ["config", "check"],
     ["config", "init"],
     ["schema"],
+    ["new-adapter"],
     ["demo"],
 ]
 
