@@ -155,6 +155,7 @@ def test_the_package_passes_its_tests_where_it_is_installed(stranger):
         "python", "-m", "pytest", "-q", "-p", "no:cacheprovider", cwd=stranger.package
     )
     assert done.code == 0, done.out[-3000:] + done.err[-3000:]
+    assert "bulkstatus contract: acme: level 3 (get, list, clock)" in done.out
     assert "skipped" not in done.out.splitlines()[-1]
 
 
