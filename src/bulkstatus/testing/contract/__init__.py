@@ -20,12 +20,13 @@ except ImportError as _error:
     ) from _error
 
 from bulkstatus.testing.contract._answers import AnswerPromises as _Answers
+from bulkstatus.testing.contract._pages import PagePromises as _Pages
 from bulkstatus.testing.contract._states import StatePromises as _States
 
 __all__ = ["AdapterContract"]
 
 
-class AdapterContract(_States, _Answers):
+class AdapterContract(_States, _Answers, _Pages):
     """All promises. Set `fake` to the fake's class; its `adapter(url)` gives the adapter that is tried.
 
     Override the class methods `make_fake` and `make_adapter` where a fake needs more than a clock.

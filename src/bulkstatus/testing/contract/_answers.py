@@ -16,7 +16,7 @@ from bulkstatus.errors import (
 )
 from bulkstatus.testing.contract import _todo
 from bulkstatus.testing.contract._driver import Broken, outcome
-from bulkstatus.testing.contract._mutation import parsed, shape, written
+from bulkstatus.testing.contract._mutation import Path, changed, parsed, shape, value_at, written
 from bulkstatus.testing.contract._promise import PAGES, Promises, name_of, promise
 from bulkstatus.testing.contract._questions import NOBODY, Question, not_found, operations_call, questions
 
@@ -220,9 +220,7 @@ class AnswerPromises(Promises):
         yield from questions(self.bench())
 
 
-def _with(document: object, path: tuple[str | int, ...], id: str) -> object:
-    from bulkstatus.testing.contract._mutation import changed, value_at
-
+def _with(document: object, path: Path, id: str) -> object:
     was = value_at(document, path)
     return changed(document, path, int(id) if isinstance(was, int) and id.isdigit() else id)
 

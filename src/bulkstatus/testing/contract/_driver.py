@@ -1,7 +1,7 @@
 """Asks a fake in process, as the engine would ask its provider, and hands out what came so that it can be changed."""
 
 import traceback
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Container, Mapping
 from datetime import UTC, datetime
 from pathlib import PurePath
 from typing import Any, Generic, NamedTuple, TypeVar, cast
@@ -50,7 +50,6 @@ class Driver:
         self.fake = fake
         self.adapter = adapter
         self._auth = adapter.auth()
-        self._origins = frozenset(adapter.base_urls())
         self.asked: list[Request] = []
         """Every request but those for tokens."""
 
@@ -101,7 +100,6 @@ class Driver:
         headers = {"accept": "application/json", **{name.lower(): value for name, value in request.headers}}
         body = b""
         if not token:
-            check_request(request, self._origins)
             self.asked.append(request)
             headers |= {name.lower(): value for name, value in self.credentials().items()}
         if request.form is not None:
@@ -155,21 +153,17 @@ def as_text(value: str | Secret) -> str:
     return value.reveal() if isinstance(value, Secret) else value
 
 
-def check_request(request: Request, base_urls: frozenset[str]) -> None:
-    """Break the promise that requests go only below `base_urls`."""
-    if request.base_url not in base_urls:
-        raise Broken("a request to a base URL that is not among base_urls()", _todo.ORIGIN)
+def fault_of(request: Request, base_urls: Container[str]) -> str | None:
+    """What is wrong with a request that must stay below `base_urls` and change nothing; None if nothing is."""
     path = request.path
     segments = path.split("/")
-    if (
-        not path.startswith("/")
-        or any(character in path for character in "?#\\ ")
-        or any(unquote(segment) in (".", "..") for segment in segments)
-        or "" in segments[1:-1]
-    ):
-        raise Broken("a request whose path is not one of encoded segments", _todo.ORIGIN)
-    if request.method != "GET":
-        raise Broken(f"a {request.method} that is not for a token", _todo.READ_ONLY)
+    if request.base_url not in base_urls:
+        return "goes to a base URL that is not among base_urls()"
+    if not path.startswith("/") or any(character in path for character in "?#\\ "):
+        return "has a path that is not one of encoded segments"
+    if any(unquote(segment) in (".", "..") for segment in segments) or "" in segments[1:-1]:
+        return "has a path with empty or dot segments"
+    return None if request.method == "GET" else f"is a {request.method}, and not for a token"
 
 
 def place_of(error: BaseException) -> str:

@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator
 from functools import cached_property
 from typing import Any, NamedTuple
 
-from bulkstatus.adapter import Adapter, BulkStatus, Call, Listing, ListQuery, Page, State
+from bulkstatus.adapter import Adapter, BulkStatus, Call, Counts, Listing, ListQuery, Page, State
 from bulkstatus.errors import BulkStatusError
 from bulkstatus.testing._fake import Fake, Life, ManualClock
 from bulkstatus.testing.contract import _todo
@@ -198,53 +198,67 @@ def place(fake: Fake[Any], id: str, state: State) -> None:
     fake.place(id, Life.of((0.0, fake.states[state])), total=TOTAL, failed=failed)
 
 
-def _roles(driver: Driver, scene: Scene, step: Step) -> Roles:
-    """Find the roles by trying: what a replaced or missing member changes in the status is what it tells."""
-    document, true = parsed(step.response.body), scene.status
-    word: set[Path] = set()
-    ids: set[Path] = set()
-    times: dict[Path, frozenset[str]] = {}
-    numbers: dict[Path, frozenset[str]] = {}
-    counting: set[Path] = set()
+class _Trial:
+    """Changes one member of an answer at a time, to see what it tells."""
 
-    def tried(path: Path, value: object) -> BulkStatus | None:
+    def __init__(self, driver: Driver, scene: Scene, step: Step) -> None:
+        self.document = parsed(step.response.body)
+        self.true = scene.status
+        self._driver = driver
+        self._step = step
+
+    def read(self, path: Path, value: object) -> BulkStatus | None:
+        """The status with `value` at `path`, None where there is an error."""
         try:
-            found = driver.reread(step, written(changed(document, path, value)))
+            found = self._driver.reread(self._step, written(changed(self.document, path, value)))
         except (BulkStatusError, Broken):
             return None
         return found if isinstance(found, BulkStatus) else None
 
-    for path in places(document):
-        value = value_at(document, path)
-        if not is_leaf(value):
-            continue
-        if str(value) == scene.id:
-            ids.add(path)
-            continue
-        other = tried(path, SENTINEL)
-        if isinstance(value, str) and other is not None and SENTINEL in (other.native_state or ""):
-            word.add(path)
-            continue
-        without = tried(path, ABSENT)
-        if any(found is not None and found.counts != true.counts for found in (other, without)):
-            counting.add(path)
-        if without is not None:
-            gone = frozenset(
-                name for name in TIMES if getattr(true, name) is not None and getattr(without, name) is None
-            )
-            times |= {path: gone} if gone else {}
-        if isinstance(value, int) and not isinstance(value, bool):
-            more = tried(path, value + 1)
-            moved = frozenset() if more is None else _moved(true, more)
-            if moved:
-                numbers[path] = moved
-                counting.add(path)
-    return Roles(frozenset(word), frozenset(ids), times, numbers, frozenset(counting))
+    def tells_word(self, path: Path) -> bool:
+        found = self.read(path, SENTINEL)
+        is_text = isinstance(value_at(self.document, path), str)
+        return is_text and found is not None and SENTINEL in (found.native_state or "")
+
+    def times(self, path: Path) -> frozenset[str]:
+        """The times that are gone without it."""
+        without = self.read(path, ABSENT)
+        if without is None:
+            return frozenset()
+        said = (name for name in TIMES if getattr(self.true, name) is not None)
+        return frozenset(name for name in said if getattr(without, name) is None)
+
+    def counts(self, path: Path) -> frozenset[str]:
+        """The counts that change with it, where it is a whole number."""
+        value = value_at(self.document, path)
+        if not isinstance(value, int) or isinstance(value, bool):
+            return frozenset()
+        more = self.read(path, value + 1)
+        return frozenset() if more is None else _moved(self.true, more)
+
+    def counting(self, path: Path) -> bool:
+        """Whether counts change when it is another or missing."""
+        others = (self.read(path, SENTINEL), self.read(path, ABSENT))
+        return any(found is not None and bool(_moved(self.true, found)) for found in others)
+
+
+def _roles(driver: Driver, scene: Scene, step: Step) -> Roles:
+    """Find the roles by trying: what a replaced or missing member changes in the status is what it tells."""
+    trial = _Trial(driver, scene, step)
+    leaves = [path for path in places(trial.document) if is_leaf(value_at(trial.document, path))]
+    ids = frozenset(path for path in leaves if str(value_at(trial.document, path)) == scene.id)
+    rest = [path for path in leaves if path not in ids]
+    word = frozenset(filter(trial.tells_word, rest))
+    rest = [path for path in rest if path not in word]
+    times = {path: names for path in rest if (names := trial.times(path))}
+    numbers = {path: names for path in rest if (names := trial.counts(path))}
+    counting = frozenset(path for path in rest if path in numbers or trial.counting(path))
+    return Roles(word, ids, times, numbers, counting)
 
 
 def _moved(one: BulkStatus, other: BulkStatus) -> frozenset[str]:
     """The counts that differ."""
-    names = ("total", "queued", "running", "succeeded", "failed", "cancelled")
+    names = Counts.__struct_fields__
     return frozenset(
         name for name in names if getattr(one.counts, name, None) != getattr(other.counts, name, None)
     )
