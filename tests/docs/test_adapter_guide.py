@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from bulkstatus import adapter
 from bulkstatus.cli import _scaffold
 from bulkstatus.testing.contract import _todo
 
@@ -112,6 +113,12 @@ def test_the_guide_says_what_the_scaffold_has_in_its_project_file(tmp_path):
     project = tomllib.loads((tmp_path / "bulkstatus-acme" / "pyproject.toml").read_text())["project"]
     (block,) = re.findall(r"^```ini\n(.*?)^```$", GUIDE.read_text(), re.MULTILINE | re.DOTALL)
     assert tomllib.loads(block)["project"]["entry-points"] == project["entry-points"]
+
+
+def test_the_guide_names_everything_that_adapters_may_import():
+    """A name of the door for adapter authors that is not on the page is found by nobody."""
+    named = set(re.findall(r"\w+", GUIDE.read_text()))
+    assert set(adapter.__all__) <= named
 
 
 def test_what_the_contract_refers_to_is_in_the_guide():

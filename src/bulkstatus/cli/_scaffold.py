@@ -97,7 +97,7 @@ def new_adapter(word: str, into: Path) -> None:
     say("a package for an invented provider, whole and tested. Next:")
     for command in _next(folder):
         tell(f"  {command}", limit=4096)
-    say("then fill in what is marked, as docs/writing-an-adapter.md has it: grep -rn 'FILL IN:' .")
+    say("then fill in what is marked, as docs/writing-an-adapter.md has it: grep -rnI 'FILL IN:' .")
 
 
 def _write(names: Names, folder: Path) -> None:

@@ -65,9 +65,7 @@ class PagePromises(Promises):
         page = _first(driver)[1]
         wanted = len(ids) if size is None else size
         if len(page.items) != wanted:
-            raise Broken(
-                f"rows_per_page is {size}, and of {len(ids)} bulks the first page holds {len(page.items)}"
-            )
+            raise Broken(f"rows_per_page is {size}, and of {len(ids)} bulks the first page holds {len(page.items)}")
 
     @promise(_todo.PAGES, level=PAGES, needs=Listing)
     def test_bulks_that_come_meanwhile_hide_none(self) -> None:
@@ -105,9 +103,7 @@ class PagePromises(Promises):
         report = _listed(driver, change)
         missing = set(ids) - {status.id for status in report}
         if missing and report.complete:
-            raise Broken(
-                f"{what}: {len(missing)} bulks that stayed are missing from a list that is `complete`"
-            )
+            raise Broken(f"{what}: {len(missing)} bulks that stayed are missing from a list that is `complete`")
 
     @promise(_todo.PAGES, level=PAGES, needs=Listing)
     def test_a_list_without_end_ends(self) -> None:
@@ -152,11 +148,7 @@ class PagePromises(Promises):
         document = parsed(step.response.body)
         for index in range(len(page.items)):
             row = (*array, index)
-            ids = [
-                path
-                for path in places(document)
-                if path[: len(row)] == row and _is(document, path, page, index)
-            ]
+            ids = [path for path in places(document) if path[: len(row)] == row and _is(document, path, page, index)]
             odd = [(row, value) for value in _NO_ROWS] + [(path, value) for path in ids for value in _NO_IDS]
             for path, value in odd:
                 if len(ids) > 1 and path != row:
@@ -184,9 +176,7 @@ class PagePromises(Promises):
                     _check_others(page, index, found, what)
                     now = next((item for item in found.items if item.id == true.id), None)
                     if now is not None and not true.state.is_terminal and now.state.is_terminal:
-                        raise Broken(
-                            f"{what}; the state was {name_of(true.state)} and is now {name_of(now.state)}"
-                        )
+                        raise Broken(f"{what}; the state was {name_of(true.state)} and is now {name_of(now.state)}")
 
     @promise(_todo.ERRORS, level=PAGES, needs=Listing)
     def test_whatever_comes_as_a_page_is_read_or_an_error_of_ours(self) -> None:
@@ -200,21 +190,11 @@ class PagePromises(Promises):
                 continue  # inside the rows: held by the promise about odd members
             for value in ODD:
                 what = f"{shown(path)} {kind_of(value)}"
-                found = outcome(
-                    lambda path=path, value=value: bench.driver.reread(
-                        step, written(changed(document, path, value))
-                    )
-                )  # type: ignore[misc] # a default binds the loop's value
+                found = outcome(lambda path=path, value=value: bench.driver.reread(step, written(changed(document, path, value))))  # type: ignore[misc] # a default binds the loop's value
                 if isinstance(found, NotFound):
                     raise Broken(f"{what}; the list is NotFound")
                 hides = path == array[: len(path)] and value not in ([], ABSENT) and path
-                if (
-                    hides
-                    and isinstance(found, Page)
-                    and not found.items
-                    and not found.left_out
-                    and value is not None
-                ):
+                if hides and isinstance(found, Page) and not found.items and not found.left_out and value is not None:
                     raise Broken(f"{what}; the page is read as an empty one", _todo.EMPTY)
 
     @promise(_todo.LISTING, level=PAGES, needs=Listing)
@@ -265,9 +245,7 @@ class PagePromises(Promises):
         for row in bench.rows(bench.driver):
             call = adapter.confirm(row)
             if call is None and row.provisional:
-                raise Broken(
-                    f"a row that is {name_of(row.state)} is provisional, and confirm() of it is None"
-                )
+                raise Broken(f"a row that is {name_of(row.state)} is provisional, and confirm() of it is None")
             settled = row if call is None else bench.driver.ask(call)
             if settled.provisional or (row.id in states and settled.state is not states[row.id]):
                 raise Broken(
@@ -364,11 +342,11 @@ def _check_others(page: Page[BulkStatus], index: int, found: Page[BulkStatus], w
         if item.id not in states:
             raise Broken(f"{what}; row {other} is lost too")
         if states[item.id] is not item.state:
-            raise Broken(
-                f"{what}; row {other} was {name_of(item.state)} and is now {name_of(states[item.id])}"
-            )
+            raise Broken(f"{what}; row {other} was {name_of(item.state)} and is now {name_of(states[item.id])}")
 
 
 def _counted(report: Report) -> str:
     complete = "complete" if report.complete else "not complete"
     return f"the list has {len(report)} rows, {len({status.id for status in report})} of them different, and is {complete}"
+
+
