@@ -7,6 +7,7 @@ import subprocess
 import sys
 import textwrap
 import tomllib
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -26,6 +27,8 @@ def names_of(node):
     """What a statement defines."""
     if isinstance(node, ast.ClassDef | ast.FunctionDef):
         return {node.name}
+    if isinstance(node, ast.Expr):
+        return {"its docstring"}
     targets = getattr(node, "targets", [getattr(node, "target", None)])
     return {target.id for target in targets if isinstance(target, ast.Name)}
 
@@ -105,6 +108,21 @@ def test_who_follows_the_guide_has_filled_in_all_code(followed):
     """No mark is left in what is Python."""
     for file in followed.rglob("*.py"):
         assert "FILL IN" not in file.read_text(), file
+
+
+@pytest.mark.skipif(find_spec("ruff") is None, reason="needs ruff, of the group `check`")
+def test_who_follows_the_guide_has_no_loose_ends(followed):
+    """Once formatted, the linter finds nothing, such as names that are imported and not used."""
+    for words in (["format", "--quiet"], ["check", "--no-cache"]):
+        done = subprocess.run(
+            [sys.executable, "-m", "ruff", *words, "."],
+            cwd=followed,
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+        assert done.returncode == 0, done.stdout + done.stderr
 
 
 def test_the_guide_says_what_the_scaffold_has_in_its_project_file(tmp_path):
