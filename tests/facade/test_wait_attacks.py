@@ -15,7 +15,7 @@ from bulkstatus import AsyncClient, ConfigError, Policy, PollPolicy, State, Verd
 from bulkstatus.adapter import BulkStatus, Call, Counts, Limit, Page, Remaining, Request, status_error
 from bulkstatus.testing import Life
 from support import Plain
-from virtual import World, _job, loop_now, run_virtually
+from virtual import World, current_job, loop_now, run_virtually
 
 SUCCEEDED, PENDING, BLIND = Verdict.SUCCEEDED, Verdict.PENDING, Verdict.BLIND
 ROWS_PER_PAGE = 100
@@ -437,7 +437,7 @@ def test_slow_functions_of_many_waits_keep_no_answer_from_being_read():
 
     def sit(loop):
         # Not `rest`, which gives up after a while of real time: so would those that keep others from a thread.
-        loop.call_soon_threadsafe(loop.begin_rest, _job.get(), 25, released)
+        loop.call_soon_threadsafe(loop.begin_rest, current_job.get(), 25, released)
         released.wait(60)
 
     found, took = run_virtually(main)

@@ -4,15 +4,16 @@ import traceback
 from collections.abc import Callable, Container, Mapping
 from datetime import UTC, datetime
 from pathlib import PurePath
-from typing import Any, Generic, NamedTuple, TypeVar, cast
+from typing import Any, Generic, NamedTuple, ParamSpec, TypeGuard, TypeVar, cast
 from urllib.parse import quote, unquote, urlsplit
 
-from bulkstatus.adapter import Adapter, Call, Request, Response, Secret
+from bulkstatus.adapter import Adapter, Call, Page, Request, Response, Secret
 from bulkstatus.errors import BulkStatusError
 from bulkstatus.testing._fake import Fake, FakeRequest, FakeResponse
 from bulkstatus.testing.contract import _todo
 from bulkstatus.testing.contract._todo import Todo
 
+P = ParamSpec("P")
 T = TypeVar("T")
 
 SOURCE = "contract"
@@ -83,7 +84,7 @@ class Driver:
             value_limit=step.call.request.value_limit,
         )
         result = self.read(step.call, response)
-        return self.ask(cast("Call[Any]", result)) if isinstance(result, Call) else result
+        return self.ask(result) if is_call(result) else result
 
     def read(self, call: Call[T], response: Response) -> T | Call[T]:
         """Read an answer; what is raised besides errors of ours breaks the promise that nothing is."""
@@ -174,9 +175,24 @@ def place_of(error: BaseException) -> str:
     return f"{PurePath(frame.filename).name}:{frame.lineno} ({frame.name})"
 
 
-def outcome(question: Callable[[], T]) -> T | BulkStatusError:
+def is_page(found: object) -> TypeGuard[Page[Any]]:
+    """True for a page."""
+    return isinstance(found, Page)
+
+
+def is_call(found: object) -> TypeGuard[Call[Any]]:
+    """True for another call in the place of an answer."""
+    return isinstance(found, Call)
+
+
+def page_in(found: object) -> Page[Any] | None:
+    """What was read, where it is a page."""
+    return found if is_page(found) else None
+
+
+def outcome(question: Callable[P, T], *arguments: P.args, **options: P.kwargs) -> T | BulkStatusError:
     """What a question comes to: its answer, or its error as a value. What breaks a promise is raised on."""
     try:
-        return question()
+        return question(*arguments, **options)
     except BulkStatusError as error:
         return error

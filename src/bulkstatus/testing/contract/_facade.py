@@ -18,24 +18,19 @@ _ONCE = Policy(attempts=1)
 
 
 class Between:
-    """Stands before a fake and changes its answers, those about tokens left alone."""
+    """Stands before a fake and changes its answers, those about tokens left alone unless `tokens` says otherwise."""
 
-    def __init__(self, fake: Fake[Any], change: Change) -> None:
+    def __init__(self, fake: Fake[Any], change: Change, *, tokens: bool = False) -> None:
         self._fake = fake
         self._change = change
+        self._tokens = tokens
 
     def receive(self, request: FakeRequest) -> tuple[Fault | None, Callable[[], FakeResponse]]:
         """As the fake would, with another answer."""
         fault, reply = self._fake.receive(request)
-        if request.method != "GET":
+        if request.method != "GET" and not self._tokens:
             return fault, reply
         return fault, lambda: self._change(request, reply())
-
-
-def transport(adapter: Adapter, fake: Fake[Any], change: Change | None = None) -> FakeTransport:
-    """What leads all of the adapter's base URLs to the fake."""
-    provider = fake if change is None else cast("Fake[Any]", Between(fake, change))
-    return FakeTransport(dict.fromkeys(adapter.base_urls(), provider))
 
 
 def ask(
@@ -43,12 +38,15 @@ def ask(
     fake: Fake[Any],
     question: Callable[[AsyncClient], Awaitable[T]],
     change: Change | None = None,
+    *,
+    tokens: bool = False,
 ) -> T:
-    """The answer of a client to a question, asked once."""
+    """The answer of a client to a question, asked once; `change` is applied to the fake's answers."""
+    provider = fake if change is None else cast("Fake[Any]", Between(fake, change, tokens=tokens))
+    transport = FakeTransport(dict.fromkeys(adapter.base_urls(), provider))
 
     async def main() -> T:
-        client = AsyncClient({SOURCE: adapter}, transport=transport(adapter, fake, change), policy=_ONCE)
-        async with client:
+        async with AsyncClient({SOURCE: adapter}, transport=transport, policy=_ONCE) as client:
             return await question(client)
 
     return anyio.run(main)

@@ -72,18 +72,20 @@ class Promises:
     """The fake of the adapter's provider."""
 
     _bench: ClassVar[Bench | None] = None
+    _adapter: ClassVar[Any] = None
+    """An adapter to see what it declares; None where it cannot be made, which the first promise says."""
 
     def __init_subclass__(cls, **options: Any) -> None:  # noqa: ANN401 - handed on
         super().__init_subclass__(**options)
-        cls._bench = None
+        cls._bench = cls._adapter = None
         if getattr(cls, "fake", None) is None:
             return
         try:
-            adapter = cls.make_adapter(cls.make_fake(ManualClock()))
+            cls._adapter = cls.make_adapter(cls.make_fake(ManualClock()))
         except Exception:  # noqa: BLE001 - the first promise says so, and better than a failed import
             return
         for name, held in promises_of(cls).items():
-            if not held.applies(adapter, cls.fake):
+            if not held.applies(cls._adapter, cls.fake):
                 setattr(cls, name, None)  # pytest collects no test that is None
 
     @classmethod
@@ -120,13 +122,9 @@ class Promises:
     @classmethod
     def _reach(cls) -> tuple[str, str]:
         """What this adapter and its fake offer, and what is missing for the next level."""
-        try:
-            adapter: Adapter | None = cls.make_adapter(cls.make_fake(ManualClock()))
-        except Exception:  # noqa: BLE001 - as in __init_subclass__
-            adapter = None
         parts = ["get"]
-        parts += ["list"] if isinstance(adapter, Listing) else []
-        parts += ["operations"] if isinstance(adapter, Operations) else []
+        parts += ["list"] if isinstance(cls._adapter, Listing) else []
+        parts += ["operations"] if isinstance(cls._adapter, Operations) else []
         if not cls.fake.states:
             return ", ".join(parts), "name the provider's words in the fake's `states`"
         return ", ".join([*parts, "clock"]), ""
