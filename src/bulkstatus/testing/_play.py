@@ -6,7 +6,6 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from bulkstatus._text import nearest, printable
 from bulkstatus.adapter import State
 from bulkstatus.errors import ConfigError
 from bulkstatus.testing._fake import Fake, Fault, Life, Stage
@@ -104,7 +103,9 @@ def _lasts(step: InState | Vanished, number: int, *, is_last: bool) -> float:
     lasts = step.seconds if isinstance(step, InState) else step.vanish
     if is_last:
         if isinstance(step, Vanished) and not isinstance(step.vanish, bool):
-            raise StepError("the bulk comes back as what? Say it in a step behind this, or vanish for good", number)
+            raise StepError(
+                "the bulk comes back as what? Say it in a step behind this, or vanish for good", number
+            )
         lasts = lasts if isinstance(lasts, float | int) and not isinstance(lasts, bool) else 1.0
     if lasts is None or isinstance(lasts, bool):
         raise StepError("for how long? Only the last step needs no time", number)
@@ -141,7 +142,9 @@ def _failing(fake: type[Fake[Any]], steps: Sequence[Step], total: int) -> int:
         if not isinstance(step, InState) or step.failed is None:
             continue
         if not fake.counts:
-            raise StepError(f"{fake.word} tells no counts, so that nobody would see `failed`: leave it out", number)
+            raise StepError(
+                f"{fake.word} tells no counts, so that nobody would see `failed`: leave it out", number
+            )
         if said not in (None, step.failed):
             raise StepError(f"failed = {step.failed:,}, and another step says {said:,}: say it once", number)
         if not 0 <= step.failed <= total:
@@ -180,12 +183,9 @@ def fault_of(fault: Fault) -> str | None:
         return "an answer in the place of the provider's needs a status"
     if fault.status is not None and not 200 <= fault.status <= 599:  # noqa: PLR2004 - of HTTP
         return f"status is 200 to 599, not {fault.status}"
+    if fault.times is not None and fault.times < 1:
+        return f"times is 1 or more, not {fault.times}"
     times = (fault.delay, fault.after, fault.retry_after or 0.0, fault.seconds or 0.0)
     if not all(isfinite(time) and time >= 0 for time in times):
         return "times are numbers of seconds, and not below 0"
     return None
-
-
-def unknown_state(text: str) -> str:
-    """What to say about a state that is none."""
-    return f"{printable(text, 40)!r} is not a state{nearest(text, map(str, State))}"
