@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
+from itertools import product
 from typing import Any
 
 import msgspec
@@ -9,7 +10,7 @@ import msgspec
 from bulkstatus.adapter import BulkStatus, State
 from bulkstatus.errors import BulkStatusError
 from bulkstatus.testing.contract import _todo
-from bulkstatus.testing.contract._driver import Broken, Driver
+from bulkstatus.testing.contract._driver import Broken, Driver, Step, outcome
 from bulkstatus.testing.contract._mutation import (
     ABSENT,
     SENTINEL,
@@ -126,6 +127,32 @@ class StatePromises(Promises):
             if not was.is_terminal and now is not None and now.is_terminal:
                 raise Broken(f"{case.where}; the state was {name_of(was)} and is now {name_of(now)}")
 
+    @promise(_todo.NO_END)
+    def test_only_the_word_makes_an_end(self) -> None:
+        """A bulk that goes on does not end because its record has the times, counts and errors of one that ended."""
+        for scene, body, step in self._mixed(ended=True):
+            found = outcome(self.bench().driver.reread, step, body)
+            if isinstance(found, BulkStatus) and found.state.is_terminal:
+                raise Broken(
+                    f"the record of {scene.name}, with the word of one that goes on, is {name_of(found.state)}"
+                )
+
+    @promise(_todo.SUCCESS)
+    def test_a_success_that_the_counts_deny_is_none(self) -> None:
+        """A bulk is not `succeeded` where its own counts say that operations have not."""
+        for scene, body, step in self._mixed(ended=False):
+            found = outcome(self.bench().driver.reread, step, body)
+            if (
+                not isinstance(found, BulkStatus)
+                or found.state is not State.SUCCEEDED
+                or found.counts is None
+            ):
+                continue
+            good, total = found.counts.succeeded, found.counts.total
+            if good is not None and total is not None and good < total:
+                what = f"the record of {scene.name}, with the word of one that ended,"
+                raise Broken(f"{what} is `succeeded` with {good} of {total} operations")
+
     @promise(_todo.MEMBERS)
     def test_new_members_change_nothing(self) -> None:
         """Members that the provider adds one day are left alone, wherever they stand."""
@@ -203,6 +230,19 @@ class StatePromises(Promises):
         for case, names in self._counted(_IMPOSSIBLE):
             if "failed" in names and _state(case) is State.SUCCEEDED and not _is_proven(case):
                 raise Broken(f"{case.where}; the state is `succeeded`")
+
+    def _mixed(self, *, ended: bool) -> Iterator[tuple[Scene, bytes, Step]]:
+        """Records of bulks that ended with the words of those that go on, or the other way round."""
+        bench = self.bench()
+        for scene, other in product(bench.scenes, bench.scenes):
+            if scene.status.state.is_terminal is not ended or other.status.state.is_terminal is ended:
+                continue
+            document = parsed(scene.trail.steps[0].response.body)
+            words = bench.roles[scene.name, 0].word
+            for path in words:
+                document = changed(document, path, other.status.native_state)
+            if words:
+                yield scene, written(document), scene.trail.steps[0]
 
     def _words(self) -> Iterator[tuple[Scene, Path, int]]:
         """Where the word stands in each scene. Breaks the promise where it stands nowhere."""
