@@ -735,6 +735,7 @@ COMMANDS = [
     ["config", "init"],
     ["schema"],
     ["demo"],
+    ["fake"],
 ]
 
 
