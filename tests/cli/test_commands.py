@@ -736,6 +736,7 @@ COMMANDS = [
     ["schema"],
     ["new-adapter"],
     ["demo"],
+    ["fake"],
 ]
 
 

@@ -69,7 +69,10 @@ def part(
             _check_fault(step, number)
             troubles.append(_begun(step, age, speed))
             continue
-        stage = Stage(age, _word(fake, step, number), _done(fake, step, number, items, steps))
+        done = _done(fake, step, number, items, steps)
+        if done is None and stages and isinstance(step, InState) and step.state is State.PAUSED:
+            done = stages[-1].done  # what stood still before goes on standing still
+        stage = Stage(age, _word(fake, step, number), done)
         if not stages or stages[-1][1:] != stage[1:]:
             stages.append(stage)
         age += _lasts(step, number, is_last=number == lasting[-1]) / speed
