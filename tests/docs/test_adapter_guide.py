@@ -2,6 +2,7 @@
 
 import os
 import re
+import shutil
 import subprocess
 import sys
 import tomllib
@@ -21,21 +22,40 @@ def followed(tmp_path_factory):
     return follow(tmp_path_factory.mktemp("guide"))
 
 
-def test_who_follows_the_guide_has_an_adapter_that_keeps_the_contract(followed):
-    """Scaffold, then every block of the page at its place: the tests of the package pass, the contract among them."""
-    path = os.pathsep.join(["src", *sys.path])
-    environment = {**os.environ, "PYTHONPATH": path, "PYTEST_ADDOPTS": ""}
-    done = subprocess.run(
-        [sys.executable, "-m", "pytest", "-v", "-p", "no:cacheprovider"],
-        cwd=followed,
-        env=environment,
+def run_tests(package, *options):
+    """Run the tests of a package, warnings and all as its project file has it."""
+    return subprocess.run(
+        [sys.executable, "-m", "pytest", "-v", "-p", "no:cacheprovider", *options],
+        cwd=package,
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(["src", *sys.path]), "PYTEST_ADDOPTS": ""},
         capture_output=True,
         text=True,
         timeout=300,
         check=False,
     )
+
+
+def test_who_follows_the_guide_has_an_adapter_that_keeps_the_contract(followed):
+    """Scaffold, then every block of the page at its place: the tests of the package pass, the contract among them."""
+    done = run_tests(followed)
     assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
     assert "::TestGlobex::test_" in done.stdout
+
+
+def test_a_broken_promise_reads_as_the_guide_shows_it(followed, tmp_path):
+    """The change that the page proposes breaks the promise that it prints, in these words, and no other."""
+    package = shutil.copytree(followed, tmp_path / "broken")
+    adapter = package / "src" / "bulkstatus_globex" / "_adapter.py"
+    text = adapter.read_text()
+    assert text.count("            _rows(response)\n") == 1
+    adapter.write_text(
+        text.replace("            _rows(response)\n", "            _answer(response, JOBS.read)\n")
+    )
+    done = run_tests(package, "tests/test_contract.py")
+    assert done.returncode == 1
+    (sample,) = re.findall(r"^```text\n(Promised: .*?)^```$", GUIDE.read_text(), re.MULTILINE | re.DOTALL)
+    assert " ".join(sample.split()) in " ".join(done.stdout.split())
+    assert done.stdout.count("Promised: ") == 1
 
 
 def test_who_follows_the_guide_has_filled_in_all_code(followed):
