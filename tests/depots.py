@@ -71,6 +71,16 @@ class GuessesWords(Depot, frozen=True, kw_only=True):
         return (State.RUNNING if state is State.UNKNOWN and job.status else state), why
 
 
+@wrong("nothing_odd_makes_a_bulk_missing", _todo.KNOWN_FORM)
+class MissingWordIsMissing(Depot, frozen=True, kw_only=True):
+    """Takes a record without a word for "no such job"."""
+
+    def decide(self, job, told, unread):
+        if not job.status:
+            raise NotFound("nothing is known of it")
+        return super().decide(job, told, unread)
+
+
 @wrong("only_the_word_makes_an_end", _todo.NO_END)
 class EndsByTime(Depot, frozen=True, kw_only=True):
     """Takes a bulk with an end time for ended, whatever its word."""

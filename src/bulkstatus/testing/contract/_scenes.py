@@ -110,6 +110,11 @@ class Bench:
             id = self.fake.bulk_id(number)
             place(self.fake, id, state)
             yield self._scene(f"a bulk in {word!r}", id, state)
+        well = self.fake.states.get(State.SUCCEEDED)
+        if well is not None and self.fake.counts:
+            id = self.fake.bulk_id(len(self.fake.states))
+            self.fake.place(id, Life.of((0.0, well)), total=TOTAL, failed=SOME)
+            yield self._scene(f"a bulk in {well!r} of which {SOME} items failed", id, State.PARTIAL)
 
     def _shown(self) -> Iterator[Scene]:
         clock = ManualClock()

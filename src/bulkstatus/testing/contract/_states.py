@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 
 from bulkstatus.adapter import BulkStatus, State
-from bulkstatus.errors import BulkStatusError
+from bulkstatus.errors import BulkStatusError, NotFound
 from bulkstatus.testing.contract import _todo
 from bulkstatus.testing.contract._driver import Broken, Driver, Step, outcome
 from bulkstatus.testing.contract._mutation import (
@@ -127,6 +127,16 @@ class StatePromises(Promises):
             if not was.is_terminal and now is not None and now.is_terminal:
                 raise Broken(f"{case.where}; the state was {name_of(was)} and is now {name_of(now)}")
 
+    @promise(_todo.KNOWN_FORM)
+    def test_nothing_odd_makes_a_bulk_missing(self) -> None:
+        """A bulk that is told of is not NotFound because a member is odd or missing: somebody may submit it again."""
+        for case in self.bench().sweep:
+            was = value_at(parsed(case.scene.trail.steps[case.step].response.body), case.path)
+            # Some providers say "no such bulk" by a success with nothing in it.
+            is_void = not is_leaf(was) and case.value in (ABSENT, None, [], {})
+            if isinstance(case.outcome, NotFound) and not is_void:
+                raise Broken(f"{case.where}; it is NotFound")
+
     @promise(_todo.NO_END)
     def test_only_the_word_makes_an_end(self) -> None:
         """A bulk that goes on does not end because its record has the times, counts and errors of one that ended."""
@@ -227,8 +237,19 @@ class StatePromises(Promises):
     @promise(_todo.COUNTS)
     def test_failures_that_cannot_be_counted_are_no_success(self) -> None:
         """A number of failures that cannot be leaves no bulk `succeeded`, unless the other counts prove that it is."""
-        for case, names in self._counted(_IMPOSSIBLE):
-            if "failed" in names and _state(case) is State.SUCCEEDED and not _is_proven(case):
+        bench = self.bench()
+        told = [case for case, names in self._counted(_IMPOSSIBLE) if "failed" in names]
+        # A word beside a number says what is counted.
+        told += [
+            bench.case(scene, number, path, value)
+            for scene in bench.scenes
+            if scene.status.counts is not None and scene.status.counts.failed
+            for number in range(len(scene.trail.steps))
+            for path in bench.roles[scene.name, number].counting
+            for value in _IMPOSSIBLE
+        ]
+        for case in told:
+            if _state(case) is State.SUCCEEDED and not _is_proven(case):
                 raise Broken(f"{case.where}; the state is `succeeded`")
 
     def _mixed(self, *, ended: bool) -> Iterator[tuple[Scene, bytes, Step]]:
