@@ -804,6 +804,7 @@ def test_a_bulk_that_stands_still_is_stuck_and_told_once(path):
     assert views[5_400].stuck is None
 
 
+@pytest.mark.unrecorded
 def test_one_that_runs_and_counts_nothing_is_not_stuck(path):
     """Cloudflare tells no counts: it may be well on its way."""
     life = Life.of((0, "running"), (9_000, "completed"))
