@@ -236,6 +236,20 @@ def test_what_a_watch_has_planned_happens_while_time_is_moved(fakes):
     assert changes[-1].verdict is Verdict.SUCCEEDED
 
 
+def test_a_function_that_is_told_of_changes_may_ask_the_client(fakes):
+    """Time stands still while it works, and goes on while it waits for an answer that takes its time."""
+    ref = fakes.add("s", "weavr", running(60), succeeded())
+    other = fakes.add("s", "weavr", throttled(retry_after=30), running())
+    told = []
+
+    def on_change(change):
+        if not told:
+            told.append((change.status.state, fakes.client.get(other).state))
+
+    assert fakes.client.wait([ref], timeout=600, on_change=on_change).succeeded
+    assert told == [(State.RUNNING, State.RUNNING)]
+
+
 def test_a_journal_keeps_up_with_virtual_time(fakes, tmp_path):
     """What a client of one's own sees is written as it happens, a bulk that is gone too."""
     ref = fakes.add("s", "weavr", queued(20), running(30), vanished())

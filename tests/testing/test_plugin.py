@@ -1,7 +1,9 @@
 """The pytest plugin, as users get it: pytest in a process of its own, with a test of theirs."""
 
+import re
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -9,25 +11,11 @@ from bulkstatus.cli._fake import EXAMPLE
 
 pytest_plugins = ["pytester"]
 
-# Ten lines, of which the runbook is four: what the documentation promises.
-RUNBOOK = """
-from bulkstatus.testing import outage, partial, queued, running, throttled, vanished
-
-
-def runbook(client, ref):
-    outcome = client.wait([ref], timeout=3_600)
-    counts = outcome[ref].status.counts
-    return f"re-run the {counts.failed} that failed" if counts.failed else "done"
-
-
-def test_my_runbook(bulkstatus_fakes):
-    life = queued(2), running(10), throttled(retry_after=1), running(900), vanished(3), running(5)
-    ref = bulkstatus_fakes.add("payments", "weavr", *life, partial(failed=3))
-    bulkstatus_fakes.fail("payments", outage(8), after=5)
-    assert runbook(bulkstatus_fakes.client, ref) == "re-run the 3 that failed"
-    asked = [request.path for request in bulkstatus_fakes.requests["payments"]]
-    assert len(asked) > 10
-"""
+# What the page for users shows.
+_PAGE = Path(__file__).parents[2] / "docs" / "how-to" / "test-your-tools.md"
+RUNBOOK = next(
+    block for block in re.findall(r"```python\n(.*?)```", _PAGE.read_text(), re.DOTALL) if "runbook" in block
+)
 
 MARKED = """
 import time

@@ -160,7 +160,7 @@ WRONG = [
     (WEAVR, [partial(2), failed()], {}, "step 2: failed means that none succeeds, and 95 would"),
     (WEAVR, [Fault(), running()], {}, "step 1: what goes wrong?"),
     (WEAVR, [Fault(html="x", drop=True), running()], {}, "step 1: an answer in the place of the provider's"),
-    (WEAVR, [outage(status=99), running()], {}, "step 1: status is 200 to 599, not 99"),
+    (WEAVR, [outage(status=99), running()], {}, "step 1: status is 200 to 999, not 99"),
     (WEAVR, [outage(times=0), running()], {}, "step 1: times is 1 or more, not 0"),
     (WEAVR, [delayed(-1), running()], {}, "step 1: times are numbers of seconds"),
 ]
