@@ -69,6 +69,16 @@ class Config:
         """The names of the sources, each with its provider's word."""
         return {name: str(table["provider"]) for name, table in self._tables.items()}
 
+    @property
+    def pins(self) -> dict[str, tuple[str, ...]]:
+        """The words that the `state_map` of each source gives a meaning."""
+        maps = {name: table.get("state_map") for name, table in self._tables.items()}
+        return {
+            name: tuple(cast("Masked[object]", words))
+            for name, words in maps.items()
+            if isinstance(words, Masked)
+        }
+
     @unseen
     def build(self, names: Collection[str] | None = None) -> dict[str, Adapter]:
         """The adapters of all sources, or of those in `names`, credentials that can be read at once checked.
@@ -130,7 +140,7 @@ class Config:
         return ConfigError(f"{shown_path(self.path)}:{line_of(self._text, name, key)}: {subject} {why}")
 
 
-class _Text(str):
+class UnshownText(str):
     """The text of a configuration, which may hold secrets in clear: it does not show itself in a frame."""
 
     __slots__ = ()
@@ -229,7 +239,7 @@ def read_text(
 def _decoded(data: bytes) -> tuple[str, int]:
     """The text, and the first line that is none; 0 when all are."""
     try:
-        return _Text(data.decode("utf-8-sig")), 0
+        return UnshownText(data.decode("utf-8-sig")), 0
     except UnicodeDecodeError as error:
         return "", data.count(b"\n", 0, error.start) + 1
 
@@ -264,6 +274,6 @@ def line_of(text: str, source: str, key: str | None) -> int:
         begins = bare == header if inside else header == "[sources]" and bare.startswith(f"{source}=")
         if begins and section == 1:
             section = number
-        elif inside and key and bare.startswith(f"{key}="):
+        elif inside and key and bare.startswith((f"{key}=", f"{key}.")):
             return number
     return section
