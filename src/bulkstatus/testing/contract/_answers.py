@@ -19,8 +19,9 @@ from bulkstatus.errors import (
 from bulkstatus.testing.contract import _todo
 from bulkstatus.testing.contract._driver import Broken, Driver, outcome, page_in
 from bulkstatus.testing.contract._mutation import Path, changed, parsed, shape, value_at, written
-from bulkstatus.testing.contract._promise import PAGES, Promises, name_of, promise
+from bulkstatus.testing.contract._promise import PAGES, Promises, promise
 from bulkstatus.testing.contract._questions import NOBODY, Question, not_found, operations_call, questions
+from bulkstatus.testing.contract._scenes import name_of
 
 _HTML = b"<!doctype html><html><head><title>502 Bad Gateway</title></head><body>nginx</body></html>"
 _JSON, _TEXT, _PAGE = "application/json", "text/plain", "text/html; charset=utf-8"

@@ -6,7 +6,7 @@ from typing import Any, ClassVar, NamedTuple, TypeVar
 
 import pytest
 
-from bulkstatus.adapter import Adapter, Listing, Operations, State
+from bulkstatus.adapter import Adapter, Listing, Operations
 from bulkstatus.errors import BulkStatusError
 from bulkstatus.testing._fake import Fake, ManualClock
 from bulkstatus.testing.contract._driver import Broken
@@ -162,8 +162,3 @@ def promises_of(cls: type) -> dict[str, Promise]:
     """The promises among the attributes of a class."""
     found = {name: getattr(getattr(cls, name, None), "promise", None) for name in dir(cls)}
     return {name: held for name, held in found.items() if isinstance(held, Promise)}
-
-
-def name_of(state: State | None) -> str:
-    """A state in a message."""
-    return "no state" if state is None else f"`{state}`"
