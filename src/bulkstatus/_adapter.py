@@ -2,7 +2,7 @@
 
 import re
 from hashlib import sha256
-from typing import ClassVar, Protocol, TypeVar, get_type_hints, runtime_checkable
+from typing import Any, ClassVar, Protocol, TypeVar, get_type_hints, runtime_checkable
 from urllib.parse import urlsplit
 
 import msgspec
@@ -13,7 +13,7 @@ from bulkstatus._model import BulkOperation, BulkStatus, State
 from bulkstatus._secrets import Masked, Secret
 from bulkstatus._text import nearest
 from bulkstatus._unseen import unseen
-from bulkstatus._urls import origin
+from bulkstatus._urls import check_base_url, origin
 from bulkstatus.errors import ConfigError
 
 R = TypeVar("R")
@@ -88,8 +88,10 @@ class Adapter(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     words of the provider to states, for words that this release does not know. `budget` is how many requests these
     credentials may cost, for accounts with other limits than the documented ones; empty for no limit, None for what
     the adapter declares. Declare the class variables, write
-    `auth`, `base_urls` and `status`, and whichever of `Listing`, `Operations`, `Confirms` and `Probe` the provider
-    can serve. Check settings in `__post_init__`, after calling the base's.
+    `auth` and `status`, and whichever of `Listing`, `Operations`, `Confirms` and `Probe` the provider
+    can serve. A setting called `base_url` is checked and brought into its plain form here; where yours has another
+    name, or there are several, write `base_urls` and check them. Check settings in `__post_init__`, after calling the
+    base's.
     """
 
     provider: ClassVar[str]
@@ -115,6 +117,9 @@ class Adapter(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
 
     def __post_init__(self) -> None:
         self._hide_credentials()
+        url = getattr(self, "base_url", None)
+        if isinstance(url, str):
+            msgspec.structs.force_setattr(self, "base_url", check_base_url(url, setting="base_url"))
         for word, state in self.state_map.items():
             if state not in State.__members__.values():
                 raise ConfigError(
@@ -146,8 +151,14 @@ class Adapter(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
         raise NotImplementedError
 
     def base_urls(self) -> tuple[str, ...]:
-        """Every base URL that requests may go to. Nothing is ever sent anywhere else."""
-        raise NotImplementedError
+        """Every base URL that requests may go to: the setting `base_url`, unless you write it.
+
+        Nothing is ever sent anywhere else.
+        """
+        url: str | None = getattr(self, "base_url", None)
+        if url is None:
+            raise NotImplementedError
+        return (url,)
 
     def status(self, id: str) -> Call[BulkStatus]:
         """The call that tells how bulk `id` stands. `id` has passed `id_grammar`."""
@@ -242,8 +253,8 @@ class Confirms(Protocol):
 class Probe(Protocol):
     """The provider has a cheap call that shows whether the credentials are accepted."""
 
-    def probe(self) -> Call[None]:
-        """A call that succeeds when the credentials may read bulks."""
+    def probe(self) -> Call[Any]:
+        """A call that succeeds when the credentials may read bulks; what it gives is left alone."""
         ...
 
 
