@@ -22,7 +22,6 @@ WORDS = adapter.Vocabulary(
         "cancelled": State.CANCELLED,
     },
 )
-_ROWS = 100  # the documented maximum
 _STEPS = ("created_at", "in_progress_at", "finalizing_at", "cancelling_at")
 _ENDS = ("completed_at", "failed_at", "expired_at", "cancelled_at")
 
@@ -44,8 +43,8 @@ class Fault(msgspec.Struct, frozen=True):
     line: int | None = None
 
     def __str__(self) -> str:
-        line = None if self.line is None else f"line {self.line}"
-        return ": ".join(str(part) for part in (line, self.code, self.message) if part)
+        parts = (self.line and f"line {self.line}", self.code, self.message)
+        return ": ".join(str(part) for part in parts if part)
 
 
 class Faults(msgspec.Struct, frozen=True):
@@ -117,7 +116,7 @@ class OpenAI(adapter.Adapter, frozen=True, kw_only=True):
     share: ClassVar[tuple[adapter.Limit, ...] | None] = (adapter.Limit(60, 60),)
     account_by: ClassVar[tuple[str, ...]] = ("organization", "project")
     poll_floor: ClassVar[float] = 5.0
-    rows_per_page: ClassVar[int | None] = _ROWS
+    rows_per_page: ClassVar[int | None] = 100  # the documented maximum
 
     api_key: adapter.SecretText
     base_url: str = "https://api.openai.com/v1"
@@ -125,9 +124,7 @@ class OpenAI(adapter.Adapter, frozen=True, kw_only=True):
     project: str | None = None
 
     def auth(self) -> adapter.Auth:
-        ids = {"OpenAI-Organization": self.organization, "OpenAI-Project": self.project}
-        which = (adapter.api_key(id, header=header, name=header) for header, id in ids.items() if id)
-        return adapter.all_of(adapter.bearer(self.api_key, name="api_key"), *which)
+        return adapter.bearer(self.api_key, name="api_key")
 
     def status(self, id: str) -> Call[BulkStatus]:
         def read(response: Response) -> BulkStatus:
@@ -136,7 +133,7 @@ class OpenAI(adapter.Adapter, frozen=True, kw_only=True):
                 raise adapter.wrong_id(response, asked=id, got=batch.id or "a batch without an id")
             return self._bulk(response, batch, notes).carrying(raw=response.body)
 
-        return Call(Request.to(self.base_url, "batches", id), read)
+        return Call(self._request(id), read)
 
     def listing(self, query: adapter.ListQuery) -> tuple[Call[Page[BulkStatus]], ...]:
         del query  # the API filters by nothing
@@ -145,7 +142,11 @@ class OpenAI(adapter.Adapter, frozen=True, kw_only=True):
     def probe(self) -> Call[Page[BulkStatus]]:
         return self._page(None, limit=1)
 
-    def _page(self, after: str | None, limit: int = _ROWS) -> Call[Page[BulkStatus]]:
+    def _request(self, *id: str, **query: str | int | None) -> Request:
+        headers = {"OpenAI-Organization": self.organization, "OpenAI-Project": self.project}
+        return Request.to(self.base_url, "batches", *id, query=query, headers=headers)
+
+    def _page(self, after: str | None, limit: int | None = None) -> Call[Page[BulkStatus]]:
         def read(response: Response) -> Page[BulkStatus]:
             rows = BATCHES.read(response)
             items = tuple(self._bulk(response, batch, notes).carrying(raw=raw) for batch, notes, raw in rows)
@@ -156,7 +157,7 @@ class OpenAI(adapter.Adapter, frozen=True, kw_only=True):
                 raise adapter.bad_shape(response, "it holds no data, or more follows and nothing says where")
             return Page(items=items, next=self._page(last) if more else None, cursor=last)
 
-        return Call(Request.to(self.base_url, "batches", query={"limit": limit, "after": after}), read)
+        return Call(self._request(limit=limit or self.rows_per_page, after=after), read)
 
     def _bulk(self, response: Response, batch: Batch, notes: Notes) -> BulkStatus:
         said = batch.request_counts or RequestCounts()
@@ -173,8 +174,7 @@ class OpenAI(adapter.Adapter, frozen=True, kw_only=True):
         counts, odd_counts = adapter.clean_counts(told)
         times, odd_times = adapter.from_epochs(batch, _STEPS + _ENDS, "s", now=response.received_at)
         faults = (batch.errors or Faults()).data or []
-        going = state in (State.QUEUED, State.RUNNING)
-        ends = [times[name] for name in _ENDS if name in times and not going]
+        ends = [times[name] for name in _ENDS if name in times and state.is_terminal]
         return BulkStatus(
             source=response.source,
             provider=self.provider,
