@@ -7,6 +7,8 @@ answer against the provider's own schema.
 import os
 from datetime import UTC, datetime
 
+import cloudflare
+import openai
 import pytest
 
 from bulkstatus import Client, Policy
@@ -15,9 +17,6 @@ from bulkstatus.testing import Fault, Life, ManualClock, serve
 from bulkstatus_cloudflare.fake import CloudflareFake
 from bulkstatus_openai import OpenAI
 from bulkstatus_openai.fake import OpenAIFake
-
-cloudflare = pytest.importorskip("cloudflare")
-openai = pytest.importorskip("openai")
 
 NOW = 1_760_000_000.0
 ONCE = Policy(attempts=1)

@@ -352,11 +352,38 @@ class TestDeclarations:
             assert not isinstance(Plain(), capability)
 
     def test_what_every_adapter_must_write_is_not_written_here(self):
-        """`auth`, `base_urls` and `status` have no default."""
+        """`auth` and `status` have no default, and `base_urls` none without a setting `base_url`."""
         adapter = Plain()
         for call in (adapter.auth, adapter.base_urls, lambda: adapter.status("1")):
             with pytest.raises(NotImplementedError):
                 call()
+
+
+class Addressed(Plain, frozen=True, kw_only=True):
+    """An adapter with the setting that most have."""
+
+    base_url: str = "https://api.example.com/v1"
+
+
+class TestBaseUrl:
+    """A setting called `base_url` is looked after by the base."""
+
+    def test_it_is_where_requests_may_go(self):
+        """In its plain form, also where it is the default."""
+        assert Addressed().base_urls() == ("https://api.example.com/v1",)
+        adapter = Addressed(base_url="https://eu.example.com/v2/")
+        assert (adapter.base_url, adapter.base_urls()) == (
+            "https://eu.example.com/v2",
+            ("https://eu.example.com/v2",),
+        )
+
+    @pytest.mark.parametrize("url", ["http://api.example.com", "https://u:p@api.example.com", "ftp://x", ""])
+    def test_what_cannot_be_one_is_refused(self, url):
+        """By the name of the setting, when the adapter is made, in code as in a configuration."""
+        with pytest.raises(ConfigError, match="base_url"):
+            Addressed(base_url=url)
+        with pytest.raises((ConfigError, msgspec.ValidationError), match="base_url"):
+            msgspec.convert({"base_url": url}, Addressed)
 
 
 class Counted(Adapter, frozen=True, kw_only=True):
