@@ -613,7 +613,7 @@ def test_providers_are_named(here, form):
     """In every form, all three of them."""
     done = here("providers", "-o", form)
     assert done.code == 0
-    for word in ("weavr", "cloudflare", "druid"):
+    for word in ("weavr", "cloudflare", "druid", "openai"):
         assert word in done.out
 
 
@@ -690,17 +690,17 @@ def test_the_starter_follows_no_link(here, tmp_path):
 
 
 def test_the_starter_is_right_once_its_settings_are_taken_in(tmp_path, monkeypatch, password_store):
-    """Every setting in it is one of the adapter's, for all three providers."""
+    """Every setting in it is one of the adapter's, for all four providers."""
     lines = [
         line[1:] if line[:1] == "#" and line[1:2].strip() else line for line in _config.STARTER.splitlines()
     ]
     file = tmp_path / "bulkstatus.toml"
     file.write_text("\n".join(lines))
     (tmp_path / "cloudflare-token").write_text("token\n")
-    for name in ("WEAVR_API_KEY", "WEAVR_AUTH_TOKEN", "DRUID_CLIENT_ID"):
+    for name in ("WEAVR_API_KEY", "WEAVR_AUTH_TOKEN", "DRUID_CLIENT_ID", "OPENAI_API_KEY"):
         monkeypatch.setenv(name, "value")
     built = bulkstatus.read_config(file).build()
-    assert {adapter.provider for adapter in built.values()} == {"weavr", "cloudflare", "druid"}
+    assert {adapter.provider for adapter in built.values()} == {"weavr", "cloudflare", "druid", "openai"}
 
 
 def test_the_schema_is_json_schema(here):
