@@ -56,6 +56,7 @@ if TYPE_CHECKING:
     from bulkstatus._retry import Policy, log_retries
     from bulkstatus._schema import json_schema, with_payload
     from bulkstatus._sqlite import default_journal_path
+    from bulkstatus._times import read_duration
     from bulkstatus._waits import HeldWait
     from bulkstatus._watch import AsyncWatch, BulkView, SourceView, WatchView
 
@@ -118,6 +119,7 @@ __all__ = [
     "printable",
     "providers",
     "read_config",
+    "read_duration",
     "with_payload",
 ]
 
@@ -154,6 +156,7 @@ _LAZY = {
     "log_retries": "_retry",
     "providers": "_registry",
     "read_config": "_config",
+    "read_duration": "_times",
     "with_payload": "_schema",
 }
 

@@ -67,6 +67,19 @@ def _boot() -> str:
         return ""
 
 
+_NUMBER = r"([0-9]{1,9}(?:\.[0-9]{1,9})?)"
+_DURATION = re.compile(rf"(?:{_NUMBER}d)?(?:{_NUMBER}h)?(?:{_NUMBER}m)?(?:{_NUMBER}s?)?", re.ASCII)
+
+
+def read_duration(text: str) -> float | None:
+    """The seconds in a text such as `90`, `90s`, `3m`, `1h30m` or `2d`; None where it is none."""
+    match = _DURATION.fullmatch(text)
+    if match is None or not any(match.groups()):
+        return None
+    days, hours, minutes, rest = (float(part or 0) for part in match.groups())
+    return days * 86_400 + hours * 3_600 + minutes * 60 + rest
+
+
 # A full date and time; the parser behind it accepts far more (week dates, bare hours) than any provider documents.
 _ISO = re.compile(
     r"[0-9]{4}-[0-9]{2}-[0-9]{2}[Tt ][0-9]{2}:[0-9]{2}(?::[0-9]{2}(?:[.,][0-9]{1,9})?)?"

@@ -45,7 +45,7 @@ def in_step(monkeypatch):
     def moment():
         with suppress(RuntimeError):  # on the journal's thread
             loops[:] = [loop_now()]
-        return loops[0].moment if loops else 0.0
+        return loops[0].time() if loops else 0.0
 
     wrap = asyncio.wrap_future
 

@@ -15,7 +15,7 @@ from bulkstatus import AsyncClient, ConfigError, Policy, PollPolicy, State, Verd
 from bulkstatus.adapter import BulkStatus, Call, Counts, Limit, Page, Remaining, Request, status_error
 from bulkstatus.testing import Life
 from support import Plain
-from virtual import World, _job, loop_now, run_virtually
+from virtual import World, current_job, loop_now, run_virtually
 
 SUCCEEDED, PENDING, BLIND = Verdict.SUCCEEDED, Verdict.PENDING, Verdict.BLIND
 ROWS_PER_PAGE = 100
@@ -50,7 +50,7 @@ class Single(Plain, frozen=True, kw_only=True):
     def status(self, id):
         def read(response):
             if response.status != 200:
-                raise status_error(response)
+                raise status_error(response, own=True)
             return status(response, json.loads(response.body))
 
         return self.call(id, read)
@@ -66,7 +66,7 @@ class Listed(Single, frozen=True, kw_only=True):
 
         def read(response):
             if response.status != 200:
-                raise status_error(response)
+                raise status_error(response, own=True)
             found = json.loads(response.body)
             rows = tuple(status(response, row) for row in found["rows"])
             return Page(items=rows, at=self.page, offset=offset, received=len(rows), total=found["total"])
@@ -437,7 +437,7 @@ def test_slow_functions_of_many_waits_keep_no_answer_from_being_read():
 
     def sit(loop):
         # Not `rest`, which gives up after a while of real time: so would those that keep others from a thread.
-        loop.call_soon_threadsafe(loop.begin_rest, _job.get(), 25, released)
+        loop.call_soon_threadsafe(loop.begin_rest, current_job.get(), 25, released)
         released.wait(60)
 
     found, took = run_virtually(main)

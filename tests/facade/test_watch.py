@@ -632,8 +632,8 @@ def test_a_reader_that_comes_much_later_is_told_states_and_not_every_change(monk
 
     async def main():
         world = World()
-        to_and_fro = Life(
-            tuple((float(at), ("pending", "running")[at // 30 % 2]) for at in range(0, 6_000, 30))
+        to_and_fro = Life.of(
+            *((float(at), ("pending", "running")[at // 30 % 2]) for at in range(0, 6_000, 30))
         )
         for number in range(1, 6):
             world.cloudflare.add(f"{number:032x}", to_and_fro)
