@@ -610,7 +610,7 @@ def test_a_source_that_cannot_be_set_up_hides_no_other(here, monkeypatch, world,
 
 @pytest.mark.parametrize("form", ["table", "json", "jsonl", "csv", "name"])
 def test_providers_are_named(here, form):
-    """In every form, all three of them."""
+    """In every form, all four of them."""
     done = here("providers", "-o", form)
     assert done.code == 0
     for word in ("weavr", "cloudflare", "druid", "openai"):
@@ -805,8 +805,8 @@ def test_the_demo_can_be_short(here):
     """One line for each bulk at least, and the states it had come to."""
     done = here("demo", "--seconds", "1.5")
     assert (done.code, done.err) == (0, "")
-    assert len(done.out.splitlines()) > 12
-    assert "12 bulks of 3 providers: " in done.out
+    assert len(done.out.splitlines()) > 16
+    assert "16 bulks of 4 providers: " in done.out
 
 
 def test_a_demo_that_sees_nothing_says_so(here, monkeypatch):
@@ -820,4 +820,4 @@ def test_a_demo_that_sees_nothing_says_so(here, monkeypatch):
     done = here("demo", "--seconds", "3")
     assert done.code == 7
     assert done.out.splitlines()[-1] == "0 bulks of 0 providers: none was seen."
-    assert len(done.err.splitlines()) == 3
+    assert len(done.err.splitlines()) == 4
