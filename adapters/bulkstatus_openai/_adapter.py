@@ -22,6 +22,7 @@ WORDS = adapter.Vocabulary(
         "cancelled": State.CANCELLED,
     },
 )
+_GOING = (State.QUEUED, State.RUNNING)
 _STEPS = ("created_at", "in_progress_at", "finalizing_at", "cancelling_at")
 _ENDS = ("completed_at", "failed_at", "expired_at", "cancelled_at")
 
@@ -43,8 +44,8 @@ class Fault(msgspec.Struct, frozen=True):
     line: int | None = None
 
     def __str__(self) -> str:
-        parts = (self.line and f"line {self.line}", self.code, self.message)
-        return ": ".join(str(part) for part in parts if part)
+        line = f"line {self.line}" if self.line else None
+        return ": ".join(str(part) for part in (line, self.code, self.message) if part)
 
 
 class Faults(msgspec.Struct, frozen=True):
@@ -88,8 +89,7 @@ def _refused(response: Response) -> BulkStatusError:
     return adapter.status_error(
         response,
         code=str(fault.code or fault.type or "") or None,
-        # A 401 repeats the ends of the key.
-        detail=None if response.status == HTTPStatus.UNAUTHORIZED else fault.message,
+        detail=None if response.status == HTTPStatus.UNAUTHORIZED else fault.message,  # it quotes the key
         request_id=response.headers.get("x-request-id"),
         # An address that leads nowhere is told in the form of a batch that is not there.
         own=fault.type is not None and fault.code != "unknown_url",
@@ -173,8 +173,8 @@ class OpenAI(adapter.Adapter, frozen=True, kw_only=True):
             why = (*why, "Requests that had ended keep their results: it has an output or error file.")
         counts, odd_counts = adapter.clean_counts(told)
         times, odd_times = adapter.from_epochs(batch, _STEPS + _ENDS, "s", now=response.received_at)
+        ends = [] if state in _GOING else [times[name] for name in _ENDS if name in times]
         faults = (batch.errors or Faults()).data or []
-        ends = [times[name] for name in _ENDS if name in times and state.is_terminal]
         return BulkStatus(
             source=response.source,
             provider=self.provider,
@@ -182,7 +182,7 @@ class OpenAI(adapter.Adapter, frozen=True, kw_only=True):
             state=state,
             native_state=batch.status,
             phase=batch.status if batch.status in ("finalizing", "cancelling") else None,
-            counts=None if counts == adapter.Counts() else counts,
+            counts=counts if any(msgspec.structs.astuple(counts)) else None,
             created_at=times.get("created_at"),
             started_at=times.get("in_progress_at"),
             updated_at=max(times.values(), default=None),

@@ -264,9 +264,9 @@ def test_each_step_has_a_time(word, field):
 
 
 def test_an_end_beside_a_word_that_goes_on_is_not_used():
-    """A time alone is no end: neither while the word says that it goes on, nor where nobody knows the word."""
+    """While the word says that it goes on, a time is no end; one whose success is not proven has ended all the same."""
     assert status(status="in_progress").finished_at is None
-    assert status(status="archived").finished_at is None
+    assert status(status="completed", request_counts=7).finished_at == at(NOW - 200)
 
 
 @pytest.mark.parametrize("odd", ["soon", True, 1.5, [], NOW * 1000, -5, 2**80])

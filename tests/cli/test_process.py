@@ -300,7 +300,9 @@ def test_the_demo_in_a_pipe(run):
             rf"\d{{4}}-\d\d-\d\dT\d\d:\d\d:\d\dZ  (payments|edge|crm|batches):\S+  {step} -> {step}  ", line
         )
     last = {line.split()[1]: line.partition(" -> ")[2].split()[0] for line in changes}
-    assert {"succeeded", "partial", "failed", "cancelled", "expired", "paused", "unknown"} <= set(last.values())
+    assert {"succeeded", "partial", "failed", "cancelled", "expired", "paused", "unknown"} <= set(
+        last.values()
+    )
     assert summary.startswith(f"{len(last)} bulks of 4 providers: ")
     assert os.linesep not in summary
 

@@ -104,7 +104,9 @@ def _lasts(step: InState | Vanished, number: int, *, is_last: bool) -> float:
     lasts = step.seconds if isinstance(step, InState) else step.vanish
     if is_last:
         if isinstance(step, Vanished) and not isinstance(step.vanish, bool):
-            raise StepError("the bulk comes back as what? Say it in a step behind this, or vanish for good", number)
+            raise StepError(
+                "the bulk comes back as what? Say it in a step behind this, or vanish for good", number
+            )
         lasts = lasts if isinstance(lasts, float | int) and not isinstance(lasts, bool) else 1.0
     if lasts is None or isinstance(lasts, bool):
         raise StepError("for how long? Only the last step needs no time", number)
@@ -141,7 +143,9 @@ def _failing(fake: type[Fake[Any]], steps: Sequence[Step], total: int) -> int:
         if not isinstance(step, InState) or step.failed is None:
             continue
         if not fake.counts:
-            raise StepError(f"{fake.word} tells no counts, so that nobody would see `failed`: leave it out", number)
+            raise StepError(
+                f"{fake.word} tells no counts, so that nobody would see `failed`: leave it out", number
+            )
         if said not in (None, step.failed):
             raise StepError(f"failed = {step.failed:,}, and another step says {said:,}: say it once", number)
         if not 0 <= step.failed <= total:

@@ -66,7 +66,9 @@ class Scenario(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
         found = document(text, name)
         for key in found:
             if key != "sources":
-                raise ConfigError(f"{name}: {printable(key, _LONGEST_NAME)!r} is not a section{nearest(key, ['sources'])}")
+                raise ConfigError(
+                    f"{name}: {printable(key, _LONGEST_NAME)!r} is not a section{nearest(key, ['sources'])}"
+                )
         sources = found.get("sources")
         if not isinstance(sources, Mapping) or not sources:
             raise ConfigError(f"{name}: no sources; add a section such as [sources.payments]")
@@ -84,7 +86,9 @@ class _Reader:
 
     def source(self, name: str, table: object) -> SourceScript:
         if SOURCE_NAME.fullmatch(name) is None:
-            raise self._error(name, None, "a source is named with letters, digits, '.', '_' and '-', 64 at most")
+            raise self._error(
+                name, None, "a source is named with letters, digits, '.', '_' and '-', 64 at most"
+            )
         if not isinstance(table, Mapping):
             raise self._error(name, None, f"is not a section; write [sources.{name}]")
         told = cast("_Table", table)
@@ -109,12 +113,16 @@ class _Reader:
         grammar = fake.adapter(f"http://127.0.0.1:1{fake.prefix}").id_grammar
         if not grammar.fits(id):
             shown = printable(id, _LONGEST_NAME)
-            raise self._error(source, id, f"{shown!r} is no id of {fake.word} ({grammar.words}), such as {fake.bulk_id(0)}")
+            raise self._error(
+                source, id, f"{shown!r} is no id of {fake.word} ({grammar.words}), such as {fake.bulk_id(0)}"
+            )
         table = cast("_Table", told) if isinstance(told, Mapping) else {"life": told}
         self._check_keys(source, id, table, BulkScript.__struct_fields__, "a bulk")
         life, total = table.get("life"), table.get("total")
         if not isinstance(life, list) or not life:
-            raise self._error(source, id, 'life is a list of steps, such as [{ state = "running", for = "10s" }]')
+            raise self._error(
+                source, id, 'life is a list of steps, such as [{ state = "running", for = "10s" }]'
+            )
         if total is not None and (not isinstance(total, int) or isinstance(total, bool)):
             raise self._error(source, id, "total is a whole number of items")
         try:
@@ -126,7 +134,9 @@ class _Reader:
 
     def _trouble(self, source: str, told: object) -> tuple[Fault, ...]:
         if not isinstance(told, list):
-            raise self._error(source, None, 'trouble is a list, such as [{ status = 503, after = "5s", for = "8s" }]')
+            raise self._error(
+                source, None, 'trouble is a list, such as [{ status = 503, after = "5s", for = "8s" }]'
+            )
         faults: list[Fault] = []
         for number, table in enumerate(cast("list[object]", told), 1):
             try:
@@ -140,7 +150,9 @@ class _Reader:
             faults.append(fault)
         return tuple(faults)
 
-    def _check_keys(self, source: str, id: str | None, table: _Table, known: Collection[str], what: str) -> None:
+    def _check_keys(
+        self, source: str, id: str | None, table: _Table, known: Collection[str], what: str
+    ) -> None:
         for key in table:
             if key not in known:
                 shown = printable(key, _LONGEST_NAME)
@@ -148,7 +160,13 @@ class _Reader:
 
     def _error(self, source: str, key: str | None, why: str, *, step: int | None = None) -> ConfigError:
         name = printable(source, _LONGEST_NAME)
-        part = "" if key is None else ".trouble" if key == "trouble" else f".bulks.{printable(key, _LONGEST_NAME)}"
+        part = (
+            ""
+            if key is None
+            else ".trouble"
+            if key == "trouble"
+            else f".bulks.{printable(key, _LONGEST_NAME)}"
+        )
         return ConfigError(f"{self._file}:{self._line(source, key, step)}: sources.{name}{part}: {why}")
 
     def _line(self, source: str, key: str | None, step: int | None) -> int:
@@ -188,7 +206,12 @@ def _step(told: object, number: int, *, kinds: tuple[type[Step], ...] = _KINDS) 
             shown = printable(key, _LONGEST_NAME)
             elsewhere = any(key in _keys(other) for other in kinds)
             hint = "; put it into a step of its own" if elsewhere else nearest(key, known)
-            raise StepError(f"{shown!r} does not belong in a step with {next(iter(table))!r}{hint}" if elsewhere else f"{shown!r} is not a key of a step{hint}", number)
+            raise StepError(
+                f"{shown!r} does not belong in a step with {next(iter(table))!r}{hint}"
+                if elsewhere
+                else f"{shown!r} is not a key of a step{hint}",
+                number,
+            )
     _check_state(table.get("state"), number)
     try:
         return msgspec.convert(
@@ -208,7 +231,10 @@ def _kind(table: _Table, number: int, kinds: tuple[type[Step], ...]) -> type[Ste
     key = next(iter(table))
     known = sorted(frozenset[str]().union(*map(_keys, kinds)))
     if key in known:
-        raise StepError("it says neither what the bulk is (state, word, vanish) nor what goes wrong (status, drop, delay)", number)
+        raise StepError(
+            "it says neither what the bulk is (state, word, vanish) nor what goes wrong (status, drop, delay)",
+            number,
+        )
     raise StepError(f"{printable(key, _LONGEST_NAME)!r} is not a key of a step{nearest(key, known)}", number)
 
 
@@ -228,6 +254,8 @@ def _value(key: str, value: object, number: int) -> object:
     if key in _DURATIONS and isinstance(value, str):
         seconds = read_duration(value)
         if seconds is None:
-            raise StepError(f"{key} = {printable(value, 40)!r} is not a duration: write 2, \"2s\", \"3m\" or \"1h30m\"", number)
+            raise StepError(
+                f'{key} = {printable(value, 40)!r} is not a duration: write 2, "2s", "3m" or "1h30m"', number
+            )
         return seconds
     return value

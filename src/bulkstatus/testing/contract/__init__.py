@@ -32,7 +32,9 @@ from bulkstatus.testing.contract._waiting import WaitPromises as _Waits
 __all__ = ["AdapterContract"]
 
 
-class AdapterContract(_States, _Answers, _Pages, _Operations, _Requests, _Privacy, _Settings, _Clients, _Waits):
+class AdapterContract(
+    _States, _Answers, _Pages, _Operations, _Requests, _Privacy, _Settings, _Clients, _Waits
+):
     """All promises. Set `fake` to the fake's class; its `adapter(url)` gives the adapter that is tried.
 
     Override the class methods `make_fake` and `make_adapter` where a fake needs more than a clock.

@@ -113,4 +113,6 @@ def _expect(outcome: Outcome, verdict: Verdict, what: str) -> None:
     found = outcome.results[0]
     if found.verdict is not verdict:
         state = name_of(None if found.status is None else found.status.state)
-        raise Broken(f"a wait for {what} ends in `{found.verdict}`, not `{verdict}`; its last state is {state}")
+        raise Broken(
+            f"a wait for {what} ends in `{found.verdict}`, not `{verdict}`; its last state is {state}"
+        )
