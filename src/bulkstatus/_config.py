@@ -147,7 +147,7 @@ def read_config(path: str | Path | None = None) -> Config:
     file = default_path() if path is None else expanded(path)
     shown = shown_path(file)
     text, mode = read_text(file)
-    document = document(text, shown)
+    document = parse_toml(text, shown)
     for key in document:
         if key != "sources":
             line = _line_at(text, rf"""\s*(?:\[\s*)?["']?{re.escape(key)}\b""")
@@ -163,7 +163,7 @@ def read_config(path: str | Path | None = None) -> Config:
     return Config(file, text, cast("Masked[Masked[Any]]", sources), mode=mode)
 
 
-def document(text: str, shown: str) -> "Masked[Any]":
+def parse_toml(text: str, shown: str) -> "Masked[Any]":
     """What a file of settings holds. Raises ConfigError for what is not TOML."""
     try:
         return cast("Masked[Any]", _masked(tomllib.loads(text)))

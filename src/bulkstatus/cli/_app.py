@@ -4,7 +4,7 @@ import time
 from collections.abc import Iterator, Sequence
 from importlib.metadata import version
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 from cyclopts import App, Parameter
 
@@ -699,3 +699,56 @@ def demo(
     if not 1 <= seconds <= 3_600:  # noqa: PLR2004 - an hour; also refuses what is no number
         raise ConfigError(f"--seconds {seconds:g} is out of range: write 1 to 3600")
     return play(seconds)
+
+
+@app.command
+def fake(
+    what: Annotated[
+        str | None,
+        Parameter(name="SCENARIO", help="A TOML file, or the word of a provider whose demo is served."),
+    ] = None,
+    /,
+    *,
+    port: Annotated[
+        int,
+        Parameter(name="--port", help="Serve the first source at this port, the others at those behind it."),
+    ] = 0,
+    speed: Annotated[
+        float, Parameter(name="--speed", help="Let the scenario's time pass so many times quicker.")
+    ] = 1.0,
+    write_config: Annotated[
+        Path | None,
+        Parameter(name="--write-config", help="Write a configuration that reaches the fakes to this file."),
+    ] = None,
+    log: Annotated[
+        bool,
+        Parameter(name="--log", show_default=False, help="Log every request to stderr, credentials masked."),
+    ] = False,
+    example: Annotated[
+        bool, Parameter(name="--example", show_default=False, help="Print a scenario to begin with, and end.")
+    ] = False,
+    output: Annotated[
+        Literal["table", "jsonl"],
+        Parameter(name=("--output", "-o"), help="The form in which the sources are written."),
+    ] = "table",
+) -> int:
+    """Serve providers that play a scenario on this machine, until Ctrl-C, for tests of tools in any language.
+
+    For example:
+
+        bulkstatus fake --example > scenario.toml
+        bulkstatus fake scenario.toml --write-config fakes.toml --speed 10
+    """
+    from bulkstatus.cli._fake import EXAMPLE, serve
+    from bulkstatus.cli._output import lines
+
+    start_log(verbose=False)
+    if example:
+        lines(EXAMPLE.splitlines())
+        return _exit.OK
+    if what is None:
+        raise ConfigError(
+            "name a scenario, or a provider; 'bulkstatus fake --example' prints one to begin with"
+        )
+    serve(what, port=port, speed=speed, config=write_config, log=log, form=output)
+    return _exit.OK

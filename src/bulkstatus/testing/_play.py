@@ -6,7 +6,6 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from bulkstatus._text import nearest, printable
 from bulkstatus.adapter import State
 from bulkstatus.errors import ConfigError
 from bulkstatus.testing._fake import Fake, Fault, Life, Stage
@@ -184,12 +183,9 @@ def fault_of(fault: Fault) -> str | None:
         return "an answer in the place of the provider's needs a status"
     if fault.status is not None and not 200 <= fault.status <= 599:  # noqa: PLR2004 - of HTTP
         return f"status is 200 to 599, not {fault.status}"
+    if fault.times is not None and fault.times < 1:
+        return f"times is 1 or more, not {fault.times}"
     times = (fault.delay, fault.after, fault.retry_after or 0.0, fault.seconds or 0.0)
     if not all(isfinite(time) and time >= 0 for time in times):
         return "times are numbers of seconds, and not below 0"
     return None
-
-
-def unknown_state(text: str) -> str:
-    """What to say about a state that is none."""
-    return f"{printable(text, 40)!r} is not a state{nearest(text, map(str, State))}"

@@ -8,7 +8,7 @@ from typing import Any, Self, TypeAlias, cast
 import msgspec
 
 from bulkstatus._adapter import SOURCE_NAME
-from bulkstatus._config import document, line_of, read_text, shown_path
+from bulkstatus._config import line_of, parse_toml, read_text, shown_path
 from bulkstatus._paths import expanded
 from bulkstatus._text import nearest, printable
 from bulkstatus._times import read_duration
@@ -63,7 +63,7 @@ class Scenario(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     @classmethod
     def parse(cls, text: str, *, name: str = "scenario") -> Self:
         """Read a scenario from TOML; `name` stands for the file in errors. Raises ConfigError."""
-        found = document(text, name)
+        found = parse_toml(text, name)
         for key in found:
             if key != "sources":
                 raise ConfigError(

@@ -25,7 +25,7 @@ from bulkstatus._times import Stamp
 
 T = TypeVar("T")
 BIRTH = datetime(2026, 1, 1, tzinfo=UTC)
-LONGEST = 3 * 86_400.0
+LONGEST = 86_400.0
 
 # Seconds of real time: how long a thread may keep the loop's time from passing, and how long a loop with nothing
 # planned waits for somebody to wake it.
@@ -291,10 +291,14 @@ def _counted_future(wrap: Callable[..., Any]) -> Callable[..., Any]:
         found, loop, job = wrap(future, **options), running_loop(), Job()
         if loop is not None:
             loop.jobs.add(job)
-            found.add_done_callback(lambda _: loop.jobs.discard(job))
+            found.add_done_callback(partial(_forget, loop.jobs, job))
         return found
 
     return wrapped
+
+
+def _forget(jobs: set[Job], job: Job, _: object) -> None:
+    jobs.discard(job)
 
 
 @contextmanager
