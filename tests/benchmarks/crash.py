@@ -64,7 +64,7 @@ def fill(fakes: dict[str, object], number: int, seconds: float, chance: random.R
         id = f"{index + 1:032x}" if word == "cloudflare" else str(index + 1)
         step = max(_SHORTEST, seconds / len(words))
         begins = [0.0, *(step * (turn + chance.uniform(-0.3, 0.3)) for turn in range(1, len(words)))]
-        fakes[word].add(id, Life(tuple(zip(begins, words, strict=True))))
+        fakes[word].add(id, Life.of(*zip(begins, words, strict=True)))
         made.append(Bulk(f"{_SOURCES[word]}:{id}", words))
     return made
 

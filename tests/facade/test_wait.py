@@ -152,7 +152,7 @@ def test_a_wait_that_stops_when_blocked_says_so(steps, state):
     """For a bulk that is paused, and for one that awaits somebody."""
 
     def prepare(world):
-        world.weavr.add("1", Life(steps))
+        world.weavr.add("1", Life.of(*steps))
         return "w:1"
 
     outcome, moment, _ = waiting(prepare, timeout=600, stop_when_blocked=True)
