@@ -99,7 +99,7 @@ def _refused(response: Response) -> BulkStatusError:
 REFUSAL = adapter.Reader(Faults)
 _UNREAD = ("object", "model", "input_file_id", "completion_window", "expires_at", "metadata", "usage")
 BATCH = adapter.Reader(Batch, refused=_refused, unread=_UNREAD)
-BATCHES = adapter.PageReader(Batches, "data", row=BATCH)
+BATCHES = adapter.PageReader(Batches, "data", row=BATCH, unread=("object", "first_id"))
 
 
 class OpenAI(adapter.Adapter, frozen=True, kw_only=True):

@@ -48,6 +48,7 @@ if TYPE_CHECKING:
     from bulkstatus._budget import Allowance
     from bulkstatus._client import AsyncClient, SourceHealth
     from bulkstatus._config import Config, default_path, read_config
+    from bulkstatus._drift import Drift
     from bulkstatus._journal import Journal
     from bulkstatus._pages import AsyncListPages
     from bulkstatus._polling import PollPolicy
@@ -76,6 +77,7 @@ __all__ = [
     "ConfigError",
     "Counts",
     "DeadlineExceeded",
+    "Drift",
     "Failure",
     "HeldWait",
     "Journal",
@@ -132,6 +134,7 @@ _LAZY = {
     "BulkView": "_watch",
     "Client": "_blocking",
     "Config": "_config",
+    "Drift": "_drift",
     "HeldWait": "_waits",
     "Journal": "_journal",
     "JournalStats": "_record",

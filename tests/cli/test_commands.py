@@ -723,6 +723,7 @@ COMMANDS = [
     ["untrack"],
     ["history"],
     ["changes"],
+    ["drift"],
     ["journal", "path"],
     ["journal", "stats"],
     ["journal", "prune"],

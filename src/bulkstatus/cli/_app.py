@@ -538,6 +538,38 @@ def history(ref: OneRef, /, *, journal: JournalOption = None, output: OutputOpti
 
 
 @app.command
+def drift(
+    *,
+    source: SourceOption = (),
+    clear: Annotated[
+        bool,
+        Parameter(
+            name="--clear",
+            show_default=False,
+            help="Forget it, as once it was reported; what comes is counted anew.",
+        ),
+    ] = False,
+    config: ConfigOption = None,
+    journal: JournalOption = None,
+    output: OutputOption = "table",
+) -> int:
+    """Show what sources answered that their adapters do not know: words, fields, times. From the journal; nothing is sent.
+
+    Below the table stands what to do: for a word, the lines of the configuration that give it a meaning today.
+
+    For example:
+
+        bulkstatus drift
+        bulkstatus drift --source payments -o json
+    """
+    from bulkstatus.cli import _drift
+
+    if clear:
+        return _drift.clear(journal, source)
+    return _drift.drift(journal, source, output, config)
+
+
+@app.command
 def track(
     refs: Refs,
     /,
