@@ -119,7 +119,7 @@ class OpenAI(adapter.Adapter, frozen=True, kw_only=True):
     rows_per_page: ClassVar[int | None] = 100  # the documented maximum
 
     api_key: adapter.SecretText
-    base_url: str = "https://api.openai.com/v1"
+    base_url: adapter.BaseUrl = "https://api.openai.com/v1"
     organization: str | None = None
     project: str | None = None
 

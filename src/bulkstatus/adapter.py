@@ -6,6 +6,7 @@ reads the `Response`. See the guide on writing an adapter in the documentation.
 
 from bulkstatus._adapter import (
     Adapter,
+    BaseUrl,
     Confirms,
     IdGrammar,
     Limit,
@@ -31,6 +32,7 @@ __all__ = [
     "MIB",
     "Adapter",
     "Auth",
+    "BaseUrl",
     "BulkOperation",
     "BulkStatus",
     "Call",

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from bulkstatus import adapter as door
 from bulkstatus._adapter import (
     Adapter,
+    BaseUrl,
     Confirms,
     IdGrammar,
     Limit,
@@ -352,7 +353,7 @@ class TestDeclarations:
             assert not isinstance(Plain(), capability)
 
     def test_what_every_adapter_must_write_is_not_written_here(self):
-        """`auth` and `status` have no default, and `base_urls` none without a setting `base_url`."""
+        """`auth` and `status` have no default, and `base_urls` none without a `BaseUrl`."""
         adapter = Plain()
         for call in (adapter.auth, adapter.base_urls, lambda: adapter.status("1")):
             with pytest.raises(NotImplementedError):
@@ -362,11 +363,26 @@ class TestDeclarations:
 class Addressed(Plain, frozen=True, kw_only=True):
     """An adapter with the setting that most have."""
 
-    base_url: str = "https://api.example.com/v1"
+    base_url: BaseUrl = "https://api.example.com/v1"
+
+
+class TwoHosts(Addressed, frozen=True, kw_only=True):
+    """One whose tokens may come from elsewhere."""
+
+    auth_base_url: BaseUrl | None = None
+    note: str = "http://plain.example.com"
 
 
 class TestBaseUrl:
-    """A setting called `base_url` is looked after by the base."""
+    """Settings that are annotated `BaseUrl` are looked after by the base."""
+
+    def test_there_may_be_several(self):
+        """Each that is set is checked by its own name; other settings are left alone."""
+        assert TwoHosts().base_urls() == ("https://api.example.com/v1",)
+        adapter = TwoHosts(auth_base_url="https://auth.example.com/")
+        assert adapter.base_urls() == ("https://api.example.com/v1", "https://auth.example.com")
+        with pytest.raises(ConfigError, match="auth_base_url"):
+            TwoHosts(auth_base_url="http://auth.example.com")
 
     def test_it_is_where_requests_may_go(self):
         """In its plain form, also where it is the default."""
