@@ -140,7 +140,7 @@ class Config:
         return ConfigError(f"{shown_path(self.path)}:{line_of(self._text, name, key)}: {subject} {why}")
 
 
-class _Text(str):
+class UnshownText(str):
     """The text of a configuration, which may hold secrets in clear: it does not show itself in a frame."""
 
     __slots__ = ()
@@ -239,7 +239,7 @@ def read_text(
 def _decoded(data: bytes) -> tuple[str, int]:
     """The text, and the first line that is none; 0 when all are."""
     try:
-        return _Text(data.decode("utf-8-sig")), 0
+        return UnshownText(data.decode("utf-8-sig")), 0
     except UnicodeDecodeError as error:
         return "", data.count(b"\n", 0, error.start) + 1
 

@@ -25,21 +25,23 @@ class _Kept(NamedTuple):
 
 def pytest_terminal_summary(terminalreporter: "pytest.TerminalReporter") -> None:
     """Write one line for each adapter."""
-    tried: dict[str, list[_Kept]] = {}
-    for word, kept in _tried(terminalreporter):
-        tried.setdefault(word, []).append(kept)
-    for word, promises in sorted(tried.items()):
-        terminalreporter.write_line(_line(word, promises))
+    tried: dict[tuple[str, str], list[_Kept]] = {}
+    for who, kept in _tried(terminalreporter):
+        tried.setdefault(who, []).append(kept)
+    words = [word for word, _ in tried]
+    for (word, name), promises in sorted(tried.items()):
+        terminalreporter.write_line(_line(word if words.count(word) == 1 else f"{word} ({name})", promises))
 
 
-def _tried(reporter: "pytest.TerminalReporter") -> Iterator[tuple[str, _Kept]]:
+def _tried(reporter: "pytest.TerminalReporter") -> Iterator[tuple[tuple[str, str], _Kept]]:
+    """Every promise that was tried, by the provider's word and the name of the class."""
     for outcome in ("passed", "failed", "error"):
         reports: list[Any] = reporter.stats.get(outcome, [])
         for report in reports:
             for name, value in getattr(report, "user_properties", ()):
                 if name == PROPERTY:
-                    word, level, offers, lacks = value
-                    yield word, _Kept(level, offers, lacks, outcome == "passed")
+                    word, cls, level, offers, lacks = value
+                    yield (word, cls), _Kept(level, offers, lacks, outcome == "passed")
 
 
 def _line(word: str, promises: list[_Kept]) -> str:

@@ -42,22 +42,31 @@ def load(word: str) -> type[Adapter]:
     Raises ConfigError when there is none, when two distributions claim the word, and when it cannot be imported or
     is not an adapter; the message names the distribution. Other adapters are not touched.
     """
-    points = _by_word().get(word, [])
+    loaded, label = imported(GROUP, word, "adapter")
+    if not (isinstance(loaded, type) and issubclass(loaded, Adapter)):
+        raise ConfigError(f"the adapter {word!r} of {label} is not a subclass of Adapter")
+    return loaded
+
+
+def imported(group: str, word: str, what: str) -> tuple[object, str]:
+    """What the entry point `word` of a group names, a `what` of that provider; and its distribution.
+
+    Raises ConfigError when there is none, when two distributions claim the word, and when it cannot be imported.
+    """
+    by_word = _by_word(group)
+    points = by_word.get(word, [])
     if not points:
-        known = ", ".join(provider.word for provider in providers()) or "none"
-        raise ConfigError(f"no adapter is installed for provider {word[:64]!r} (installed: {known})")
+        known = ", ".join(sorted(by_word)) or "none"
+        raise ConfigError(f"no {what} is installed for provider {word[:64]!r} (installed: {known})")
     if len(points) > 1:
         names = " and by ".join(sorted({label for _, label in points}))
         raise ConfigError(f"provider {word!r} is claimed by {names}: uninstall one")
     point, label = points[0]
     try:
-        loaded: object = point.load()
+        return point.load(), label
     except (Exception, SystemExit) as error:
         why = printable(f"{type(error).__name__}: {error}", 200)
-        raise ConfigError(f"the adapter {word!r} of {label} cannot be imported: {why}") from error
-    if not (isinstance(loaded, type) and issubclass(loaded, Adapter)):
-        raise ConfigError(f"the adapter {word!r} of {label} is not a subclass of Adapter")
-    return loaded
+        raise ConfigError(f"the {what} {word!r} of {label} cannot be imported: {why}") from error
 
 
 def entry_points_of(group: str) -> tuple[list[tuple[EntryPoint, str]], list[str]]:
@@ -93,8 +102,8 @@ def _name_of(candidate: Distribution) -> str | None:
         return None
 
 
-def _by_word() -> dict[str, list[tuple[EntryPoint, str]]]:
+def _by_word(group: str = GROUP) -> dict[str, list[tuple[EntryPoint, str]]]:
     grouped: dict[str, list[tuple[EntryPoint, str]]] = {}
-    for point, label in entry_points_of(GROUP)[0]:
+    for point, label in entry_points_of(group)[0]:
         grouped.setdefault(point.name, []).append((point, label))
     return grouped

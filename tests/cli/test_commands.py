@@ -735,7 +735,9 @@ COMMANDS = [
     ["config", "check"],
     ["config", "init"],
     ["schema"],
+    ["new-adapter"],
     ["demo"],
+    ["fake"],
 ]
 
 

@@ -20,7 +20,8 @@ import pytest
 import bulkstatus
 from bulkstatus import _pools, _registry
 from bulkstatus.cli import main
-from bulkstatus.testing import FakeTransport, ManualClock, load_fake
+from bulkstatus.testing import Fakes, FakeTransport, ManualClock, Scenario, load_fake
+from bulkstatus.testing._registry import GROUP as FAKES
 
 ROOT = Path(__file__).parents[2]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
@@ -203,13 +204,31 @@ def test_every_other_command_of_the_pages_is_one_that_the_check_runs():
 
 
 def test_the_entry_point_of_the_guide_is_of_our_group():
-    """The guide for authors names the group that is read."""
+    """The guide for authors names the groups that are read."""
     (block,) = [block.values[0] for block in blocks("ini")]
     points = tomllib.loads(block.text)["project"]["entry-points"]
-    assert points == {_registry.GROUP: {"acme": "bulkstatus_acme:Acme"}}
+    assert points == {
+        _registry.GROUP: {"acme": "bulkstatus_acme:Acme"},
+        FAKES: {"acme": "bulkstatus_acme.fake:AcmeFake"},
+    }
 
 
-@pytest.mark.parametrize("block", blocks("toml"))
+# The page about scenarios, whose TOML is of those.
+SCENARIO_PAGE = "docs/how-to/test-your-tools.md"
+
+
+@pytest.mark.parametrize(
+    "block", [block for block in blocks("toml") if block.values[0].page == SCENARIO_PAGE]
+)
+def test_scenarios_are_valid(block):
+    """A scenario on a page can be played as it stands."""
+    with Fakes(Scenario.parse(block.text)) as fakes:
+        assert fakes.client.get_many(fakes.refs).complete
+
+
+@pytest.mark.parametrize(
+    "block", [block for block in blocks("toml") if block.values[0].page != SCENARIO_PAGE]
+)
 def test_configurations_are_valid(block, tmp_path, monkeypatch):
     """A configuration on a page is accepted as it stands."""
     for name, value in SECRETS.items():

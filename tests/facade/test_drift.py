@@ -1,7 +1,6 @@
 """What providers answer that no adapter knows: counted for each source, by every client, and shown without a person in it."""
 
 import json
-import time
 
 import pytest
 
@@ -276,30 +275,31 @@ class Counting(Journal):
 def test_counting_costs_no_commit_of_its_own(tmp_path, monkeypatch):
     """It is written with what is recorded, else from time to time, and at the end."""
     odd = FakeResponse.json({"count": 0, "responseCount": 0, "operations": [], "took": 3})
-    clock = [1_000.0]
-    monkeypatch.setattr(time, "monotonic", lambda: clock[0])
 
     class Odd(WeavrFake):
         def answer(self, request):
             return odd if "operations" in request.path else super().answer(request)
 
-    odd_fake = Odd()
-    odd_fake.add("1", Life.of((0, "RUNNING")), operations=1)
-    journal = Counting(tmp_path / "journal.db")
-    with serve(odd_fake) as url:
-        with Client({"w": odd_fake.adapter(url)}, journal=journal) as client:
+    fake, journal = Odd(), Counting(tmp_path / "journal.db")
+    fake.add("1", Life.of((0, "RUNNING")), operations=1)
+    with serve(fake) as url, journal:
+        monkeypatch.setattr("bulkstatus._recorder._SAME", 3_600.0)
+        with Client({"w": fake.adapter(url)}, journal=journal) as client:
             for _ in range(5):
                 assert list(client.operations("w:1")) == []
             assert journal.written == 0
             client.get("w:1")  # a step, and five counts
             assert journal.written == 1
             assert [one.count for one in journal.drift()] == [5]
-            clock[0] += 11
+            monkeypatch.setattr("bulkstatus._recorder._SAME", -1.0)  # that time is over
             assert list(client.operations("w:1")) == []
+            client.untrack(["w:9"])  # done behind all that was to be written
+            assert [one.count for one in journal.drift()] == [6]
+            assert journal.written == 2
+            monkeypatch.setattr("bulkstatus._recorder._SAME", 3_600.0)
             assert list(client.operations("w:1")) == []
         assert [one.count for one in journal.drift()] == [7]
         assert journal.written == 3
-    journal.close()
 
 
 @pytest.mark.anyio

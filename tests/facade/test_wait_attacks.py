@@ -145,7 +145,10 @@ def told(outcome):
 
 
 @pytest.mark.parametrize("limit", [Limit(6, 50), Limit(6, 60), Limit(10, 120)], ids=str)
-@pytest.mark.parametrize(("word", "verdict"), [("succeeded", SUCCEEDED), ("running", PENDING)])
+@pytest.mark.parametrize(
+    ("word", "verdict"),
+    [("succeeded", SUCCEEDED), pytest.param("running", PENDING, marks=pytest.mark.unrecorded)],
+)
 def test_a_list_that_takes_longer_than_blind_after_makes_nobody_blind(word, verdict, limit):
     """While its pages come, be it slowly for want of budget, the bulks on later pages are not blind, and get seen."""
 
@@ -181,6 +184,7 @@ def test_rows_of_pages_that_were_read_are_told_before_the_list_ends():
 
 
 @pytest.mark.parametrize(("number", "limit"), [(100, Limit(10, 120)), (200, Limit(10, 60))])
+@pytest.mark.unrecorded
 def test_our_own_budget_makes_no_bulk_blind(number, limit):
     """A bulk that has to wait for its turn longer than blind_after is pending, and nothing is unobservable."""
     kinds = Counter()
@@ -288,6 +292,7 @@ async def states_of(watch, until):
 
 @pytest.mark.parametrize("trouble", [OUTAGE, UNKNOWN, GARBLED])
 @pytest.mark.parametrize("until", [150, 1_000, 1_500])
+@pytest.mark.unrecorded
 def test_an_endless_watch_sees_an_end_after_trouble(trouble, until):
     """However long a bulk could not be seen, or was unknown: the watch goes on, and sees it when it is back."""
 
@@ -632,7 +637,10 @@ def leftovers(client):
 
 
 @pytest.mark.parametrize("kind", [Single, Listed])
-@pytest.mark.parametrize("trouble", [None, UNKNOWN, GARBLED, OUTAGE])
+@pytest.mark.parametrize(
+    "trouble",
+    [None, *(pytest.param(each, marks=pytest.mark.unrecorded) for each in (UNKNOWN, GARBLED, OUTAGE))],
+)
 def test_waits_that_come_and_go_leave_nothing_behind(kind, trouble):
     """Whether their answers come after they have left, and whether these are good or bad."""
 
@@ -677,6 +685,7 @@ def test_ended_bulks_whose_rows_leave_something_open_are_confirmed_once():
 
 
 @pytest.mark.parametrize("number", [6, 60])
+@pytest.mark.unrecorded
 def test_one_bulk_that_always_fails_is_not_taken_for_its_source(number):
     """It alone is blind; its source is told to be down and up again once at most, and it is not asked for all the time."""
     kinds = Counter()

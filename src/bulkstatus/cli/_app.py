@@ -646,6 +646,28 @@ def providers(*, output: OutputOption = "table") -> int:
     return _exit.OK
 
 
+@app.command
+def new_adapter(
+    word: Annotated[str, Parameter(name="WORD", help="The provider's one word, such as acme.", negative=())],
+    /,
+    *,
+    into: Annotated[Path, Parameter(help="The folder that the package's own folder is made in.")] = Path(),
+) -> int:
+    """Write a package for an adapter of your own: it installs, and its tests pass, before you have changed anything.
+
+    Nothing is overwritten. What is to be filled in is marked; docs/writing-an-adapter.md leads through it.
+
+    For example:
+
+        bulkstatus new-adapter acme
+        bulkstatus new-adapter acme --into ~/src
+    """
+    from bulkstatus.cli._scaffold import new_adapter as write
+
+    write(word, into)
+    return _exit.OK
+
+
 @config_app.command
 def path(*, config: ConfigOption = None) -> int:
     """Say where the configuration is looked for.

@@ -1,5 +1,6 @@
 """Fakes on this machine for tools in any language: a scenario that is served until somebody ends it."""
 
+import difflib
 import os
 import sys
 import tempfile
@@ -10,7 +11,7 @@ from pathlib import Path
 from typing import Literal
 from urllib.parse import urlencode
 
-from bulkstatus import ConfigError
+from bulkstatus import ConfigError, printable
 from bulkstatus.cli._output import lines, on_terminal, table, to_json
 from bulkstatus.cli._text import say, tell
 from bulkstatus.testing import FakeRequest, FakeResponse, Fakes, Scenario, fake_names, load_fake
@@ -80,9 +81,9 @@ def serve(what: str, *, port: int, speed: float, config: Path | None, log: bool,
     if demo and speed != 1:
         raise ConfigError("--speed is for scenarios; a demo takes a quarter of a minute")
     if not (demo or Path(what).suffix or Path(what).exists()):
-        raise ConfigError(
-            f"{what[:300]!r} is no file, and no fake of that name is installed (there are: {', '.join(fake_names())})"
-        )
+        close = difflib.get_close_matches(what, fake_names(), n=1)
+        hint = f"; did you mean {close[0]!r}?" if close else f" (there are: {', '.join(fake_names())})"
+        raise ConfigError(f"{printable(what, 300)!r} is no file, and no fake of that name is installed{hint}")
     scenario = None if demo else Scenario.read(what)
     with Fakes(scenario, sockets=True, speed=speed, port=port, on_request=_log if log else None) as fakes:
         if demo:

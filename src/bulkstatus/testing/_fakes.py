@@ -232,7 +232,9 @@ class Fakes:
 
     @property
     def client(self) -> _blocking.Client:
-        """A blocking client of all sources, closed with the fakes. It keeps no journal."""
+        """A blocking client of all sources, closed with the fakes. It keeps no journal. Raises ConfigError without any."""
+        if not self._fakes:
+            raise ConfigError("there are no sources yet: add a bulk first, or begin with a scenario")
         if self._client is None:
             self._client = _blocking.Client(self.adapters, transport=self.transport)
         return self._client

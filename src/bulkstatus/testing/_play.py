@@ -69,7 +69,10 @@ def part(
             _check_fault(step, number)
             troubles.append(_begun(step, age, speed))
             continue
-        stage = Stage(age, _word(fake, step, number), _done(fake, step, number, items, steps))
+        done = _done(fake, step, number, items, steps)
+        if done is None and stages and isinstance(step, InState) and step.state is State.PAUSED:
+            done = stages[-1].done  # what stood still before goes on standing still
+        stage = Stage(age, _word(fake, step, number), done)
         if not stages or stages[-1][1:] != stage[1:]:
             stages.append(stage)
         age += _lasts(step, number, is_last=number == lasting[-1]) / speed
@@ -181,8 +184,8 @@ def fault_of(fault: Fault) -> str | None:
         return "what goes wrong? Give a status, drop = true or a delay"
     if fault.status is None and (fault.html is not None or fault.body or fault.retry_after is not None):
         return "an answer in the place of the provider's needs a status"
-    if fault.status is not None and not 200 <= fault.status <= 599:  # noqa: PLR2004 - of HTTP
-        return f"status is 200 to 599, not {fault.status}"
+    if fault.status is not None and not 200 <= fault.status <= 999:  # noqa: PLR2004 - three digits, 1xx is no answer
+        return f"status is 200 to 999, not {fault.status}"
     if fault.times is not None and fault.times < 1:
         return f"times is 1 or more, not {fault.times}"
     times = (fault.delay, fault.after, fault.retry_after or 0.0, fault.seconds or 0.0)

@@ -7,6 +7,7 @@ from typing import cast
 
 import msgspec
 
+from bulkstatus._config import UnshownText
 from bulkstatus._secrets import Secret
 from bulkstatus.adapter import Adapter
 
@@ -16,7 +17,7 @@ _BARE = re.compile(r"[A-Za-z0-9_-]+")
 
 def configuration(adapters: Mapping[str, Adapter]) -> str:
     """The text of a configuration whose sources are `adapters`."""
-    return "\n".join([HEADER, *(_section(name, adapter) for name, adapter in adapters.items())])
+    return UnshownText("\n".join([HEADER, *(_section(name, adapter) for name, adapter in adapters.items())]))
 
 
 def _section(name: str, adapter: Adapter) -> str:

@@ -173,6 +173,26 @@ class VirtualLoop(asyncio.SelectorEventLoop):
         self.call_later(seconds, end)
 
 
+class _Waiting:
+    """A thread that waits for an answer of a loop. Where that loop awaits this very thread, it need not stand still for it."""
+
+    def __init__(self, loop: VirtualLoop) -> None:
+        self._loop = loop
+        self._job = current_job.get(None)
+        self._is_over = False
+        if self._job is not None:
+            self._job.resting = True
+        loop.count(+1)
+
+    def end(self) -> None:
+        """It has its answer; again is as good as once."""
+        if not self._is_over:
+            self._is_over = True
+            self._loop.count(-1)
+            if self._job is not None:
+                self._job.resting = False
+
+
 class VirtualLoopThread(LoopThread):
     """The thread of a blocking client, on virtual time. `longest` is how much of it one call may take, in seconds."""
 
@@ -192,14 +212,11 @@ class VirtualLoopThread(LoopThread):
         return self._virtual
 
     def call(self, function: Callable[[], Awaitable[T]]) -> T:
-        loop, longest = self._virtual, self._longest
-        begun = False
+        longest = self._longest
+        waiting = _Waiting(self._virtual)
 
         async def awaited() -> T:
-            nonlocal begun
-            begun = True
             try:
-                # Left on the loop: on the caller's thread it would be too late, and time would pass meanwhile.
                 with anyio.move_on_after(longest):
                     return await function()
                 raise AssertionError(
@@ -207,14 +224,13 @@ class VirtualLoopThread(LoopThread):
                     "that ends"
                 )
             finally:
-                loop.count(-1)
+                # Here and not on the caller's thread, where it would be too late: time would pass meanwhile.
+                waiting.end()
 
-        loop.count(+1)
         try:
             return super().call(awaited)
         finally:
-            if not begun:
-                loop.count(-1)
+            waiting.end()
 
     def enter(self, resource: AbstractAsyncContextManager[T]) -> AbstractContextManager[T]:
         return _Awaited(self._virtual, super().enter(resource))

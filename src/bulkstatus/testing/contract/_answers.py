@@ -185,6 +185,8 @@ class AnswerPromises(Promises):
                     continue
                 found = reply.to(question)
                 fault = _fault_of(question, found)
+                if isinstance(found, NotFound) and reply is not own:
+                    fault = "is NotFound"
                 # To the question whether the credentials are good, "no such bulk" is an answer.
                 if fault is not None and not (question.kind == "probe" and reply is own):
                     raise Broken(f"{question}: HTTP 200 with {reply.name} {fault}")

@@ -26,7 +26,7 @@ class ClientPromises(Promises):
     def test_blocking_and_async_say_the_same(self) -> None:
         """Over a real socket, both clients give the same status, list and operations."""
         bench = self.bench()
-        refs = [f"{SOURCE}:{scene.id}" for scene in bench.scenes]
+        refs = [f"{SOURCE}:{scene.id}" for scene in bench.present]
         with serve(bench.fake) as url:
             adapter = self.make_adapter(bench.fake, url)
             listed, told = isinstance(adapter, Listing), isinstance(adapter, Operations)
@@ -57,11 +57,11 @@ class ClientPromises(Promises):
         """`get_many` says of each bulk what `get` says, and names the one that is not there."""
         bench = self.bench()
         unknown = bench.fake.bulk_id(987_654)
-        refs = [f"{SOURCE}:{id}" for id in (*dict.fromkeys(scene.id for scene in bench.scenes), unknown)]
+        refs = [f"{SOURCE}:{id}" for id in (*dict.fromkeys(scene.id for scene in bench.present), unknown)]
         report = ask(bench.adapter, bench.fake, lambda client: client.get_many(refs))
-        states = {scene.id: scene.status.state for scene in bench.scenes}
+        states = {scene.id: scene.status.state for scene in bench.present}
         for status in report:
-            if bench.fake.states and status.state is not states.get(status.id):
+            if status.state is not states.get(status.id):
                 raise Broken("a bulk has another state in get_many() than by itself")
         if [failure.kind for failure in report.failures] != ["not_found"] or len(report) != len(refs) - 1:
             raise Broken(

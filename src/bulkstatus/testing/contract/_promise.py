@@ -25,16 +25,23 @@ class Promise(NamedTuple):
     todo: Todo
     level: int
     needs: type | None
+    states: bool
 
     def applies(self, adapter: Adapter, fake: type[Fake[Any]]) -> bool:
         """Whether it is a promise of this adapter at all, and can be tried with this fake."""
-        if self.level == CLOCK and not fake.states:
+        if self.states and not fake.states:
             return False
         return self.needs is None or isinstance(adapter, self.needs)
 
 
-def promise(todo: Todo, *, level: int = GET, needs: type | None = None) -> Callable[[M], M]:
-    """Make a promise of a test. The first sentence of its docstring is what is promised."""
+def promise(
+    todo: Todo, *, level: int = GET, needs: type | None = None, states: bool = False
+) -> Callable[[M], M]:
+    """Make a promise of a test. The first sentence of its docstring is what is promised.
+
+    With `needs` it is one of adapters with that capability; with `states`, and at the level CLOCK, one that takes a fake
+    whose bulks can be put in any state.
+    """
 
     def decorate(test: M) -> M:
         sentence = (test.__doc__ or test.__name__).partition("\n")[0]
@@ -55,7 +62,7 @@ def promise(todo: Todo, *, level: int = GET, needs: type | None = None) -> Calla
                 return
             pytest.fail(message, pytrace=False)
 
-        vars(run)["promise"] = Promise(todo, level, needs)
+        vars(run)["promise"] = Promise(todo, level, needs, states or level == CLOCK)
         return run  # type: ignore[return-value] # wraps keeps the signature
 
     return decorate
@@ -117,7 +124,10 @@ class Promises:
         """Tell the summary at the end which level this promise belongs to, and how far this adapter can come."""
         held: Promise | None = getattr(request.function, "promise", None)
         if held is not None:
-            request.node.user_properties.append((PROPERTY, [self.fake.word, held.level, *self._reach()]))
+            name = type(self).__name__
+            request.node.user_properties.append(
+                (PROPERTY, [self.fake.word, name, held.level, *self._reach()])
+            )
 
     @classmethod
     def _reach(cls) -> tuple[str, str]:

@@ -36,7 +36,7 @@ class Question(NamedTuple):
 def questions(bench: Bench) -> Iterator[Question]:
     """Every kind of request that the adapter makes."""
     driver, adapter = bench.driver, bench.adapter
-    longest = max(bench.scenes, key=lambda scene: len(scene.trail.steps))
+    longest = max(bench.present, key=lambda scene: len(scene.trail.steps))
     for step in longest.trail.steps:
         yield Question("status", driver, step)
     if isinstance(adapter, Listing):

@@ -40,6 +40,8 @@ class Scene(NamedTuple):
     id: str
     state: State | None
     trail: Trail[BulkStatus]
+    is_present: bool = True
+    """False for what was seen at a time that is over."""
 
     @property
     def status(self) -> BulkStatus:
@@ -108,6 +110,11 @@ class Bench:
             id = self.fake.bulk_id(number)
             place(self.fake, id, state)
             yield self._scene(f"a bulk in {word!r}", id, state)
+        well = self.fake.states.get(State.SUCCEEDED)
+        if well is not None and self.fake.counts:
+            id = self.fake.bulk_id(len(self.fake.states))
+            self.fake.place(id, Life.of((0.0, well)), total=TOTAL, failed=SOME)
+            yield self._scene(f"a bulk in {well!r} of which {SOME} items failed", id, State.PARTIAL)
 
     def _shown(self) -> Iterator[Scene]:
         clock = ManualClock()
@@ -116,8 +123,9 @@ class Bench:
         self.adapter, self.fake = self.driver.adapter, fake
         for age in (0.0, _LATER):
             clock.advance(age)
-            for number, id in enumerate(fake.bulk_ids()):
-                yield self._scene(f"bulk {number + 1} of the demo after {age:.0f} s", id, None)
+            for number, bulk in enumerate(fake.known()):
+                scene = self._scene(f"bulk {number + 1} of the demo after {age:.0f} s", bulk.id, None)
+                yield scene._replace(is_present=age == _LATER)
 
     def _scene(self, name: str, id: str, state: State | None) -> Scene:
         try:
@@ -129,9 +137,9 @@ class Bench:
             ) from None
 
     @property
-    def ended(self) -> tuple[Scene, ...]:
-        """The scenes whose bulk has ended."""
-        return tuple(scene for scene in self.scenes if scene.status.state.is_terminal)
+    def present(self) -> tuple[Scene, ...]:
+        """The scenes of bulks that the fake would tell in the same way now."""
+        return tuple(scene for scene in self.scenes if scene.is_present)
 
     @cached_property
     def roles(self) -> dict[tuple[str, int], Roles]:

@@ -2,14 +2,15 @@
 
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
+from itertools import product
 from typing import Any
 
 import msgspec
 
 from bulkstatus.adapter import BulkStatus, State
-from bulkstatus.errors import BulkStatusError
+from bulkstatus.errors import BulkStatusError, NotFound
 from bulkstatus.testing.contract import _todo
-from bulkstatus.testing.contract._driver import Broken, Driver
+from bulkstatus.testing.contract._driver import Broken, Driver, Step, outcome
 from bulkstatus.testing.contract._mutation import (
     ABSENT,
     SENTINEL,
@@ -126,6 +127,42 @@ class StatePromises(Promises):
             if not was.is_terminal and now is not None and now.is_terminal:
                 raise Broken(f"{case.where}; the state was {name_of(was)} and is now {name_of(now)}")
 
+    @promise(_todo.KNOWN_FORM)
+    def test_nothing_odd_makes_a_bulk_missing(self) -> None:
+        """A bulk that is told of is not NotFound because a member is odd or missing: somebody may submit it again."""
+        for case in self.bench().sweep:
+            was = value_at(parsed(case.scene.trail.steps[case.step].response.body), case.path)
+            # Some providers say "no such bulk" by a success with nothing in it.
+            is_void = not is_leaf(was) and case.value in (ABSENT, None, [], {})
+            if isinstance(case.outcome, NotFound) and not is_void:
+                raise Broken(f"{case.where}; it is NotFound")
+
+    @promise(_todo.NO_END)
+    def test_only_the_word_makes_an_end(self) -> None:
+        """A bulk that goes on does not end because its record has the times, counts and errors of one that ended."""
+        for scene, body, step in self._mixed(ended=True):
+            found = outcome(self.bench().driver.reread, step, body)
+            if isinstance(found, BulkStatus) and found.state.is_terminal:
+                raise Broken(
+                    f"the record of {scene.name}, with the word of one that goes on, is {name_of(found.state)}"
+                )
+
+    @promise(_todo.SUCCESS)
+    def test_a_success_that_the_counts_deny_is_none(self) -> None:
+        """A bulk is not `succeeded` where its own counts say that operations have not."""
+        for scene, body, step in self._mixed(ended=False):
+            found = outcome(self.bench().driver.reread, step, body)
+            if (
+                not isinstance(found, BulkStatus)
+                or found.state is not State.SUCCEEDED
+                or found.counts is None
+            ):
+                continue
+            good, total = found.counts.succeeded, found.counts.total
+            if good is not None and total is not None and good < total:
+                what = f"the record of {scene.name}, with the word of one that ended,"
+                raise Broken(f"{what} is `succeeded` with {good} of {total} operations")
+
     @promise(_todo.MEMBERS)
     def test_new_members_change_nothing(self) -> None:
         """Members that the provider adds one day are left alone, wherever they stand."""
@@ -200,9 +237,33 @@ class StatePromises(Promises):
     @promise(_todo.COUNTS)
     def test_failures_that_cannot_be_counted_are_no_success(self) -> None:
         """A number of failures that cannot be leaves no bulk `succeeded`, unless the other counts prove that it is."""
-        for case, names in self._counted(_IMPOSSIBLE):
-            if "failed" in names and _state(case) is State.SUCCEEDED and not _is_proven(case):
+        bench = self.bench()
+        told = [case for case, names in self._counted(_IMPOSSIBLE) if "failed" in names]
+        # A word beside a number says what is counted.
+        told += [
+            bench.case(scene, number, path, value)
+            for scene in bench.scenes
+            if scene.status.counts is not None and scene.status.counts.failed
+            for number in range(len(scene.trail.steps))
+            for path in bench.roles[scene.name, number].counting
+            for value in _IMPOSSIBLE
+        ]
+        for case in told:
+            if _state(case) is State.SUCCEEDED and not _is_proven(case):
                 raise Broken(f"{case.where}; the state is `succeeded`")
+
+    def _mixed(self, *, ended: bool) -> Iterator[tuple[Scene, bytes, Step]]:
+        """Records of bulks that ended with the words of those that go on, or the other way round."""
+        bench = self.bench()
+        for scene, other in product(bench.scenes, bench.scenes):
+            if scene.status.state.is_terminal is not ended or other.status.state.is_terminal is ended:
+                continue
+            document = parsed(scene.trail.steps[0].response.body)
+            words = bench.roles[scene.name, 0].word
+            for path in words:
+                document = changed(document, path, other.status.native_state)
+            if words:
+                yield scene, written(document), scene.trail.steps[0]
 
     def _words(self) -> Iterator[tuple[Scene, Path, int]]:
         """Where the word stands in each scene. Breaks the promise where it stands nowhere."""
