@@ -91,8 +91,8 @@ def _refused(response: Response) -> BulkStatusError:
         code=str(fault.code or fault.type or "") or None,
         detail=None if response.status == HTTPStatus.UNAUTHORIZED else fault.message,  # it quotes the key
         request_id=response.headers.get("x-request-id"),
-        # An address that leads nowhere is told in the form of a batch that is not there.
-        own=fault.type is not None and fault.code != "unknown_url",
+        # An address that leads nowhere is told in the form of a batch that is not there, and called a URL.
+        own=fault.type is not None and "url" not in f"{fault.code} {fault.message}".lower(),
     )
 
 

@@ -435,6 +435,18 @@ class TestErrors:
         error = refused(refusal(message="Incorrect API key: S3CR3T-o****-key", code="invalid_api_key"), 401)
         assert (error.code, error.detail) == ("invalid_api_key", None)
 
+    @pytest.mark.parametrize(
+        "members",
+        [
+            {"message": f"No batch found with id '{ID}'."},
+            {"message": f"No such Batch object: {ID}"},
+            {"message": "Batch not found", "code": "batch_not_found"},
+        ],
+    )
+    def test_a_missing_batch(self, members):
+        """As OpenAI, and those who copied it, are reported to tell it."""
+        assert type(refused(refusal(**members), 404)) is NotFound
+
     def test_a_pause(self):
         """`Retry-After` is heeded."""
         assert refused(refusal(), 429, retry_after="7").retry_after == 7.0
@@ -447,6 +459,8 @@ class TestErrors:
             {"error": "not found"},
             refusal(type=...),  # so a gateway answers for an address that it does not know
             refusal(code="unknown_url"),
+            refusal(message="Invalid URL (GET /v2/batches/batch_1)"),
+            refusal(message="Unknown request URL", code="not_found"),
             {"object": "error", "message": "none"},
         ],
     )
