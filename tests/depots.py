@@ -174,6 +174,30 @@ class Strict(msgspec.Struct, forbid_unknown_fields=True):
     next: object = None
 
 
+@wrong("a_true_record_leaves_no_doubt", _todo.UNREAD)
+class ReadsNoTime(Depot, frozen=True, kw_only=True):
+    """Reads times in another form than they have."""
+
+    def time(self, value, label, response):
+        return None, f"{label} is odd." if value else None
+
+
+@wrong("wrong_credentials_are_an_auth_error", _todo.CREDENTIALS)
+class SendsNothing(Depot, frozen=True, kw_only=True):
+    """Signs in with something else than what is set."""
+
+    def auth(self):
+        return bearer(TOKEN)
+
+
+@wrong("a_probe_accepts_good_credentials", _todo.CREDENTIALS)
+class ProbesNothing(Depot, frozen=True, kw_only=True):
+    """Looks for an address that is not there, to see whether it is let in."""
+
+    def probe(self):
+        return Call(self.request("who"), self.check)
+
+
 @wrong("a_count_that_is_not_said_is_none", _todo.COUNTS)
 class ZeroForUnknown(Depot, frozen=True, kw_only=True):
     """Shows a count that was not said as 0."""

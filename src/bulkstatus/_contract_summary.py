@@ -15,11 +15,16 @@ LEVELS = (1, 2, 3)
 
 
 class _Kept(NamedTuple):
-    """One promise, tried."""
+    """One promise, tried; what the adapter offers, lacks for the next level, and how many promises are due of it.
+
+    `left_out` are the levels of those that its tests have taken out.
+    """
 
     level: int
     offers: str
     lacks: str
+    due: int
+    left_out: list[int]
     held: bool
 
 
@@ -40,19 +45,20 @@ def _tried(reporter: "pytest.TerminalReporter") -> Iterator[tuple[tuple[str, str
         for report in reports:
             for name, value in getattr(report, "user_properties", ()):
                 if name == PROPERTY:
-                    word, cls, level, offers, lacks = value
-                    yield (word, cls), _Kept(level, offers, lacks, outcome == "passed")
+                    word, cls, level, offers, lacks, due, left_out = value
+                    kept = _Kept(level, offers, lacks, due, left_out, outcome == "passed")
+                    yield (word, cls), kept
 
 
 def _line(word: str, promises: list[_Kept]) -> str:
-    broken = [promise for promise in promises if not promise.held]
-    _, offers, lacks, _ = promises[-1]
-    reach = max(LEVELS) - bool(lacks)
-    level = min([reach, *(promise.level - 1 for promise in broken)])
-    line = (
-        f"bulkstatus contract: {word}: level {level} ({offers}), "
-        f"{len(promises) - len(broken)} promises held, {len(broken)} broken"
-    )
-    if broken:
-        return f"{line}; for level {level + 1}: mend what is broken there"
-    return f"{line}; for level {level + 1}: {lacks}" if lacks else line
+    broken = [promise.level for promise in promises if not promise.held]
+    _, offers, lacks, due, left_out, _ = promises[-1]
+    score = f"{len(promises) - len(broken)} promises held, {len(broken)} broken"
+    if left_out:
+        score += f", {len(left_out)} left out"
+    if len(promises) + len(left_out) < due:
+        return f"bulkstatus contract: {word}: {len(promises)} of {due} promises tried, {score}"
+    level = min([max(LEVELS) - bool(lacks), *(each - 1 for each in (*broken, *left_out))])
+    line = f"bulkstatus contract: {word}: level {level} ({offers}), {score}"
+    missing = "mend what is broken there" if broken else "keep what is left out there" if left_out else lacks
+    return f"{line}; for level {level + 1}: {missing}" if missing else line

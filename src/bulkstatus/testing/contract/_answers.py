@@ -5,8 +5,10 @@ from datetime import timedelta
 from email.utils import format_datetime
 from typing import Any, NamedTuple
 
+import msgspec
+
 from bulkstatus._adapter import addressed
-from bulkstatus.adapter import BulkStatus, Operations
+from bulkstatus.adapter import BulkStatus, Call, Operations, Probe, Secret
 from bulkstatus.errors import (
     AuthError,
     BulkStatusError,
@@ -15,10 +17,11 @@ from bulkstatus.errors import (
     Unavailable,
 )
 from bulkstatus.testing.contract import _todo
-from bulkstatus.testing.contract._driver import Broken, outcome, page_in
+from bulkstatus.testing.contract._driver import Broken, Driver, outcome, page_in
 from bulkstatus.testing.contract._mutation import Path, changed, parsed, shape, value_at, written
-from bulkstatus.testing.contract._promise import PAGES, Promises, name_of, promise
+from bulkstatus.testing.contract._promise import PAGES, Promises, promise
 from bulkstatus.testing.contract._questions import NOBODY, Question, not_found, operations_call, questions
+from bulkstatus.testing.contract._scenes import name_of
 
 _HTML = b"<!doctype html><html><head><title>502 Bad Gateway</title></head><body>nginx</body></html>"
 _JSON, _TEXT, _PAGE = "application/json", "text/plain", "text/html; charset=utf-8"
@@ -101,6 +104,33 @@ class AnswerPromises(Promises):
                 for form in (b"", b'{"message": "Unauthorized"}'):
                     reply = Reply(f"HTTP {status}", status, form)
                     _expect(question, reply, classes)
+
+    @promise(_todo.CREDENTIALS)
+    def test_wrong_credentials_are_an_auth_error(self) -> None:
+        """With another text in the place of any one credential, each question is an AuthError."""
+        bench = self.bench()
+        adapter = bench.adapter
+        for name in type(adapter).__struct_fields__:
+            secret = getattr(adapter, name)
+            if not isinstance(secret, Secret):
+                continue
+            right = secret.reveal()
+            other = Secret(right[:-1] + ("y" if right.endswith("x") else "x"), name)
+            driver = Driver(bench.fake, msgspec.structs.replace(adapter, **{name: other}))
+            asked: dict[str, Call[Any]] = {"status": driver.adapter.status(bench.present[0].id)}
+            if isinstance(driver.adapter, Probe):
+                asked["probe"] = driver.adapter.probe()
+            for kind, call in asked.items():
+                found = outcome(driver.ask, call)
+                if not isinstance(found, AuthError):
+                    raise Broken(f"{kind}() with a wrong {name} is {_named(found)}")
+
+    @promise(_todo.CREDENTIALS, needs=Probe)
+    def test_a_probe_accepts_good_credentials(self) -> None:
+        """`probe` with the credentials of the fake raises nothing."""
+        bench = self.bench()
+        if isinstance(bench.adapter, Probe):
+            bench.driver.ask(bench.adapter.probe())
 
     @promise(_todo.KNOWN_FORM)
     def test_a_bulk_the_provider_does_not_know_is_not_found(self) -> None:

@@ -143,7 +143,8 @@ class Driver:
 
     def secrets(self) -> frozenset[str]:
         """Everything that must not be seen: settings that are Secrets, what auth() loads, and what its headers carry."""
-        headers = {value.rpartition(" ")[2] for value in self.credentials().values()}
+        sent = {value.rpartition(" ")[2] for value in self.credentials().values()}
+        headers = {value for value in sent if "@" not in value}  # a mail address beside a key is no secret
         settings = (getattr(self.adapter, name) for name in type(self.adapter).__struct_fields__)
         held = [value for value in (*settings, *self._auth.secrets) if isinstance(value, Secret)]
         return frozenset(headers | {secret.reveal() for secret in held})

@@ -23,9 +23,9 @@ from bulkstatus.testing.contract._mutation import (
     written,
 )
 from bulkstatus.testing.contract._pages import Repeating, rows_at
-from bulkstatus.testing.contract._promise import CLOCK, PAGES, Promises, name_of, promise
+from bulkstatus.testing.contract._promise import CLOCK, PAGES, Promises, promise
 from bulkstatus.testing.contract._questions import operations_call
-from bulkstatus.testing.contract._scenes import SOME, TOTAL, pages
+from bulkstatus.testing.contract._scenes import SOME, TOTAL, name_of, pages
 
 _MANY = 250
 _SHORTEST_PAYLOAD = 8

@@ -26,8 +26,8 @@ from bulkstatus.testing.contract._mutation import (
     value_at,
     written,
 )
-from bulkstatus.testing.contract._promise import PAGES, Promises, name_of, promise
-from bulkstatus.testing.contract._scenes import TIMES, place
+from bulkstatus.testing.contract._promise import PAGES, Promises, promise
+from bulkstatus.testing.contract._scenes import TIMES, name_of, place
 
 _NEW = 500_000
 _FEW = 7

@@ -6,7 +6,7 @@ from typing import Any, ClassVar, NamedTuple, TypeVar
 
 import pytest
 
-from bulkstatus.adapter import Adapter, Listing, Operations, State
+from bulkstatus.adapter import Adapter, Listing, Operations
 from bulkstatus.errors import BulkStatusError
 from bulkstatus.testing._fake import Fake, ManualClock
 from bulkstatus.testing.contract._driver import Broken
@@ -81,6 +81,10 @@ class Promises:
     _bench: ClassVar[Bench | None] = None
     _adapter: ClassVar[Any] = None
     """An adapter to see what it declares; None where it cannot be made, which the first promise says."""
+    _due: ClassVar[int] = 0
+    """How many promises apply to it."""
+    _left_out: ClassVar[list[int]] = []
+    """The levels of those that its tests have taken out."""
 
     def __init_subclass__(cls, **options: Any) -> None:  # noqa: ANN401 - handed on
         super().__init_subclass__(**options)
@@ -91,9 +95,13 @@ class Promises:
             cls._adapter = cls.make_adapter(cls.make_fake(ManualClock()))
         except Exception:  # noqa: BLE001 - the first promise says so, and better than a failed import
             return
-        for name, held in promises_of(cls).items():
-            if not held.applies(cls._adapter, cls.fake):
-                setattr(cls, name, None)  # pytest collects no test that is None
+        mine = promises_of(cls)
+        due = {name: held for base in cls.__mro__ for name, held in promises_of(base).items()}
+        applying = {name: held for name, held in due.items() if held.applies(cls._adapter, cls.fake)}
+        cls._due = len(applying)
+        cls._left_out = [held.level for name, held in applying.items() if name not in mine]
+        for name in mine.keys() - applying.keys():
+            setattr(cls, name, None)  # pytest collects no test that is None
 
     @classmethod
     def make_fake(cls, clock: Callable[[], float]) -> Fake[Any]:
@@ -124,10 +132,17 @@ class Promises:
         """Tell the summary at the end which level this promise belongs to, and how far this adapter can come."""
         held: Promise | None = getattr(request.function, "promise", None)
         if held is not None:
-            name = type(self).__name__
-            request.node.user_properties.append(
-                (PROPERTY, [self.fake.word, name, held.level, *self._reach()])
-            )
+            offers, lacks = self._reach()
+            noted = [
+                self.fake.word,
+                type(self).__name__,
+                held.level,
+                offers,
+                lacks,
+                self._due,
+                self._left_out,
+            ]
+            request.node.user_properties.append((PROPERTY, noted))
 
     @classmethod
     def _reach(cls) -> tuple[str, str]:
@@ -147,8 +162,3 @@ def promises_of(cls: type) -> dict[str, Promise]:
     """The promises among the attributes of a class."""
     found = {name: getattr(getattr(cls, name, None), "promise", None) for name in dir(cls)}
     return {name: held for name, held in found.items() if isinstance(held, Promise)}
-
-
-def name_of(state: State | None) -> str:
-    """A state in a message."""
-    return "no state" if state is None else f"`{state}`"

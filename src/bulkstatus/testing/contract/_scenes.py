@@ -82,6 +82,21 @@ class Case(NamedTuple):
         step = f" of answer {self.step + 1}" if self.step else ""
         return f"{self.scene.name}: {shown(self.path)}{step} {kind_of(self.value)}"
 
+    @property
+    def state(self) -> State | None:
+        """The state, where it is not an error."""
+        return self.outcome.state if isinstance(self.outcome, BulkStatus) else None
+
+    @property
+    def counts(self) -> Counts | None:
+        """The counts, where it is not an error and there are any."""
+        return self.outcome.counts if isinstance(self.outcome, BulkStatus) else None
+
+    @property
+    def said(self) -> str:
+        """What came of it, in words for a message."""
+        return said(self.outcome)
+
 
 class Bench:
     """One adapter on its fake, with a bulk in each state."""
@@ -129,7 +144,12 @@ class Bench:
 
     def _scene(self, name: str, id: str, state: State | None) -> Scene:
         try:
-            return Scene(name, id, state, self.driver.trail(self.adapter.status(id)))
+            trail = self.driver.trail(self.adapter.status(id))
+            if any(parsed(step.response.body) is ABSENT for step in trail.steps):
+                raise Broken(
+                    f"{name}: the fake's answer is not JSON, and the contract changes JSON alone", _todo.FAKE
+                )
+            return Scene(name, id, state, trail)
         except BulkStatusError as error:
             raise Broken(
                 f"{name}: the fake's own answer is {type(error).__name__} to its adapter (HTTP {error.status})",
@@ -204,6 +224,20 @@ def place(fake: Fake[Any], id: str, state: State) -> None:
     """Let a bulk be born in `state`, of 10 items, of which 3 failed where some did."""
     failed = {State.PARTIAL: SOME, State.FAILED: TOTAL}.get(state, 0)
     fake.place(id, Life.of((0.0, fake.states[state])), total=TOTAL, failed=failed)
+
+
+def name_of(state: State | None) -> str:
+    """A state in a message."""
+    return "no state" if state is None else f"`{state}`"
+
+
+def said(outcome: BulkStatus | BulkStatusError | Broken) -> str:
+    """An outcome in a message, without the texts in it."""
+    if isinstance(outcome, Broken):
+        return outcome.seen
+    if isinstance(outcome, BulkStatusError):
+        return f"it is {type(outcome).__name__}"
+    return f"the state is {name_of(outcome.state)}"
 
 
 class _Trial:

@@ -1,14 +1,12 @@
-"""Promises about one bulk: its word, odd and missing members, its times and counts."""
+"""Promises about one bulk: its word, and what odd and missing members make of it."""
 
 from collections.abc import Iterator
-from datetime import UTC, datetime, timedelta
 from itertools import product
-from typing import Any
 
 import msgspec
 
 from bulkstatus.adapter import BulkStatus, State
-from bulkstatus.errors import BulkStatusError, NotFound
+from bulkstatus.errors import NotFound
 from bulkstatus.testing.contract import _todo
 from bulkstatus.testing.contract._driver import Broken, Driver, Step, outcome
 from bulkstatus.testing.contract._mutation import (
@@ -23,23 +21,9 @@ from bulkstatus.testing.contract._mutation import (
     value_at,
     written,
 )
-from bulkstatus.testing.contract._promise import CLOCK, Promises, name_of, promise
-from bulkstatus.testing.contract._scenes import TIMES, Case, Roles, Scene
+from bulkstatus.testing.contract._promise import CLOCK, Promises, promise
+from bulkstatus.testing.contract._scenes import Case, Roles, Scene, name_of, said
 
-_UNREADABLE: tuple[object, ...] = (
-    "yesterday",
-    "2026-13-45T99:99:99Z",
-    True,
-    [],
-    {},
-    10**30,
-    "9" * 40,
-    SENTINEL,
-)
-_NAIVE, _ELSEWHERE = "2025-10-09T09:00:00", "2025-10-09T11:00:00+02:00"
-_UTC = datetime(2025, 10, 9, 9, tzinfo=UTC)
-_NOT_SAID: tuple[object, ...] = (ABSENT, None)
-_IMPOSSIBLE: tuple[object, ...] = (-1, 2**60, 10**30, SENTINEL, 1.5, True, [], {})
 _NO_WORD: tuple[object, ...] = (ABSENT, None, "", 7, True, [], {})
 
 
@@ -68,13 +52,9 @@ class StatePromises(Promises):
     def test_an_unknown_word_is_unknown(self) -> None:
         """A word that nobody has documented is `unknown`, which is no end, and stands in native_state."""
         for scene, path, step in self._words():
-            outcome = self.bench().case(scene, step, path, SENTINEL).outcome
-            if not isinstance(outcome, BulkStatus):
-                raise Broken(f"{scene.name}, its word replaced by an unknown one: {_named(outcome)}")
-            if outcome.state is not State.UNKNOWN:
-                raise Broken(
-                    f"{scene.name}, its word replaced by an unknown one, is read as {name_of(outcome.state)}"
-                )
+            case = self.bench().case(scene, step, path, SENTINEL)
+            if case.state is not State.UNKNOWN:
+                raise Broken(f"{scene.name}, its word replaced by an unknown one: {case.said}")
 
     @promise(_todo.WORDS)
     def test_no_word_is_unknown(self) -> None:
@@ -95,9 +75,11 @@ class StatePromises(Promises):
             step = scene.trail.steps[number]
             body = written(changed(parsed(step.response.body), path, SENTINEL))
             call = adapter.status(scene.id)
-            found = pinned.reread(step._replace(call=call), body) if number == 0 else None
-            if isinstance(found, BulkStatus) and found.state is not State.PAUSED:
-                raise Broken(f"{scene.name}, its word pinned to `paused`, is read as {name_of(found.state)}")
+            if number:
+                continue  # what follows the first answer was decided without the word
+            found = outcome(pinned.reread, step._replace(call=call), body)
+            if not isinstance(found, BulkStatus) or found.state is not State.PAUSED:
+                raise Broken(f"{scene.name}, its word pinned to `paused`: {said(found)}")
 
     @promise(_todo.MEMBERS)
     def test_whatever_comes_is_read_or_an_error_of_ours(self) -> None:
@@ -113,7 +95,7 @@ class StatePromises(Promises):
             was = case.scene.status.state
             if (
                 was is not State.SUCCEEDED
-                and _state(case) is State.SUCCEEDED
+                and case.state is State.SUCCEEDED
                 and not self._roles(case).touch(case.path)
                 and not _is_emptied(case)
             ):
@@ -123,7 +105,7 @@ class StatePromises(Promises):
     def test_nothing_odd_makes_an_end(self) -> None:
         """A bulk that goes on, or that nobody understands, does not end because a member is odd or missing."""
         for case in self.bench().sweep:
-            was, now = case.scene.status.state, _state(case)
+            was, now = case.scene.status.state, case.state
             if not was.is_terminal and now is not None and now.is_terminal:
                 raise Broken(f"{case.where}; the state was {name_of(was)} and is now {name_of(now)}")
 
@@ -175,82 +157,8 @@ class StatePromises(Promises):
                 ]
                 for path in objects:
                     case = bench.case(scene, number, (*path, SENTINEL), "new")
-                    if _state(case) is not scene.status.state:
-                        raise Broken(f"{case.where}; {_named(case.outcome)}")
-
-    @promise(_todo.TIMES)
-    def test_times_are_aware_and_in_utc(self) -> None:
-        """Every time has a zone, which is UTC, and one that comes in another zone is turned into it."""
-        for scene in self.bench().scenes:
-            _check_times(scene.name, scene.status)
-        for scene, number, path, names in self._times():
-            step = scene.trail.steps[number]
-            if not isinstance(value_at(parsed(step.response.body), path), str):
-                continue
-            for text in (_NAIVE, _ELSEWHERE):
-                case = self.bench().case(scene, number, path, text)
-                if isinstance(case.outcome, BulkStatus):
-                    _check_times(case.where, case.outcome)
-                    wrong = {_shown_time(getattr(case.outcome, name)) for name in names} - {None, _UTC}
-                    if wrong:
-                        raise Broken(f"{case.where}; it is not read as the moment that it names")
-
-    @promise(_todo.TIMES)
-    def test_an_unreadable_time_costs_only_itself(self) -> None:
-        """A time that cannot be read is None, with a line of evidence, and neither an error nor another state."""
-        bench = self.bench()
-        for scene, number, path, names in self._times():
-            plain = bench.case(scene, number, path, ABSENT).outcome
-            lines = set(plain.evidence if isinstance(plain, BulkStatus) else scene.status.evidence)
-            for value in _UNREADABLE:
-                case = bench.case(scene, number, path, value)
-                found = case.outcome
-                if not isinstance(found, BulkStatus):
-                    raise Broken(f"{case.where}; {_named(found)}")
-                if any(getattr(found, name) is not None for name in names):
-                    raise Broken(f"{case.where}; {' and '.join(sorted(names))} is not None")
-                if not set(found.evidence) - lines:
-                    raise Broken(f"{case.where}; no line of evidence says so")
-                if found.state is not scene.status.state:
-                    raise Broken(f"{case.where}; the state is {name_of(found.state)}")
-
-    @promise(_todo.COUNTS)
-    def test_a_count_that_is_not_said_is_none(self) -> None:
-        """A count that is absent or null is None, and never 0."""
-        for case, names in self._counted(_NOT_SAID):
-            found = _counts(case)
-            wrong = [name for name in names if getattr(found, name, None) == 0]
-            if wrong:
-                raise Broken(f"{case.where}; the count of {wrong[0]} operations is 0")
-
-    @promise(_todo.COUNTS)
-    def test_a_count_that_cannot_be_is_not_believed(self) -> None:
-        """A count that is negative, beyond 2**53 or no whole number is None, not shown as it came and not as 0."""
-        for case, names in self._counted(_IMPOSSIBLE):
-            found = _counts(case)
-            wrong = [name for name in names if getattr(found, name, None) is not None]
-            if wrong and not _is_sane(getattr(found, wrong[0])):
-                raise Broken(
-                    f"{case.where}; the count of {wrong[0]} operations is {getattr(found, wrong[0])}"
-                )
-
-    @promise(_todo.COUNTS)
-    def test_failures_that_cannot_be_counted_are_no_success(self) -> None:
-        """A number of failures that cannot be leaves no bulk `succeeded`, unless the other counts prove that it is."""
-        bench = self.bench()
-        told = [case for case, names in self._counted(_IMPOSSIBLE) if "failed" in names]
-        # A word beside a number says what is counted.
-        told += [
-            bench.case(scene, number, path, value)
-            for scene in bench.scenes
-            if scene.status.counts is not None and scene.status.counts.failed
-            for number in range(len(scene.trail.steps))
-            for path in bench.roles[scene.name, number].counting
-            for value in _IMPOSSIBLE
-        ]
-        for case in told:
-            if _state(case) is State.SUCCEEDED and not _is_proven(case):
-                raise Broken(f"{case.where}; the state is `succeeded`")
+                    if case.state is not scene.status.state:
+                        raise Broken(f"{case.where}; {case.said}")
 
     def _mixed(self, *, ended: bool) -> Iterator[tuple[Scene, bytes, Step]]:
         """Records of bulks that ended with the words of those that go on, or the other way round."""
@@ -280,62 +188,11 @@ class StatePromises(Promises):
             )
         return iter(found)
 
-    def _times(self) -> Iterator[tuple[Scene, int, Path, frozenset[str]]]:
-        for scene in self.bench().scenes:
-            for number in range(len(scene.trail.steps)):
-                for path, names in self.bench().roles[scene.name, number].times.items():
-                    yield scene, number, path, names
-
-    def _counted(self, values: tuple[object, ...]) -> Iterator[tuple[Case, frozenset[str]]]:
-        for scene in self.bench().scenes:
-            for number in range(len(scene.trail.steps)):
-                for path, names in self.bench().roles[scene.name, number].numbers.items():
-                    for value in values:
-                        yield self.bench().case(scene, number, path, value), names
-
     def _roles(self, case: Case) -> Roles:
         return self.bench().roles[case.scene.name, case.step]
-
-
-def _state(case: Case) -> State | None:
-    return case.outcome.state if isinstance(case.outcome, BulkStatus) else None
-
-
-def _counts(case: Case) -> Any:  # noqa: ANN401 - Counts or None; getattr with a default reads both
-    return case.outcome.counts if isinstance(case.outcome, BulkStatus) else None
-
-
-def _named(outcome: BulkStatus | BulkStatusError | Broken) -> str:
-    """An outcome in a message, without the texts in it."""
-    if isinstance(outcome, Broken):
-        return outcome.seen
-    if isinstance(outcome, BulkStatusError):
-        return f"it is {type(outcome).__name__}"
-    return f"the state is {name_of(outcome.state)}"
 
 
 def _is_emptied(case: Case) -> bool:
     """Whether a container lost what was in it: a provider that lists its failures has then listed none."""
     was = value_at(parsed(case.scene.trail.steps[case.step].response.body), case.path)
     return not is_leaf(was) and case.value in ([], {})
-
-
-def _is_sane(value: object) -> bool:
-    """Whether a count can be one that others were summed up to."""
-    return isinstance(value, int) and 0 < value < 2**53
-
-
-def _is_proven(case: Case) -> bool:
-    counts = _counts(case)
-    return counts is not None and counts.total is not None and counts.succeeded == counts.total
-
-
-def _shown_time(value: datetime | None) -> datetime | None:
-    return value
-
-
-def _check_times(name: str, status: BulkStatus) -> None:
-    for field in (*TIMES, "observed_at"):
-        when: datetime | None = getattr(status, field)
-        if when is not None and when.utcoffset() != timedelta(0):
-            raise Broken(f"{name}: {field} is {'naive' if when.tzinfo is None else 'not in UTC'}")

@@ -121,6 +121,14 @@ WAIT = Todo(
     "let the fake answer for a bulk whose word is None as the provider does for one it does not know, and the adapter "
     "raise NotFound for that"
 )
+CREDENTIALS = Todo(
+    "let the fake refuse all credentials but its own, as the provider does, and the adapter raise AuthError for that",
+    "Authentication",
+)
+UNREAD = Todo(
+    "read the member as the provider's documentation has it (times: the unit in from_epoch, the format in from_text), or "
+    "let the fake write it so"
+)
 METERED = Todo(
     "return None from remaining() for headers that cannot be read", "Saying how often it may be asked"
 )

@@ -10,9 +10,9 @@ from bulkstatus.testing._transport import FakeTransport
 from bulkstatus.testing._virtual import VirtualTime, virtual_clients
 from bulkstatus.testing.contract import _todo
 from bulkstatus.testing.contract._driver import SOURCE, Broken
-from bulkstatus.testing.contract._promise import CLOCK, Promises, name_of, promise
+from bulkstatus.testing.contract._promise import CLOCK, Promises, promise
 from bulkstatus.testing.contract._questions import not_found
-from bulkstatus.testing.contract._scenes import SOME, TOTAL
+from bulkstatus.testing.contract._scenes import SOME, TOTAL, name_of
 
 _PATIENCE = 3_600.0
 _PAUSE = 7
@@ -77,13 +77,18 @@ class WaitPromises(Promises):
         _expect(outcome, Verdict(str(state)), "a bulk that is unknown for one moment")
 
     def _going(self) -> str:
-        """A word by which a bulk goes on."""
-        states = self.fake.states
-        return next((states[state] for state in (State.RUNNING, State.QUEUED) if state in states), "")
+        """A word by which a bulk goes on: the one for running, where there is one."""
+        states = {state: word for state, word in self.fake.states.items() if not state.is_terminal}
+        if not states:
+            raise Broken("the fake's `states` have no word by which a bulk goes on", _todo.FAKE)
+        return states.get(State.RUNNING) or next(iter(states.values()))
 
     def _end(self) -> tuple[State, str]:
         """The first end that the provider has a word for."""
-        return next((state, word) for state, word in self.fake.states.items() if state.is_terminal)
+        for state, word in self.fake.states.items():
+            if state.is_terminal:
+                return state, word
+        raise Broken("the fake's `states` have no word by which a bulk ends", _todo.FAKE)
 
     def _waited(
         self, *stages: tuple[float, str | None], failed: int = 0, fault: Fault | None = None
