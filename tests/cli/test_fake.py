@@ -1,6 +1,7 @@
 """`bulkstatus fake`: scenarios served by a real process, and asked by the command line and by plain HTTP."""
 
 import http.client
+import io
 import json
 import re
 import signal
@@ -9,6 +10,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
+from bulkstatus import Client
 from bulkstatus.testing import Scenario
 from support import held_port
 
@@ -116,6 +118,28 @@ def test_a_provider_is_served_by_its_word(process):
         assert ask(row.split()[2], "/bulks")[0] == 401
         child.terminate()
         assert child.wait(60) == 143
+
+
+def test_what_is_asked_is_answered_while_it_serves(here, scenario, tmp_path, monkeypatch):
+    """The same in this process: a table of the sources on a terminal or not, the file, the log."""
+    config, table = tmp_path / "fakes.toml", io.StringIO()
+
+    class Event:
+        def wait(self):
+            with Client.from_config(config) as client:
+                table.write(str(client.get("payments:2").state))
+
+    monkeypatch.setattr("bulkstatus.cli._fake.threading.Event", Event)
+    monkeypatch.setattr("bulkstatus.cli._fake.on_terminal", lambda: True)
+    done = here("fake", scenario, "--write-config", config, "--log")
+    assert (done.code, table.getvalue()) == (0, "running")
+    assert [line.split()[:2] for line in done.out.splitlines()[1:]] == [
+        ["payments", "weavr"],
+        ["edge", "cloudflare"],
+        ["crm", "druid"],
+    ]
+    assert done.err.startswith("bulkstatus: serving until Ctrl-C\n")
+    assert re.search(r"payments GET /multi/bulks/2 -> 200 \(.*authorization: \*\*\*", done.err)
 
 
 def test_the_example_is_a_scenario(here):
