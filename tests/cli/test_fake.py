@@ -1,7 +1,6 @@
 """`bulkstatus fake`: scenarios served by a real process, and asked by the command line and by plain HTTP."""
 
 import http.client
-import io
 import json
 import re
 import signal
@@ -122,17 +121,16 @@ def test_a_provider_is_served_by_its_word(process):
 
 def test_what_is_asked_is_answered_while_it_serves(here, scenario, tmp_path, monkeypatch):
     """The same in this process: a table of the sources on a terminal or not, the file, the log."""
-    config, table = tmp_path / "fakes.toml", io.StringIO()
+    config, states = tmp_path / "fakes.toml", []
 
-    class Event:
-        def wait(self):
-            with Client.from_config(config) as client:
-                table.write(str(client.get("payments:2").state))
+    def ask():
+        with Client.from_config(config) as client:
+            states.append(client.get("payments:2").state)
 
-    monkeypatch.setattr("bulkstatus.cli._fake.threading.Event", Event)
+    monkeypatch.setattr("bulkstatus.cli._fake._wait_for_a_signal", ask)
     monkeypatch.setattr("bulkstatus.cli._fake.on_terminal", lambda: True)
     done = here("fake", scenario, "--write-config", config, "--log")
-    assert (done.code, table.getvalue()) == (0, "running")
+    assert (done.code, states) == (0, ["running"])
     assert [line.split()[:2] for line in done.out.splitlines()[1:]] == [
         ["payments", "weavr"],
         ["edge", "cloudflare"],

@@ -93,7 +93,11 @@ def serve(what: str, *, port: int, speed: float, config: Path | None, log: bool,
         _show(fakes, form)
         if on_terminal():
             say("serving until Ctrl-C")
-        threading.Event().wait()
+        _wait_for_a_signal()
+
+
+def _wait_for_a_signal() -> None:
+    threading.Event().wait()
 
 
 def _show(fakes: Fakes, form: FakeForm) -> None:
