@@ -76,7 +76,7 @@ def test_a_scenario_is_served_to_any_tool(serving, scenario, tmp_path, run):
     status, headers, _ = ask(sources["payments"]["base_url"], "/bulks/1", headers={"api-key": "S3CR3T-sent"})
     assert (status, headers["Retry-After"]) == (429, "7")
     assert ask(sources["crm"]["base_url"], "/anything")[::2] == (503, b"<h1>down</h1>")
-    assert ask(sources["crm"]["base_url"], "/anything")[0] == 404
+    assert ask(sources["crm"]["base_url"], "/anything?limit=5&api_key=S3CR3T")[0] == 404
     refs = [ref for source in sources.values() for ref in source["refs"]]
     done = run("get", *refs, "--config", config, "--no-journal", "-o", "json", BULKSTATUS_CONFIG=None)
     states = {f"{row['source']}:{row['id']}": row["state"] for row in json.loads(done.out)["statuses"]}
@@ -93,6 +93,7 @@ def test_a_scenario_is_served_to_any_tool(serving, scenario, tmp_path, run):
         "payments GET /multi/bulks/1 -> 429 (accept-encoding: identity, api-key: ***, host: 127.0.0.1:"
         in lines[0]
     )
+    assert "GET /anything?limit=5&api_key=*** -> 404" in err
     assert not re.search("S3CR3T|-demo-", err)
 
 
@@ -153,6 +154,7 @@ def test_the_example_is_a_scenario(here):
         ((), "name a scenario, or a provider"),
         (("wevr",), "'wevr' is no file, and no fake of that name is installed; did you mean 'weavr'?"),
         (("xyz",), "(there are: "),
+        (("-",), "'-' is no file"),
         (("none.toml",), "there is no scenario at none.toml"),
         (("weavr", "--speed", "2"), "--speed is for scenarios"),
         (("weavr", "--port", "70000"), "cannot serve 'weavr' at port 70000"),
