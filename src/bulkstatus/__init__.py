@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from bulkstatus._budget import Allowance
     from bulkstatus._client import AsyncClient, SourceHealth
     from bulkstatus._config import Config, default_path, read_config
+    from bulkstatus._drift import Drift
     from bulkstatus._journal import Journal
     from bulkstatus._model import (
         BulkOperation,
@@ -75,6 +76,7 @@ __all__ = [
     "ConfigError",
     "Counts",
     "DeadlineExceeded",
+    "Drift",
     "Failure",
     "HeldWait",
     "Journal",
@@ -139,6 +141,7 @@ _LAZY = {
     "ConfigError": "errors",
     "Counts": "_model",
     "DeadlineExceeded": "errors",
+    "Drift": "_drift",
     "Failure": "_model",
     "HeldWait": "_waits",
     "Journal": "_journal",

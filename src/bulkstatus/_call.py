@@ -125,6 +125,9 @@ class Page(msgspec.Struct, Generic[T], frozen=True, kw_only=True):
     then read side by side. `moving` says that rows may come, go or change places while pages are read; then
     neighbouring pages are read with an overlap, so that no row slips between them.
 
+    Pages by *number* are pages by offset: `at` makes the number of the offset, which is a multiple of the page's size
+    as long as `moving` is left out. All are read once more when `total` says that rows came or went meanwhile.
+
     `left_out` counts records of the answer that could not become items, because nothing in them says which bulk they
     are about: the listing then ends in an error after its items, and is never taken for complete.
     """

@@ -69,6 +69,16 @@ class Config:
         """The names of the sources, each with its provider's word."""
         return {name: str(table["provider"]) for name, table in self._tables.items()}
 
+    @property
+    def pins(self) -> dict[str, tuple[str, ...]]:
+        """The words that the `state_map` of each source gives a meaning."""
+        maps = {name: table.get("state_map") for name, table in self._tables.items()}
+        return {
+            name: tuple(cast("Masked[object]", words))
+            for name, words in maps.items()
+            if isinstance(words, Masked)
+        }
+
     @unseen
     def build(self, names: Collection[str] | None = None) -> dict[str, Adapter]:
         """The adapters of all sources, or of those in `names`, credentials that can be read at once checked.
@@ -264,6 +274,6 @@ def line_of(text: str, source: str, key: str | None) -> int:
         begins = bare == header if inside else header == "[sources]" and bare.startswith(f"{source}=")
         if begins and section == 1:
             section = number
-        elif inside and key and bare.startswith(f"{key}="):
+        elif inside and key and bare.startswith((f"{key}=", f"{key}.")):
             return number
     return section

@@ -10,6 +10,7 @@ from typing import Any, Generic, NamedTuple, TypeVar
 import msgspec
 
 from bulkstatus._call import RawRows, Response
+from bulkstatus._drift import is_collecting, note_members
 from bulkstatus._reply import decode
 
 S = TypeVar("S", bound=msgspec.Struct)
@@ -26,10 +27,12 @@ class Reader(Generic[S]):
     """Reads answers that are one record, described by the struct `record`.
 
     The struct names the members that are read, each with a default, since any of them may be absent. `unread` names
-    others that the provider documents: they are nothing new when they come.
+    others that the provider documents: they are nothing new when they come. What neither names is drift, under the
+    struct's name.
     """
 
     def __init__(self, record: type[S], *, unread: Collection[str] = ()) -> None:
+        self._name = record.__name__
         self._record = record
         self._decoder = msgspec.json.Decoder(record)
         fields = _fields(record)
@@ -48,10 +51,15 @@ class Reader(Generic[S]):
         return decode(response, self._read)
 
     def _read(self, body: bytes) -> tuple[S, Notes]:
+        self.note(body)
         try:
             return self._decoder.decode(body), ()
         except msgspec.ValidationError:
             return self.of_members(self._apart.decode(body))
+
+    def note(self, record: bytes | msgspec.Raw) -> None:
+        """Say what is new in a record."""
+        note_members(self._name, record, self.documented)
 
     def of_row(self, row: msgspec.Raw) -> tuple[S, Notes]:
         """The record in one row of a page; one without anything in it when the row is not an object."""
@@ -108,12 +116,13 @@ class PageReader(Generic[P, S]):
     """Reads answers that are a page, described by the struct `page`, with rows described by the struct of `row`.
 
     `rows` names the field of `page` that holds them, of type `list[...] | None`; or several such fields, where the
-    provider has had several names for it: the first that is there counts.
+    provider has had several names for it: the first that is there counts. `unread` is that of the page's own members.
+    Of the rows, the first is looked at for new ones.
     """
 
-    def __init__(self, page: type[P], *rows: str, row: Reader[S]) -> None:
+    def __init__(self, page: type[P], *rows: str, row: Reader[S], unread: Collection[str] = ()) -> None:
         self._decoder = msgspec.json.Decoder(page)
-        self._page = Reader(page)
+        self._page = Reader(page, unread=unread)
         self._apart = _cutter(msgspec.structs.fields(page))
         self._row = row
         self._rows = rows
@@ -132,12 +141,15 @@ class PageReader(Generic[P, S]):
             page = self._decoder.decode(body)
         except msgspec.ValidationError:
             return self._read_apart(body)
+        if is_collecting():
+            self._note(body, self._split(body))
         places: list[list[S] | None] = [getattr(page, name) for name in self._rows]
         return page, next((rows for rows in places if rows is not None), None), {}
 
     def _read_apart(self, body: bytes) -> tuple[P, list[S] | None, Mapping[int, Notes]]:
         members = self._apart.decode(body)
         rows = self._arrays(members)
+        self._note(body, rows or [])
         page, _ = self._page.of_members(members, but=self._rows)
         if rows is None:
             return page, None, {}
@@ -147,6 +159,11 @@ class PageReader(Generic[P, S]):
             [record for record, _ in read],
             {at: notes for at, (_, notes) in enumerate(read) if notes},
         )
+
+    def _note(self, body: bytes, rows: list[msgspec.Raw]) -> None:
+        self._page.note(body)
+        for row in rows[:1]:
+            self._row.note(row)
 
     def _arrays(self, members: object) -> list[msgspec.Raw] | None:
         places = (_ARRAY.decode(getattr(members, name)) for name in self._rows)

@@ -11,6 +11,7 @@ from functools import cache
 from pathlib import Path
 from typing import Literal, NamedTuple
 
+from bulkstatus._drift import unreadable_time
 from bulkstatus._text import printable
 
 EpochUnit = Literal["s", "ms", "us", "ns"]
@@ -96,19 +97,22 @@ def from_epoch(value: object, unit: EpochUnit, *, label: str, now: datetime) -> 
         return None, None
     number = _whole(value)
     if number is None:
-        return None, f"{label} {_shown(value)} is not an epoch time."
+        return _unread(label, value, f"{label} {_shown(value)} is not an epoch time.")
     if not number:
         return None, None
     try:
         when = _EPOCH + timedelta(microseconds=number * 1_000_000 // _PER_SECOND[unit])
     except OverflowError:
-        return None, f"{label} is far outside any plausible time for epoch {unit}."
+        return _unread(label, value, f"{label} is far outside any plausible time for epoch {unit}.")
     if _is_plausible(when, now):
         return when, None
-    return (
-        None,
-        f"{label} {number} (epoch {unit}) would be {when:%Y-%m-%d}; that is not plausible, so it is not used.",
-    )
+    told = f"{label} {number} (epoch {unit}) would be {when:%Y-%m-%d}"
+    return _unread(label, value, f"{told}; that is not plausible, so it is not used.")
+
+
+def _unread(label: str, value: object, why: str) -> Reading:
+    unreadable_time(label, value)
+    return None, why
 
 
 def _whole(value: object) -> int | None:
@@ -132,19 +136,19 @@ def from_text(value: object, *, label: str, now: datetime, naive_is_utc: bool = 
     match = _ISO.fullmatch(value) if isinstance(value, str) else None
     when = None if match is None else _parse(match[0])
     if when is None:
-        return None, f"{label} {_shown(value)} is not a time that can be read."
+        return _unread(label, value, f"{label} {_shown(value)} is not a time that can be read.")
     note = None
     if when.tzinfo is None:
         if not naive_is_utc:
-            return None, f"{label} {_shown(value)} names no time zone, so it is not used."
+            return _unread(label, value, f"{label} {_shown(value)} names no time zone, so it is not used.")
         when, note = when.replace(tzinfo=UTC), f"{label} names no time zone; it is taken as UTC."
     try:
         when = when.astimezone(UTC)
     except OverflowError:
-        return None, f"{label} {_shown(value)} is outside the calendar."
+        return _unread(label, value, f"{label} {_shown(value)} is outside the calendar.")
     if _is_plausible(when, now):
         return when, note
-    return None, f"{label} {_shown(value)} is not plausible as a time, so it is not used."
+    return _unread(label, value, f"{label} {_shown(value)} is not plausible as a time, so it is not used.")
 
 
 def _parse(value: str) -> datetime | None:

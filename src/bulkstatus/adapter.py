@@ -17,6 +17,7 @@ from bulkstatus._adapter import (
 )
 from bulkstatus._auth import Auth, all_of, api_key, app_token, bearer
 from bulkstatus._call import MIB, Call, ListQuery, OperationQuery, Page, RawRows, Request, Response
+from bulkstatus._drift import is_collecting, new_fields, note_members, unknown_word, unreadable_time
 from bulkstatus._model import BulkOperation, BulkStatus, Counts, State
 from bulkstatus._records import Notes, PageReader, Reader, Row, Rows
 from bulkstatus._reply import bad_shape, decode, retry_after, status_error, whole_seconds, wrong_id
@@ -71,9 +72,14 @@ __all__ = [
     "decode",
     "from_epoch",
     "from_text",
+    "is_collecting",
+    "new_fields",
+    "note_members",
     "printable",
     "retry_after",
     "status_error",
+    "unknown_word",
+    "unreadable_time",
     "whole_seconds",
     "wrong_id",
 ]

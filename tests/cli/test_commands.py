@@ -723,6 +723,7 @@ COMMANDS = [
     ["untrack"],
     ["history"],
     ["changes"],
+    ["drift"],
     ["journal", "path"],
     ["journal", "stats"],
     ["journal", "prune"],
@@ -734,6 +735,7 @@ COMMANDS = [
     ["config", "check"],
     ["config", "init"],
     ["schema"],
+    ["new-adapter"],
     ["demo"],
     ["fake"],
 ]

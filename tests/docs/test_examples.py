@@ -21,6 +21,7 @@ import bulkstatus
 from bulkstatus import _pools, _registry
 from bulkstatus.cli import main
 from bulkstatus.testing import Fakes, FakeTransport, ManualClock, Scenario, load_fake
+from bulkstatus.testing._registry import GROUP as FAKES
 
 ROOT = Path(__file__).parents[2]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
@@ -201,10 +202,13 @@ def test_every_other_command_of_the_pages_is_one_that_the_check_runs():
 
 
 def test_the_entry_point_of_the_guide_is_of_our_group():
-    """The guide for authors names the group that is read."""
+    """The guide for authors names the groups that are read."""
     (block,) = [block.values[0] for block in blocks("ini")]
     points = tomllib.loads(block.text)["project"]["entry-points"]
-    assert points == {_registry.GROUP: {"acme": "bulkstatus_acme:Acme"}}
+    assert points == {
+        _registry.GROUP: {"acme": "bulkstatus_acme:Acme"},
+        FAKES: {"acme": "bulkstatus_acme.fake:AcmeFake"},
+    }
 
 
 # The page about scenarios, whose TOML is of those.

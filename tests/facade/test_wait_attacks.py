@@ -50,7 +50,7 @@ class Single(Plain, frozen=True, kw_only=True):
     def status(self, id):
         def read(response):
             if response.status != 200:
-                raise status_error(response)
+                raise status_error(response, own=True)
             return status(response, json.loads(response.body))
 
         return self.call(id, read)
@@ -66,7 +66,7 @@ class Listed(Single, frozen=True, kw_only=True):
 
         def read(response):
             if response.status != 200:
-                raise status_error(response)
+                raise status_error(response, own=True)
             found = json.loads(response.body)
             rows = tuple(status(response, row) for row in found["rows"])
             return Page(items=rows, at=self.page, offset=offset, received=len(rows), total=found["total"])

@@ -538,6 +538,38 @@ def history(ref: OneRef, /, *, journal: JournalOption = None, output: OutputOpti
 
 
 @app.command
+def drift(
+    *,
+    source: SourceOption = (),
+    clear: Annotated[
+        bool,
+        Parameter(
+            name="--clear",
+            show_default=False,
+            help="Forget it, as once it was reported; what comes is counted anew.",
+        ),
+    ] = False,
+    config: ConfigOption = None,
+    journal: JournalOption = None,
+    output: OutputOption = "table",
+) -> int:
+    """Show what sources answered that their adapters do not know: words, fields, times. From the journal; nothing is sent.
+
+    Below the table stands what to do: for a word, the lines of the configuration that give it a meaning today.
+
+    For example:
+
+        bulkstatus drift
+        bulkstatus drift --source payments -o json
+    """
+    from bulkstatus.cli import _drift
+
+    if clear:
+        return _drift.clear(journal, source)
+    return _drift.drift(journal, source, output, config)
+
+
+@app.command
 def track(
     refs: Refs,
     /,
@@ -611,6 +643,28 @@ def providers(*, output: OutputOption = "table") -> int:
     from bulkstatus.cli._sources import installed
 
     installed(output)
+    return _exit.OK
+
+
+@app.command
+def new_adapter(
+    word: Annotated[str, Parameter(name="WORD", help="The provider's one word, such as acme.", negative=())],
+    /,
+    *,
+    into: Annotated[Path, Parameter(help="The folder that the package's own folder is made in.")] = Path(),
+) -> int:
+    """Write a package for an adapter of your own: it installs, and its tests pass, before you have changed anything.
+
+    Nothing is overwritten. What is to be filled in is marked; docs/writing-an-adapter.md leads through it.
+
+    For example:
+
+        bulkstatus new-adapter acme
+        bulkstatus new-adapter acme --into ~/src
+    """
+    from bulkstatus.cli._scaffold import new_adapter as write
+
+    write(word, into)
     return _exit.OK
 
 
