@@ -99,6 +99,7 @@ class Environment:
     def json(self, *words, **variables):
         """What `bulkstatus` prints as JSON, and its code."""
         done = self.call("bulkstatus", *words, "-o", "json", **variables)
+        assert done.out, done.err
         return json.loads(done.out), done.code
 
     @contextmanager

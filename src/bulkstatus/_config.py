@@ -14,7 +14,7 @@ import msgspec
 from bulkstatus._adapter import SOURCE_NAME, Adapter
 from bulkstatus._paths import NotAFile, expanded, read_file
 from bulkstatus._references import SecretReader
-from bulkstatus._registry import load
+from bulkstatus._registry import absent, load
 from bulkstatus._secrets import Masked
 from bulkstatus._text import nearest, printable
 from bulkstatus._unseen import unseen
@@ -84,21 +84,35 @@ class Config:
         """The adapters of all sources, or of those in `names`, credentials that can be read at once checked.
 
         Raises ConfigError, with file, line and the nearest right name, for what is wrong. Other sources than those
-        named are not looked at.
+        named are not looked at. Where all are meant, one whose adapter cannot be loaded does not keep the others from
+        being asked: whatever is asked of it raises that error.
         """
         for name in names or ():
             if name not in self._tables:
                 raise ConfigError(
                     f"there is no source {name[:_LONGEST_NAME]!r} in {shown_path(self.path)}{nearest(name, self._tables)}"
                 )
-        return {name: self._adapter(name) for name in self._tables if names is None or name in names}
+        if names is None:
+            return {name: self._adapter(name) for name in self._tables}
+        return {name: self._built(name) for name in self._tables if name in names}
 
     def _adapter(self, name: str) -> Adapter:
+        """The adapter of a source, or one that raises in its place."""
+        try:
+            return self._built(name)
+        except ConfigError as error:
+            if error.reason != "adapter":
+                raise
+            return absent(str(self._tables[name]["provider"]), error)
+
+    def _built(self, name: str) -> Adapter:
         table = self._tables[name]
         try:
             cls = load(str(table["provider"]))
         except ConfigError as error:
-            raise self._error(name, "provider", error.message, whole=True) from error
+            found = self._error(name, "provider", error.message, whole=True)
+            found.reason = error.reason
+            raise found from error
         settings = Masked({key: value for key, value in table.items() if key not in _OWN_KEYS})
         for key in settings:
             if key not in cls.__struct_fields__:

@@ -5,13 +5,15 @@ is it taken apart, and what cannot be read of it is treated as not said, with a 
 """
 
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from http import HTTPStatus
 from typing import Any, Generic, NamedTuple, TypeVar
 
 import msgspec
 
 from bulkstatus._call import RawRows, Response
 from bulkstatus._drift import is_collecting, note_members
-from bulkstatus._reply import decode
+from bulkstatus._reply import decode, status_error
+from bulkstatus.errors import BulkStatusError, ProtocolError
 
 S = TypeVar("S", bound=msgspec.Struct)
 P = TypeVar("P", bound=msgspec.Struct)
@@ -23,17 +25,36 @@ _ARRAY = msgspec.json.Decoder(list[msgspec.Raw] | None)
 _NOTHING = msgspec.Raw(b"null")
 
 
+def is_unread(notes: Notes, member: str) -> bool:
+    """True where `notes` say that `member`, by its name in the record, was sent and could not be read.
+
+    That is not the same as a member that was not sent: counts that cannot be read leave open how a bulk ended.
+    """
+    return _unread(member) in notes
+
+
+def _unread(member: str) -> str:
+    return f"{member} is not of the documented type, so it is treated as not said."
+
+
 class Reader(Generic[S]):
     """Reads answers that are one record, described by the struct `record`.
 
     The struct names the members that are read, each with a default, since any of them may be absent. `unread` names
     others that the provider documents: they are nothing new when they come. What neither names is drift, under the
-    struct's name.
+    struct's name. An answer that is no 200 is not read: `refused` makes the error of it, to be raised.
     """
 
-    def __init__(self, record: type[S], *, unread: Collection[str] = ()) -> None:
+    def __init__(
+        self,
+        record: type[S],
+        *,
+        unread: Collection[str] = (),
+        refused: Callable[[Response], BulkStatusError] = status_error,
+    ) -> None:
         self._name = record.__name__
         self._record = record
+        self.refused = refused
         self._decoder = msgspec.json.Decoder(record)
         fields = _fields(record)
         # Made once: for each row anew, 40 kB of odd rows took seconds, in which no other source was served.
@@ -46,12 +67,28 @@ class Reader(Generic[S]):
     def read(self, response: Response) -> tuple[S, Notes]:
         """The record, and what is to be said of members that could not be read.
 
-        Raises ProtocolError when the answer is not a JSON object, or is beyond the bounds of its request.
+        Raises what `refused` makes of an answer that is no 200, and ProtocolError when it is not a JSON object, or is
+        beyond the bounds of its request.
         """
+        if response.status != HTTPStatus.OK:
+            raise self.refused(response)
         return decode(response, self._read)
+
+    def glean(self, response: Response) -> S:
+        """What can be read of an answer of any status, and nothing where it is no JSON object: for the body of an error.
+
+        What stands between us and a provider answers in HTML, in plain text, and in JSON of its own.
+        """
+        try:
+            return decode(response, self._take)[0]
+        except ProtocolError:
+            return self._record()
 
     def _read(self, body: bytes) -> tuple[S, Notes]:
         self.note(body)
+        return self._take(body)
+
+    def _take(self, body: bytes) -> tuple[S, Notes]:
         try:
             return self._decoder.decode(body), ()
         except msgspec.ValidationError:
@@ -79,7 +116,7 @@ class Reader(Generic[S]):
             try:
                 kept[name] = decoder.decode(raw)
             except msgspec.ValidationError:
-                notes.append(f"{encoded} is not of the documented type, so it is treated as not said.")
+                notes.append(_unread(encoded))
         return self._record(**kept), tuple(notes)
 
 
@@ -130,9 +167,11 @@ class PageReader(Generic[P, S]):
     def read(self, response: Response) -> Rows[P, S]:
         """The page. A row that is no record has nothing in it; without an id, it is counted as left out later.
 
-        Raises ProtocolError when the answer is not a JSON object, when its rows are not an array, and when it is
-        beyond the bounds of its request.
+        Raises what the row's `refused` makes of an answer that is no 200, and ProtocolError when it is not a JSON
+        object, when its rows are not an array, and when it is beyond the bounds of its request.
         """
+        if response.status != HTTPStatus.OK:
+            raise self._row.refused(response)
         page, records, notes = decode(response, self._read)
         return Rows(page, records, notes, RawRows(response.body, self._split))
 

@@ -6,6 +6,7 @@ None of them raises: a time that cannot be read never fails the record that hold
 
 import re
 import time
+from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
 from functools import cache
 from pathlib import Path
@@ -113,6 +114,18 @@ def from_epoch(value: object, unit: EpochUnit, *, label: str, now: datetime) -> 
 def _unread(label: str, value: object, why: str) -> Reading:
     unreadable_time(label, value)
     return None, why
+
+
+def from_epochs(
+    record: object, names: Iterable[str], unit: EpochUnit, *, now: datetime
+) -> tuple[dict[str, datetime], tuple[str, ...]]:
+    """Read the epoch counts that stand in the fields `names` of `record`, as `from_epoch` does.
+
+    Gives the times that are set and can be read, by the names of their fields, and what is to be said of the others.
+    """
+    read = {name: from_epoch(getattr(record, name), unit, label=name, now=now) for name in names}
+    times = {name: when for name, (when, _) in read.items() if when is not None}
+    return times, tuple(odd for _, odd in read.values() if odd is not None)
 
 
 def _whole(value: object) -> int | None:

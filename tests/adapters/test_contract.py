@@ -3,6 +3,7 @@
 from bulkstatus.testing.contract import AdapterContract
 from bulkstatus_cloudflare.fake import CloudflareFake
 from bulkstatus_druid.fake import DruidFake
+from bulkstatus_openai.fake import OpenAIFake
 from bulkstatus_weavr.fake import WeavrFake
 
 
@@ -22,3 +23,9 @@ class TestDruid(AdapterContract):
     """Tokens, a list in one answer, results by cursor."""
 
     fake = DruidFake
+
+
+class TestOpenAI(AdapterContract):
+    """A list by cursor, epoch seconds with a field for each step, counts, no operations."""
+
+    fake = OpenAIFake

@@ -32,6 +32,7 @@ SECRETS = {
     "CLOUDFLARE_API_KEY": "c" * 37,
     "DRUID_CLIENT_ID": "druid-demo-client",
     "DRUID_CLIENT_SECRET": "druid-demo-secret",
+    "OPENAI_API_KEY": "openai-demo-key",
 }
 CONFIG = "bulkstatus.toml"
 JOURNAL = "journal.db"
@@ -68,9 +69,9 @@ def blocks(kind):
 
 
 def providers(clock):
-    """The demo's fakes at the addresses of the README's configuration."""
-    weavr, cloudflare, druid = (
-        load_fake(word).demo(clock=clock) for word in ("weavr", "cloudflare", "druid")
+    """The demo's fakes at the addresses of the README's configuration, and where their adapters look for them."""
+    weavr, cloudflare, druid, openai = (
+        load_fake(word).demo(clock=clock) for word in ("weavr", "cloudflare", "druid", "openai")
     )
     return FakeTransport(
         {
@@ -78,6 +79,7 @@ def providers(clock):
             "https://api.cloudflare.com/client/v4": cloudflare,
             "https://graph.example.com": druid,
             "https://auth.example.com": druid,
+            "https://api.openai.com/v1": openai,
         }
     )
 
@@ -367,7 +369,7 @@ def test_the_reference_names_every_field(record):
     assert set(record.__struct_fields__) <= named
 
 
-@pytest.mark.parametrize("word", ["weavr", "cloudflare", "druid"])
+@pytest.mark.parametrize("word", ["weavr", "cloudflare", "druid", "openai"])
 def test_provider_pages_have_one_shape(word):
     """All pages of providers have the same headings, so that a reader of one knows them all."""
     text = (ROOT / "docs" / "providers" / f"{word}.md").read_text()

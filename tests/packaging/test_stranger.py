@@ -254,6 +254,13 @@ def test_broken_adapters_hurt_only_themselves(troubled, tmp_path):
         settings = {"BULKSTATUS_CONFIG": str(file), "ACME_TOKEN": "acme-demo-token"}
         report, code = troubled.json("list", "--source", "jobs", "--no-journal", **settings)
         assert (len(report["statuses"]), report["complete"], code) == (2, True, 0)
+        report, code = troubled.json("list", "--no-journal", **settings)
+        assert (len(report["statuses"]), report["complete"], code) == (2, False, 7)
+        failures = {failure["source"]: failure for failure in report["failures"]}
+        assert failures.keys() == REASONS.keys()
+        for word, why in REASONS.items():
+            assert why in failures[word]["message"]
+            assert (failures[word]["kind"], failures[word]["provider"]) == ("config", word)
         outcome, code = troubled.json(
             "wait", "jobs:job_005eee", "--no-journal", "--timeout", "1m", **settings
         )

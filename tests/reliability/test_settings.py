@@ -98,7 +98,7 @@ BROKEN = {
     "unknown provider": (
         '[sources.payments]\nprovider = "wever"\n',
         2,
-        "installed: cloudflare, druid, weavr",
+        "installed: cloudflare, druid, openai, weavr",
     ),
     "no provider": ("[sources.a]\nbase_url = 'x'\n", 1, "provider is missing"),
     "a source that is none": ("[sources]\na = 5\n", 2, "not a section"),
