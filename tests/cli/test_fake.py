@@ -9,6 +9,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
+from bulkstatus import Client
 from bulkstatus.testing import Scenario
 from support import held_port
 
@@ -18,7 +19,7 @@ provider = "weavr"
 
 [sources.payments.bulks]
 1 = [{ status = 429, retry_after = 7 }, { state = "partial", failed = 3 }]
-2 = [{ state = "running", for = "100h" }, { state = "succeeded" }]
+2 = [{ state = "running", for = "2h" }, { state = "succeeded" }]
 
 [sources.edge]
 provider = "cloudflare"
@@ -75,7 +76,7 @@ def test_a_scenario_is_served_to_any_tool(serving, scenario, tmp_path, run):
     status, headers, _ = ask(sources["payments"]["base_url"], "/bulks/1", headers={"api-key": "S3CR3T-sent"})
     assert (status, headers["Retry-After"]) == (429, "7")
     assert ask(sources["crm"]["base_url"], "/anything")[::2] == (503, b"<h1>down</h1>")
-    assert ask(sources["crm"]["base_url"], "/anything")[0] == 404
+    assert ask(sources["crm"]["base_url"], "/anything?limit=5&api_key=S3CR3T")[0] == 404
     refs = [ref for source in sources.values() for ref in source["refs"]]
     done = run("get", *refs, "--config", config, "--no-journal", "-o", "json", BULKSTATUS_CONFIG=None)
     states = {f"{row['source']}:{row['id']}": row["state"] for row in json.loads(done.out)["statuses"]}
@@ -92,15 +93,16 @@ def test_a_scenario_is_served_to_any_tool(serving, scenario, tmp_path, run):
         "payments GET /multi/bulks/1 -> 429 (accept-encoding: identity, api-key: ***, host: 127.0.0.1:"
         in lines[0]
     )
+    assert "GET /anything?limit=5&api_key=*** -> 404" in err
     assert not re.search("S3CR3T|-demo-", err)
 
 
 def test_time_can_be_made_to_pass_quicker(serving, scenario, run, tmp_path):
-    """A hundred hours in a moment; a termination ends it as the other commands."""
+    """Two hours in 8 ms, less than any client needs to begin; a termination ends it as the other commands."""
     config = tmp_path / "fakes.toml"
     child, _ = serving(scenario, "--speed", "900000", "--write-config", config, sources=3)
-    done = run("wait", "payments:2", "--config", config, "--no-journal", "-o", "name", "--timeout", "60s")
-    assert (done.code, done.out) == (0, "payments:2\n")
+    done = run("get", "payments:2", "--config", config, "--no-journal", "--exit-status")
+    assert done.code == 0, done.out + done.err
     child.terminate()
     assert child.communicate(timeout=60) == ("", "")
     assert child.returncode == 143
@@ -118,6 +120,27 @@ def test_a_provider_is_served_by_its_word(process):
         assert child.wait(60) == 143
 
 
+def test_what_is_asked_is_answered_while_it_serves(here, scenario, tmp_path, monkeypatch):
+    """The same in this process: a table of the sources on a terminal or not, the file, the log."""
+    config, states = tmp_path / "fakes.toml", []
+
+    def ask():
+        with Client.from_config(config) as client:
+            states.append(client.get("payments:2").state)
+
+    monkeypatch.setattr("bulkstatus.cli._fake._wait_for_a_signal", ask)
+    monkeypatch.setattr("bulkstatus.cli._fake.on_terminal", lambda: True)
+    done = here("fake", scenario, "--write-config", config, "--log")
+    assert (done.code, states) == (0, ["running"])
+    assert [line.split()[:2] for line in done.out.splitlines()[1:]] == [
+        ["payments", "weavr"],
+        ["edge", "cloudflare"],
+        ["crm", "druid"],
+    ]
+    assert done.err.startswith("bulkstatus: serving until Ctrl-C\n")
+    assert re.search(r"payments GET /multi/bulks/2 -> 200 \(.*authorization: \*\*\*", done.err)
+
+
 def test_the_example_is_a_scenario(here):
     """What is printed can be served."""
     done = here("fake", "--example")
@@ -131,6 +154,7 @@ def test_the_example_is_a_scenario(here):
         ((), "name a scenario, or a provider"),
         (("wevr",), "'wevr' is no file, and no fake of that name is installed; did you mean 'weavr'?"),
         (("xyz",), "(there are: "),
+        (("-",), "'-' is no file"),
         (("none.toml",), "there is no scenario at none.toml"),
         (("weavr", "--speed", "2"), "--speed is for scenarios"),
         (("weavr", "--port", "70000"), "cannot serve 'weavr' at port 70000"),

@@ -34,7 +34,7 @@ from bulkstatus.testing import (
     throttled,
     vanished,
 )
-from support import held_port
+from support import Scripted, held_port
 
 NAMES = fake_names()
 MAKE = {
@@ -349,6 +349,17 @@ def test_sources_are_known_before_the_client_is_used(fakes):
     late = fakes.add("s", "weavr", succeeded(), id="7")
     assert [str(status.ref) for status in fakes.client.list(states={"succeeded"})] == [late]
     assert fakes["s"].word == "weavr"
+
+
+@pytest.mark.parametrize("sockets", [False, True], ids=["in process", "sockets"])
+def test_a_fake_of_a_strangers_is_reached_like_ours(sockets):
+    """One that was made by hand, and is installed nowhere."""
+    with Fakes(sockets=sockets) as fakes:
+        fakes.put("plain", Scripted())
+        fakes.fail("plain", dropped())
+        assert fakes.client.get("plain:a1").state is State.RUNNING
+        assert fakes.refs == ("plain:a1",)
+        assert len(fakes.requests["plain"]) == 2
 
 
 def test_ports_follow_one_another():

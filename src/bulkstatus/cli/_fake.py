@@ -2,6 +2,7 @@
 
 import difflib
 import os
+import re
 import sys
 import tempfile
 import threading
@@ -13,7 +14,7 @@ from urllib.parse import urlencode
 
 from bulkstatus import ConfigError, printable
 from bulkstatus.cli._output import lines, on_terminal, table, to_json
-from bulkstatus.cli._text import say, tell
+from bulkstatus.cli._text import STDIN, say, tell
 from bulkstatus.testing import FakeRequest, FakeResponse, Fakes, Scenario, fake_names, load_fake
 
 FakeForm = Literal["table", "jsonl"]
@@ -71,12 +72,14 @@ bulks.7be1c3f09a5d4e21b6c8d7f00a94e152 = [
 _SHOWN = frozenset(
     {"accept", "accept-encoding", "connection", "content-length", "content-type", "host", "user-agent"}
 )
+_SECRET = re.compile("key|token|secret|pass|sign|auth|cred", re.IGNORECASE)
 _LONGEST_LINE = 2_000
 _MARK = "# Written by bulkstatus.testing"
 
 
 def serve(what: str, *, port: int, speed: float, config: Path | None, log: bool, form: FakeForm) -> None:
     """Serve a scenario, or the demo of a provider, until a signal ends the process."""
+    what = what.replace(STDIN, "-")
     demo = what in fake_names()
     if demo and speed != 1:
         raise ConfigError("--speed is for scenarios; a demo takes a quarter of a minute")
@@ -93,7 +96,11 @@ def serve(what: str, *, port: int, speed: float, config: Path | None, log: bool,
         _show(fakes, form)
         if on_terminal():
             say("serving until Ctrl-C")
-        threading.Event().wait()
+        _wait_for_a_signal()
+
+
+def _wait_for_a_signal() -> None:
+    threading.Event().wait()
 
 
 def _show(fakes: Fakes, form: FakeForm) -> None:
@@ -115,8 +122,9 @@ def _show(fakes: Fakes, form: FakeForm) -> None:
 
 
 def _log(source: str, request: FakeRequest, response: FakeResponse | None) -> None:
-    """One line about a request: no body, and of headers and query only what can be no credential."""
-    query = f"?{urlencode(request.query)}" if request.query else ""
+    """One line about a request: no body, and no header or parameter of the query that may be a credential."""
+    told = {name: "***" if _SECRET.search(name) else value for name, value in request.query.items()}
+    query = f"?{urlencode(told, safe='*')}" if told else ""
     headers = ", ".join(
         f"{name}: {value if name in _SHOWN else '***'}" for name, value in sorted(request.headers.items())
     )

@@ -90,7 +90,7 @@ class Fault(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
             headers.setdefault("Content-Type", "text/html; charset=utf-8")
             body = self.html.encode()
         if self.retry_after is not None:
-            headers.setdefault("Retry-After", f"{self.retry_after:g}")
+            headers.setdefault("Retry-After", f"{self.retry_after:.12g}")
         return FakeResponse(status=self.status, body=body, headers=headers)
 
 

@@ -21,6 +21,7 @@ def load_fake(word: str) -> type[Fake[Any]]:
     no fake of that provider; the message names the distribution.
     """
     loaded, label = imported(GROUP, word, "fake")
-    if not (isinstance(loaded, type) and issubclass(loaded, Fake) and getattr(loaded, "word", None) == word):
-        raise ConfigError(f"the fake {word!r} of {label} is not a subclass of Fake with that word")
-    return cast("type[Fake[Any]]", loaded)
+    fake = cast("type[Fake[Any]]", loaded)
+    if isinstance(loaded, type) and issubclass(loaded, Fake) and getattr(fake, "word", None) == word:
+        return fake
+    raise ConfigError(f"the fake {word!r} of {label} is not a subclass of Fake with that word")
