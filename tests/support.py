@@ -77,7 +77,7 @@ class Plain(Adapter, frozen=True, kw_only=True):
     def status(self, id: str) -> Call[BulkStatus]:
         def read(response: Response) -> BulkStatus:
             if response.status != 200:
-                raise status_error(response)
+                raise status_error(response, own=True)
             record = decode(response, _RECORD.decode)
             state, why = WORDS.decide(record.status, None, self.state_map)
             return BulkStatus(

@@ -39,6 +39,7 @@ from bulkstatus.adapter import (
     printable,
     retry_after,
     status_error,
+    unreadable_time,
     wrong_id,
 )
 from bulkstatus.errors import (
@@ -50,7 +51,15 @@ from bulkstatus.errors import (
     RateLimited,
     RequestRejected,
 )
-from bulkstatus_cloudflare._wire import ENVELOPE, Envelope, Result, least_left, read_faults, seconds_to_reset
+from bulkstatus_cloudflare._wire import (
+    ENVELOPE,
+    Envelope,
+    Result,
+    least_left,
+    note_new,
+    read_faults,
+    seconds_to_reset,
+)
 
 _BULK = Vocabulary(
     "cloudflare bulk",
@@ -199,6 +208,7 @@ class Cloudflare(Adapter, frozen=True, kw_only=True):
         if envelope.success is False or (unsaid and any(read_faults(envelope.errors))):
             raise self._failure(response, envelope)
         result = envelope.result
+        note_new(response.body)
         if not isinstance(result, Result):
             raise bad_shape(response, "the value at `$.result` is not an object")
         if envelope.success is True:
@@ -354,6 +364,7 @@ def _finished(value: object, state: State, response: Response) -> tuple[datetime
     if not state.is_terminal:
         return None, ("completed is filled in, but the bulk has not ended; it is not used.",)
     if not isinstance(value, str):
+        unreadable_time("completed", value)
         return None, ("completed is not a text, so it is not used.",)
     when, doubt = from_text(value, label="completed", now=response.received_at)
     return when, () if doubt is None else (doubt,)

@@ -9,7 +9,7 @@ from typing import NamedTuple, cast
 
 import msgspec
 
-from bulkstatus.adapter import whole_seconds
+from bulkstatus.adapter import is_collecting, note_members, whole_seconds
 
 _MAX_CODE_DIGITS = 9
 _MAX_HEADER = 512
@@ -33,7 +33,22 @@ class Envelope(msgspec.Struct, frozen=True):
     result: Result | list[object] | str | int | float | bool | None = None
 
 
+class _Whole(msgspec.Struct, frozen=True):
+    result: msgspec.Raw = msgspec.Raw(b"null")
+
+
 ENVELOPE = msgspec.json.Decoder(Envelope)
+_WHOLE = msgspec.json.Decoder(_Whole)
+# Beside what is read: `messages` stands in most answers, `result_info` in those of calls that page.
+_ENVELOPE_MEMBERS = frozenset({*Envelope.__struct_encode_fields__, "messages", "result_info"})
+_RESULT_MEMBERS = frozenset(Result.__struct_encode_fields__)
+
+
+def note_new(body: bytes) -> None:
+    """Say what is new in an answer that holds a result."""
+    if is_collecting():
+        note_members("envelope", body, _ENVELOPE_MEMBERS)
+        note_members("result", _WHOLE.decode(body).result, _RESULT_MEMBERS)
 
 
 class Fault(NamedTuple):

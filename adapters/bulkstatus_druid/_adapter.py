@@ -32,6 +32,7 @@ from bulkstatus.adapter import (
     from_epoch,
     from_text,
     status_error,
+    unreadable_time,
     wrong_id,
 )
 from bulkstatus.errors import (
@@ -377,6 +378,7 @@ def _time(value: object, label: str, now: datetime, evidence: list[str]) -> date
         # Milliseconds, like the vendor's own expires_at.
         when, note = from_epoch(value, "ms", label=label, now=now)
     else:
+        unreadable_time(label, value)
         when, note = None, f"{label} is neither text nor a whole number, so it is not used."
     if note is not None:
         evidence.append(note)

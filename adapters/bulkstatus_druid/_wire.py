@@ -9,6 +9,8 @@ from typing import NamedTuple, cast
 
 import msgspec
 
+from bulkstatus.adapter import is_collecting, note_members
+
 
 class BulkRow(msgspec.Struct, frozen=True, rename="camel"):
     """One bulk (https://dru-id.com/developers/apis/bulk-api/bulk-get-status/)."""
@@ -73,8 +75,24 @@ _STATUS = re.compile(r"[1-9][0-9]{2}")
 _COUNTING = re.compile("total|count|fail|error", re.IGNORECASE)
 
 
+# Beside what is read: the vendor's SDK has `elapsed` and `node` in `result`, of every endpoint.
+_ENVELOPE_MEMBERS = frozenset(_Typed.__struct_encode_fields__)
+_ROW_MEMBERS = frozenset(BulkRow.__struct_encode_fields__)
+_RESULT_MEMBERS = frozenset({"status", "message", "errors", "elapsed", "node"})
+
+
 def read_bulks(body: bytes) -> BulkReply:
-    """Read `content` as a list of bulks, one bulk, or none."""
+    """Read `content` as a list of bulks, one bulk, or none; what is new in it, and in its first bulk, is said."""
+    reply = _read_bulks(body)
+    if is_collecting():
+        note_members("envelope", body, _ENVELOPE_MEMBERS)
+        note_members("result", _LOOSE.decode(body).result, _RESULT_MEMBERS)
+        for row in split_bulks(body)[:1]:
+            note_members("bulk", row, _ROW_MEMBERS)
+    return reply
+
+
+def _read_bulks(body: bytes) -> BulkReply:
     try:
         typed = _TYPED.decode(body)
     except msgspec.ValidationError:

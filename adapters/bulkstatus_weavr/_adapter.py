@@ -43,6 +43,7 @@ from bulkstatus.adapter import (
     from_epoch,
     printable,
     status_error,
+    unknown_word,
     whole_seconds,
     wrong_id,
 )
@@ -381,6 +382,8 @@ def _on_failure(mode: str | None) -> tuple[Literal["stop", "continue"] | None, s
     if mode is None:
         return None, None
     known = ON_FAILURE.get(mode) or ON_FAILURE.get(mode.upper())
+    if known is None:
+        unknown_word("weavr mode", mode, pinnable=False)
     return known, None if known else f"mode {mode[:40]!r} is not a documented one."
 
 

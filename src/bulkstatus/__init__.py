@@ -14,41 +14,27 @@ Callers import from here and from `bulkstatus.errors`; authors of adapters from 
 
 from typing import TYPE_CHECKING
 
-from bulkstatus._model import (
-    BulkOperation,
-    BulkStatus,
-    Counts,
-    Failure,
-    Overdue,
-    Ref,
-    Report,
-    Skipped,
-    State,
-    Stuck,
-)
-from bulkstatus._outcome import Change, Outcome, Result, Verdict, is_blocked
-from bulkstatus._text import printable
-from bulkstatus.errors import (
-    AuthError,
-    BulkStatusError,
-    ConfigError,
-    DeadlineExceeded,
-    JournalError,
-    NotFound,
-    ProtocolError,
-    RateLimited,
-    RequestRejected,
-    Unavailable,
-    VerdictError,
-)
-
 if TYPE_CHECKING:
     from bulkstatus._adapter import Limit
     from bulkstatus._blocking import Client, ListPages, Watch
     from bulkstatus._budget import Allowance
     from bulkstatus._client import AsyncClient, SourceHealth
     from bulkstatus._config import Config, default_path, read_config
+    from bulkstatus._drift import Drift
     from bulkstatus._journal import Journal
+    from bulkstatus._model import (
+        BulkOperation,
+        BulkStatus,
+        Counts,
+        Failure,
+        Overdue,
+        Ref,
+        Report,
+        Skipped,
+        State,
+        Stuck,
+    )
+    from bulkstatus._outcome import Change, Outcome, Result, Verdict, is_blocked
     from bulkstatus._pages import AsyncListPages
     from bulkstatus._polling import PollPolicy
     from bulkstatus._record import JournalStats, KnownBulk, Pruned, Transition, WaitRecord, WaitTerms
@@ -56,8 +42,23 @@ if TYPE_CHECKING:
     from bulkstatus._retry import Policy, log_retries
     from bulkstatus._schema import json_schema, with_payload
     from bulkstatus._sqlite import default_journal_path
+    from bulkstatus._text import printable
+    from bulkstatus._times import read_duration
     from bulkstatus._waits import HeldWait
     from bulkstatus._watch import AsyncWatch, BulkView, SourceView, WatchView
+    from bulkstatus.errors import (
+        AuthError,
+        BulkStatusError,
+        ConfigError,
+        DeadlineExceeded,
+        JournalError,
+        NotFound,
+        ProtocolError,
+        RateLimited,
+        RequestRejected,
+        Unavailable,
+        VerdictError,
+    )
 
 __all__ = [
     "Allowance",
@@ -75,6 +76,7 @@ __all__ = [
     "ConfigError",
     "Counts",
     "DeadlineExceeded",
+    "Drift",
     "Failure",
     "HeldWait",
     "Journal",
@@ -118,52 +120,84 @@ __all__ = [
     "printable",
     "providers",
     "read_config",
+    "read_duration",
     "with_payload",
 ]
 
-# Names whose modules import the HTTP client: loaded at first use, so that `import bulkstatus` stays quick.
+# Loaded at first use: some import the HTTP client, and every pytest that finds our plugin imports this module.
 _LAZY = {
     "Allowance": "_budget",
     "AsyncClient": "_client",
     "AsyncListPages": "_pages",
     "AsyncWatch": "_watch",
+    "AuthError": "errors",
+    "BulkOperation": "_model",
+    "BulkStatus": "_model",
+    "BulkStatusError": "errors",
     "BulkView": "_watch",
+    "Change": "_outcome",
     "Client": "_blocking",
     "Config": "_config",
+    "ConfigError": "errors",
+    "Counts": "_model",
+    "DeadlineExceeded": "errors",
+    "Drift": "_drift",
+    "Failure": "_model",
     "HeldWait": "_waits",
     "Journal": "_journal",
+    "JournalError": "errors",
     "JournalStats": "_record",
     "KnownBulk": "_record",
     "Limit": "_adapter",
     "ListPages": "_blocking",
+    "NotFound": "errors",
+    "Outcome": "_outcome",
+    "Overdue": "_model",
     "Policy": "_retry",
     "PollPolicy": "_polling",
+    "ProtocolError": "errors",
     "Provider": "_registry",
     "Pruned": "_record",
+    "RateLimited": "errors",
+    "Ref": "_model",
+    "Report": "_model",
+    "RequestRejected": "errors",
+    "Result": "_outcome",
+    "Skipped": "_model",
     "SourceHealth": "_client",
     "SourceView": "_watch",
+    "State": "_model",
+    "Stuck": "_model",
     "Transition": "_record",
+    "Unavailable": "errors",
+    "Verdict": "_outcome",
+    "VerdictError": "errors",
     "WaitRecord": "_record",
     "WaitTerms": "_record",
     "Watch": "_blocking",
     "WatchView": "_watch",
     "default_journal_path": "_sqlite",
     "default_path": "_config",
+    "is_blocked": "_outcome",
     "json_schema": "_schema",
     "load": "_registry",
     "log_retries": "_retry",
+    "printable": "_text",
     "providers": "_registry",
     "read_config": "_config",
+    "read_duration": "_times",
     "with_payload": "_schema",
 }
 
 
 def __getattr__(name: str) -> object:
+    from importlib import import_module
+
+    if name == "errors":  # without an import of its own, as in `except bulkstatus.errors.NotFound`
+        return import_module("bulkstatus.errors")
     module = _LAZY.get(name)
     if module is None:
         raise AttributeError(f"module 'bulkstatus' has no attribute {name!r}")
-    from importlib import import_module
-
     value: object = getattr(import_module(f"bulkstatus.{module}"), name)
     globals()[name] = value
     return value

@@ -1,8 +1,9 @@
 """What an adapter is: the settings of one provider, and the calls they make possible."""
 
 import re
+from functools import cache
 from hashlib import sha256
-from typing import ClassVar, Protocol, TypeVar, get_type_hints, runtime_checkable
+from typing import Annotated, Any, ClassVar, Protocol, TypeVar, get_args, get_type_hints, runtime_checkable
 from urllib.parse import urlsplit
 
 import msgspec
@@ -13,13 +14,18 @@ from bulkstatus._model import BulkOperation, BulkStatus, State
 from bulkstatus._secrets import Masked, Secret
 from bulkstatus._text import nearest
 from bulkstatus._unseen import unseen
-from bulkstatus._urls import origin
+from bulkstatus._urls import check_base_url, origin
 from bulkstatus.errors import ConfigError
 
 R = TypeVar("R")
 
 _MAX_ID = 128
 _SEGMENT = re.compile(rf"[A-Za-z0-9._~!$&'()*+,;=:@-]{{1,{_MAX_ID}}}")
+_ADDRESS = "an address of the provider's"
+
+BaseUrl = Annotated[str, _ADDRESS]
+"""A setting that holds a base URL: checked when the adapter is made, and where its requests may go."""
+
 SOURCE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
 
 
@@ -88,8 +94,9 @@ class Adapter(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     words of the provider to states, for words that this release does not know. `budget` is how many requests these
     credentials may cost, for accounts with other limits than the documented ones; empty for no limit, None for what
     the adapter declares. Declare the class variables, write
-    `auth`, `base_urls` and `status`, and whichever of `Listing`, `Operations`, `Confirms` and `Probe` the provider
-    can serve. Check settings in `__post_init__`, after calling the base's.
+    `auth` and `status`, and whichever of `Listing`, `Operations`, `Confirms` and `Probe` the provider
+    can serve. Settings that are annotated `BaseUrl` are checked and brought into their plain form here; check others in
+    `__post_init__`, after calling the base's.
     """
 
     provider: ClassVar[str]
@@ -115,6 +122,10 @@ class Adapter(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
 
     def __post_init__(self) -> None:
         self._hide_credentials()
+        for name in _url_fields(type(self)):
+            url: str | None = getattr(self, name)
+            if url is not None:
+                msgspec.structs.force_setattr(self, name, check_base_url(url, setting=name))
         for word, state in self.state_map.items():
             if state not in State.__members__.values():
                 raise ConfigError(
@@ -146,8 +157,14 @@ class Adapter(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
         raise NotImplementedError
 
     def base_urls(self) -> tuple[str, ...]:
-        """Every base URL that requests may go to. Nothing is ever sent anywhere else."""
-        raise NotImplementedError
+        """Every base URL that requests may go to: the settings that are annotated `BaseUrl`, unless you write it.
+
+        Nothing is ever sent anywhere else.
+        """
+        urls = tuple(url for name in _url_fields(type(self)) if (url := getattr(self, name)) is not None)
+        if not urls:
+            raise NotImplementedError
+        return urls
 
     def status(self, id: str) -> Call[BulkStatus]:
         """The call that tells how bulk `id` stands. `id` has passed `id_grammar`."""
@@ -202,6 +219,19 @@ def _secret_fields(cls: type[Adapter]) -> tuple[str, ...]:
 _SECRET_FIELDS: dict[type[Adapter], tuple[str, ...]] = {}
 
 
+@cache
+def _url_fields(cls: type[Adapter]) -> tuple[str, ...]:
+    hints = get_type_hints(cls, include_extras=True)
+    # What is None too is a union, and its parts are annotated.
+    return tuple(
+        name
+        for name in cls.__struct_fields__
+        if any(
+            _ADDRESS in getattr(hint, "__metadata__", ()) for hint in (hints[name], *get_args(hints[name]))
+        )
+    )
+
+
 @runtime_checkable
 class Listing(Protocol):
     """The provider can list its bulks."""
@@ -242,8 +272,8 @@ class Confirms(Protocol):
 class Probe(Protocol):
     """The provider has a cheap call that shows whether the credentials are accepted."""
 
-    def probe(self) -> Call[None]:
-        """A call that succeeds when the credentials may read bulks."""
+    def probe(self) -> Call[Any]:
+        """A call that succeeds when the credentials may read bulks; what it gives is left alone."""
         ...
 
 

@@ -249,7 +249,8 @@ def _read_token_reply(response: Response) -> TokenReply:
         if not reply.error:
             return reply
         raise _refused(response, reply)
-    error = status_error(response)
+    # Any JSON is good enough here: both readings of a 404 say that it is not the credentials.
+    error = status_error(response, own=True)
     if isinstance(error, NotFound):
         # Not the error of its own class, which would say that a bulk is not there.
         raise ProtocolError(

@@ -15,6 +15,7 @@ from bulkstatus._adapter import Adapter
 from bulkstatus._arguments import ListArguments, WaitArguments, WatchArguments
 from bulkstatus._client import AsyncClient, SourceHealth
 from bulkstatus._config import read_config
+from bulkstatus._drift import Drift
 from bulkstatus._journal import Journal
 from bulkstatus._model import BulkOperation, BulkStatus, Ref, Report
 from bulkstatus._outcome import Change, Outcome
@@ -206,6 +207,10 @@ class Client:
     def changes(self, after: str | None = None, *, limit: int = 1_000) -> tuple[Transition, ...]:
         """As AsyncClient.changes."""
         return self._loop().call(partial(self._client.changes, after, limit=limit))
+
+    def drift(self, *, sources: Collection[str] | None = None) -> tuple[Drift, ...]:
+        """As AsyncClient.drift."""
+        return self._loop().call(partial(self._client.drift, sources=sources))
 
     def operations(
         self, ref: str | Ref, *, states: Collection[str] | None = None, sequence: int | None = None

@@ -1,5 +1,6 @@
 """Requests, the functions that read their replies, and pages. Nothing here sends anything."""
 
+import re
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from typing import Generic, Self, TypeVar
@@ -14,6 +15,15 @@ T = TypeVar("T")
 MIB = 1024 * 1024
 MOST_VALUES = 100_000
 """How many JSON values an answer may hold where its request does not say: what they decode to stays below 32 MiB."""
+
+
+_HEADER_VALUE = re.compile(r"[\x21-\x7e](?:[\x20-\x7e]{0,1022}[\x21-\x7e])?")
+
+
+def _header(name: str, value: str) -> str:
+    if _HEADER_VALUE.fullmatch(value) is None:
+        raise ConfigError(f"{value[:80]!a} cannot be sent as {name}: letters, digits and signs of ASCII can")
+    return value
 
 
 class Request(msgspec.Struct, frozen=True, kw_only=True):
@@ -39,20 +49,24 @@ class Request(msgspec.Struct, frozen=True, kw_only=True):
         base_url: str,
         *segments: str,
         query: Mapping[str, str | int | None] | None = None,
-        headers: Mapping[str, str] | None = None,
+        headers: Mapping[str, str | None] | None = None,
         form: Mapping[str, str | Secret] | None = None,
         body_limit: int = 8 * MIB,
         value_limit: int = MOST_VALUES,
     ) -> Self:
-        """Address `segments` below `base_url`, each encoded as one path segment; query values of None are left out.
+        """Address `segments` below `base_url`, each encoded as one path segment.
 
-        Raises ConfigError for a segment that would change the path's meaning (empty, `.`, `..`).
+        Query values and headers of None are left out. Raises ConfigError for a segment that would change the path's
+        meaning (empty, `.`, `..`), and for a header whose value is not visible ASCII with blanks between. Credentials
+        do not go into headers here: `auth` keeps those.
         """
         return cls(
             base_url=base_url,
             path=join_path(segments),
             query=tuple((key, str(value)) for key, value in (query or {}).items() if value is not None),
-            headers=tuple((headers or {}).items()),
+            headers=tuple(
+                (name, _header(name, value)) for name, value in (headers or {}).items() if value is not None
+            ),
             form=None if form is None else tuple(form.items()),
             body_limit=body_limit,
             value_limit=value_limit,
@@ -124,6 +138,9 @@ class Page(msgspec.Struct, Generic[T], frozen=True, kw_only=True):
     begins), `received` (rows in the answer, also those left out of `items`), and `total` where it said so. Pages are
     then read side by side. `moving` says that rows may come, go or change places while pages are read; then
     neighbouring pages are read with an overlap, so that no row slips between them.
+
+    Pages by *number* are pages by offset: `at` makes the number of the offset, which is a multiple of the page's size
+    as long as `moving` is left out. All are read once more when `total` says that rows came or went meanwhile.
 
     `left_out` counts records of the answer that could not become items, because nothing in them says which bulk they
     are about: the listing then ends in an error after its items, and is never taken for complete.

@@ -24,6 +24,7 @@ from bulkstatus._arguments import ListArguments
 from bulkstatus._budget import Allowance
 from bulkstatus._call import ListQuery, OperationQuery
 from bulkstatus._config import read_config
+from bulkstatus._drift import Drift
 from bulkstatus._engine import Engine
 from bulkstatus._follow import Follower
 from bulkstatus._gather import (
@@ -113,7 +114,13 @@ class AsyncClient:
         self._follower: Follower | None = None
         self._recorder = Recorder(journal, self._adapters)
         witness = self._recorder.saw if self._recorder.is_on else None
-        self._engine = Engine(self._adapters, policy=policy or Policy(), transport=transport, witness=witness)
+        self._engine = Engine(
+            self._adapters,
+            policy=policy or Policy(),
+            transport=transport,
+            witness=witness,
+            notice=self._recorder.noticed,
+        )
 
     @classmethod
     def from_config(
@@ -385,6 +392,20 @@ class AsyncClient:
     async def changes(self, after: str | None = None, *, limit: int = 1_000) -> tuple[Transition, ...]:
         """The steps of all bulks behind a cursor, as of Journal.changes. Nothing is sent."""
         return await self._recorder.look(partial(Journal.changes, after=after, limit=limit))
+
+    async def drift(self, *, sources: Collection[str] | None = None) -> tuple[Drift, ...]:
+        """What was in the sources' answers that their adapters do not know: words, fields, times that cannot be read.
+
+        With a journal, what every process has seen that uses it; without one, what this client has seen. A word that
+        `state_map` gives a meaning by now is left out. Nothing is sent.
+
+        Raises ConfigError for a source that there is not, and JournalError.
+        """
+        if self._recorder.is_on:
+            self._engine.tasks()  # raises when not open: what others have counted cannot be read then
+        providers = {name: self._adapters[name].provider for name in self._select(sources)}
+        found = await self._recorder.drift()
+        return tuple(one for one in found if providers.get(one.source) == one.provider)
 
     def _by_source(self, refs: Iterable[str | Ref]) -> dict[str, "builtins.list[str]"]:
         asked = [refs] if isinstance(refs, str | Ref) else refs

@@ -14,7 +14,7 @@ import msgspec
 from bulkstatus._adapter import SOURCE_NAME, Adapter
 from bulkstatus._paths import NotAFile, expanded, read_file
 from bulkstatus._references import SecretReader
-from bulkstatus._registry import load
+from bulkstatus._registry import absent, load
 from bulkstatus._secrets import Masked
 from bulkstatus._text import nearest, printable
 from bulkstatus._unseen import unseen
@@ -69,26 +69,50 @@ class Config:
         """The names of the sources, each with its provider's word."""
         return {name: str(table["provider"]) for name, table in self._tables.items()}
 
+    @property
+    def pins(self) -> dict[str, tuple[str, ...]]:
+        """The words that the `state_map` of each source gives a meaning."""
+        maps = {name: table.get("state_map") for name, table in self._tables.items()}
+        return {
+            name: tuple(cast("Masked[object]", words))
+            for name, words in maps.items()
+            if isinstance(words, Masked)
+        }
+
     @unseen
     def build(self, names: Collection[str] | None = None) -> dict[str, Adapter]:
         """The adapters of all sources, or of those in `names`, credentials that can be read at once checked.
 
         Raises ConfigError, with file, line and the nearest right name, for what is wrong. Other sources than those
-        named are not looked at.
+        named are not looked at. Where all are meant, one whose adapter cannot be loaded does not keep the others from
+        being asked: whatever is asked of it raises that error.
         """
         for name in names or ():
             if name not in self._tables:
                 raise ConfigError(
-                    f"there is no source {name[:_LONGEST_NAME]!r} in {_shown(self.path)}{nearest(name, self._tables)}"
+                    f"there is no source {name[:_LONGEST_NAME]!r} in {shown_path(self.path)}{nearest(name, self._tables)}"
                 )
-        return {name: self._adapter(name) for name in self._tables if names is None or name in names}
+        if names is None:
+            return {name: self._adapter(name) for name in self._tables}
+        return {name: self._built(name) for name in self._tables if name in names}
 
     def _adapter(self, name: str) -> Adapter:
+        """The adapter of a source, or one that raises in its place."""
+        try:
+            return self._built(name)
+        except ConfigError as error:
+            if error.reason != "adapter":
+                raise
+            return absent(str(self._tables[name]["provider"]), error)
+
+    def _built(self, name: str) -> Adapter:
         table = self._tables[name]
         try:
             cls = load(str(table["provider"]))
         except ConfigError as error:
-            raise self._error(name, "provider", error.message, whole=True) from error
+            found = self._error(name, "provider", error.message, whole=True)
+            found.reason = error.reason
+            raise found from error
         settings = Masked({key: value for key, value in table.items() if key not in _OWN_KEYS})
         for key in settings:
             if key not in cls.__struct_fields__:
@@ -127,10 +151,10 @@ class Config:
     def _error(self, name: str, key: str | None, why: str, *, whole: bool = False) -> ConfigError:
         """An error at a key of a source; with `whole`, one whose sentence names the setting itself."""
         subject = f"sources.{name}:" if whole or key is None else f"sources.{name}.{_named(key)}"
-        return ConfigError(f"{_shown(self.path)}:{_line_of(self._text, name, key)}: {subject} {why}")
+        return ConfigError(f"{shown_path(self.path)}:{line_of(self._text, name, key)}: {subject} {why}")
 
 
-class _Text(str):
+class UnshownText(str):
     """The text of a configuration, which may hold secrets in clear: it does not show itself in a frame."""
 
     __slots__ = ()
@@ -145,9 +169,9 @@ def read_config(path: str | Path | None = None) -> Config:
     Raises ConfigError when there is none, when it is not TOML in UTF-8, and for keys that mean nothing.
     """
     file = default_path() if path is None else expanded(path)
-    shown = _shown(file)
-    text, mode = _read_text(file)
-    document = _document(text, shown)
+    shown = shown_path(file)
+    text, mode = read_text(file)
+    document = parse_toml(text, shown)
     for key in document:
         if key != "sources":
             line = _line_at(text, rf"""\s*(?:\[\s*)?["']?{re.escape(key)}\b""")
@@ -159,12 +183,12 @@ def read_config(path: str | Path | None = None) -> Config:
     for name in sources:
         fault = _fault_of(name, sources[name])
         if fault is not None:
-            raise ConfigError(f"{shown}:{_line_of(text, name, None)}: sources.{_named(name)}{fault}")
+            raise ConfigError(f"{shown}:{line_of(text, name, None)}: sources.{_named(name)}{fault}")
     return Config(file, text, cast("Masked[Masked[Any]]", sources), mode=mode)
 
 
-def _document(text: str, shown: str) -> "Masked[Any]":
-    """What a configuration holds. Raises ConfigError for what is not TOML."""
+def parse_toml(text: str, shown: str) -> "Masked[Any]":
+    """What a file of settings holds. Raises ConfigError for what is not TOML."""
     try:
         return cast("Masked[Any]", _masked(tomllib.loads(text)))
     except (ValueError, RecursionError) as error:  # also for numbers and nesting that Python itself refuses
@@ -203,24 +227,24 @@ def _fault_of(name: str, table: object) -> str | None:
     return None
 
 
-def _read_text(file: Path) -> tuple[str, int]:
-    """The text of a configuration, and the mode of its file."""
-    shown = _shown(file)
+def read_text(
+    file: Path, what: str = "configuration", hint: str = "'bulkstatus config init' writes a starter"
+) -> tuple[str, int]:
+    """The text of a file of settings, and its mode. Raises ConfigError; `hint` says what helps where there is none."""
+    shown = shown_path(file)
     try:
         data, mode = read_file(file, _MIB)
     except FileNotFoundError:
-        raise ConfigError(
-            f"there is no configuration at {shown}; 'bulkstatus config init' writes a starter"
-        ) from None
+        raise ConfigError(f"there is no {what} at {shown}; {hint}") from None
     except NotAFile:
         raise ConfigError(f"{shown} is not a file") from None
     except OSError as error:
-        raise ConfigError(f"cannot read the configuration {shown}: {error.strerror}") from None
+        raise ConfigError(f"cannot read the {what} {shown}: {error.strerror}") from None
     too_large = len(data) > _MIB
     text, line = ("", 0) if too_large else _decoded(data)
     del data  # it may hold secrets in clear, and this frame is behind the errors below
     if too_large:
-        raise ConfigError(f"{shown} is larger than 1 MiB, so it is not taken for a configuration")
+        raise ConfigError(f"{shown} is larger than 1 MiB, so it is not taken for a {what}")
     if line:
         raise ConfigError(f"{shown}:{line}: not UTF-8 text")
     return text, mode
@@ -229,12 +253,12 @@ def _read_text(file: Path) -> tuple[str, int]:
 def _decoded(data: bytes) -> tuple[str, int]:
     """The text, and the first line that is none; 0 when all are."""
     try:
-        return _Text(data.decode("utf-8-sig")), 0
+        return UnshownText(data.decode("utf-8-sig")), 0
     except UnicodeDecodeError as error:
         return "", data.count(b"\n", 0, error.start) + 1
 
 
-def _shown(path: Path) -> str:
+def shown_path(path: Path) -> str:
     return printable(str(path), _LONGEST_PATH)
 
 
@@ -252,7 +276,7 @@ def _named_in(message: str, settings: Iterable[str]) -> str | None:
     return next((key for key in settings if message.startswith(key)), None)
 
 
-def _line_of(text: str, source: str, key: str | None) -> int:
+def line_of(text: str, source: str, key: str | None) -> int:
     """The line of a key, or of its section; the first line where neither is found as it is usually written."""
     section = 1
     header = ""
@@ -264,6 +288,6 @@ def _line_of(text: str, source: str, key: str | None) -> int:
         begins = bare == header if inside else header == "[sources]" and bare.startswith(f"{source}=")
         if begins and section == 1:
             section = number
-        elif inside and key and bare.startswith(f"{key}="):
+        elif inside and key and bare.startswith((f"{key}=", f"{key}.")):
             return number
     return section

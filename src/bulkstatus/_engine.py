@@ -22,12 +22,14 @@ from bulkstatus._adapter import Adapter, Metered, addressed, counted_as
 from bulkstatus._budget import Budget
 from bulkstatus._call import Call, Page, Request, Response
 from bulkstatus._credentials import Credentials, Headers, NoCredentials
+from bulkstatus._drift import Collector, Oddity, collecting
 from bulkstatus._fast import prepare
 from bulkstatus._gate import Gate
 from bulkstatus._http import exchange
 from bulkstatus._model import BulkStatus
 from bulkstatus._pools import Pools
 from bulkstatus._retry import LONGEST_PAUSE, Policy, Quota, with_retries
+from bulkstatus._states import fold
 from bulkstatus._tasks import Home, NotOpen, now
 from bulkstatus._times import Stamp
 from bulkstatus._urls import check_base_url, origin
@@ -37,6 +39,8 @@ T = TypeVar("T")
 
 Witness = Callable[[str, object, Stamp, str | None], Awaitable[None]]
 """Hears of every answer: its source, what was read, when it was asked for, and by which id where it was by one."""
+Notice = Callable[[str, tuple[Oddity, ...]], None]
+"""Hears what was odd in an answer of a source, also in one that ended in an error."""
 
 _LONGEST_CHAIN = 1_000
 _UNAUTHORIZED = 401
@@ -112,11 +116,13 @@ class Engine:
         policy: Policy,
         transport: httpx.AsyncBaseTransport | None = None,
         witness: Witness | None = None,
+        notice: Notice | None = None,
     ) -> None:
         self._witness = witness
         shared: dict[str, Budget] = {}
         self._lines = {
-            name: _Line(name, adapter, policy, shared, transport) for name, adapter in adapters.items()
+            name: _Line(name, adapter, policy, shared, transport=transport, notice=notice)
+            for name, adapter in adapters.items()
         }
         self._tasks: anyio.abc.TaskGroup | None = None
         self._home: Home | None = None
@@ -211,9 +217,13 @@ class _Line:
         adapter: Adapter,
         policy: Policy,
         shared: dict[str, Budget],
+        *,
         transport: httpx.AsyncBaseTransport | None,
+        notice: Notice | None,
     ) -> None:
         self._name = name
+        self._notice = notice
+        self._pinned = frozenset(map(fold, adapter.state_map))
         self._adapter = adapter
         self._provider = adapter.provider
         self._policy = policy
@@ -349,10 +359,7 @@ class _Line:
         try:
             response = credentials.scrub(await self._send(call.request, credentials))
             self._heed(response)
-            if len(response.body) > _LARGE:
-                result = await anyio.to_thread.run_sync(call.read, response)
-            else:
-                result = call.read(response)
+            result = await self._understand(call, response, credentials)
         except BulkStatusError as error:
             if isinstance(error, RateLimited) or error.retry_after is not None:
                 self.budget.throttled(error, now())
@@ -369,6 +376,22 @@ class _Line:
         self._gate.answered()
         self.budget.answered()
         return result
+
+    async def _understand(self, call: Call[T], response: Response, credentials: Headers) -> T | Call[T]:
+        """What the adapter reads in an answer; what it found odd there is passed on, whatever comes of it."""
+        with collecting() as odd:
+            try:
+                if len(response.body) > _LARGE:
+                    return await anyio.to_thread.run_sync(call.read, response)
+                return call.read(response)
+            finally:
+                if odd:
+                    self._pass_on(odd, credentials)
+
+    def _pass_on(self, odd: Collector, credentials: Headers) -> None:
+        found = odd.found(credentials.values_alone(), is_pinned=lambda word: fold(word) in self._pinned)
+        if found and self._notice is not None:
+            self._notice(self._name, found)
 
     def _heed(self, response: Response) -> None:
         """Take in what the provider says is left of its limits."""

@@ -3,7 +3,7 @@
 import os
 import socket
 import sqlite3
-from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Generator, Iterable, Mapping, Sequence
 from contextlib import suppress
 from datetime import timedelta
 from pathlib import Path
@@ -11,6 +11,7 @@ from types import TracebackType
 from typing import Self, TypeVar
 
 from bulkstatus import _ledger, _rows, _times, _waits
+from bulkstatus._drift import Drift
 from bulkstatus._file import JournalFile
 from bulkstatus._ledger import Facts
 from bulkstatus._model import Ref
@@ -18,6 +19,7 @@ from bulkstatus._record import (
     JournalStats,
     KnownBulk,
     Miss,
+    Odd,
     Place,
     Pruned,
     Sighting,
@@ -27,6 +29,7 @@ from bulkstatus._record import (
 )
 from bulkstatus._rows import AT_ONCE, placeholders, to_moment, to_text
 from bulkstatus._sqlite import default_journal_path
+from bulkstatus._tally import unpinned
 from bulkstatus._usual import LATEST, RAN_TO_AN_END, Usual, usual
 from bulkstatus._waits import HeldWait
 from bulkstatus.errors import ConfigError, JournalError
@@ -172,6 +175,22 @@ class Journal:
         """The waits that were recorded, the latest first; only those that have not ended unless told otherwise."""
         return self._file.read(lambda db: _rows.waits(db, "ended_at IS NULL" if open_only else "1"))
 
+    def drift(
+        self, *, sources: Collection[str] | None = None, pins: Mapping[str, Collection[str]] | None = None
+    ) -> tuple[Drift, ...]:
+        """What sources answered that their adapters do not know, of all sources or of those named; see Drift.
+
+        `pins` are the words that each source's configuration gives a meaning by now: they are left out.
+        """
+        found = unpinned(self._file.read(_rows.drifts), pins or {})
+        names = _names(sources)
+        return tuple(one for one in found if names is None or one.source in names)
+
+    def clear_drift(self, *, sources: Collection[str] | None = None) -> int:
+        """Forget the drift of all sources, or of those named; how many rows of it there were."""
+        names = _names(sources)
+        return self._file.write(lambda db: _ledger.forget_drift(db, names))
+
     def stats(self) -> JournalStats:
         """How much there is."""
 
@@ -261,7 +280,9 @@ class Journal:
         values = (place.source, place.realm, action, *RAN_TO_AN_END, LATEST)
         return self._file.read(lambda db: usual([row[0] for row in db.execute(query, values)]))
 
-    def record(self, answers: Iterable[Sighting | Miss], *, observer: str | None = None) -> dict[Ref, Facts]:
+    def record(
+        self, answers: Iterable[Sighting | Miss | Odd], *, observer: str | None = None
+    ) -> dict[Ref, Facts]:
         """Take in what was seen, all of it or nothing, and give what is known now of what was seen.
 
         Steps that another process has recorded already are not recorded again. An unfinished bulk that was never met
@@ -272,7 +293,9 @@ class Journal:
         def write(db: sqlite3.Connection) -> dict[Ref, Facts]:
             found: dict[Ref, Facts] = {}
             for answer in seen:
-                if isinstance(answer, Miss):
+                if isinstance(answer, Odd):
+                    _ledger.noticed(db, answer)
+                elif isinstance(answer, Miss):
                     _ledger.missed(db, answer, who)
                 elif (facts := _ledger.saw(db, answer, who)) is not None:
                     found[Ref(answer.place.source, answer.status.id)] = facts
@@ -303,8 +326,8 @@ class Journal:
     def prune(self, older_than: float) -> Pruned:
         """Take out what ended, or was forgotten by its provider, more than `older_than` seconds ago, and its steps.
 
-        So is what was only met, and has not been seen since; and waits that began so long ago, but for those that a
-        process waits for. What is tracked and has not ended stays. The file keeps its size until `vacuum`.
+        So is what was only met, and has not been seen since; drift that was not either; and waits that began so long
+        ago, but for those that a process waits for. What is tracked and has not ended stays. The file keeps its size until `vacuum`.
         """
         if not 0 <= older_than <= _AGES:
             raise ConfigError(f"older_than is a number of seconds, at most a century, not {older_than!r}")
@@ -313,7 +336,9 @@ class Journal:
         while (batch := self._file.write(lambda db: _ledger.prune_some(db, before))).bulks:
             bulks += batch.bulks
             transitions += batch.transitions
-        return Pruned(bulks=bulks, transitions=transitions, waits=_waits.prune(self._file, before))
+        drift = self._file.write(lambda db: _ledger.prune_drift(db, before))
+        waits = _waits.prune(self._file, before)
+        return Pruned(bulks=bulks, transitions=transitions, waits=waits, drift=drift)
 
     def vacuum(self) -> int:
         """Give back the room that pruning left; how many bytes that saved."""
@@ -330,6 +355,10 @@ class Journal:
 def _check_limit(limit: int) -> None:
     if not 0 < limit <= _MOST:
         raise ConfigError(f"limit is a number, 1 or more, not {limit!r}")
+
+
+def _names(sources: Collection[str] | None) -> Collection[str] | None:
+    return [sources] if isinstance(sources, str) else sources
 
 
 def _whoami() -> str:

@@ -9,6 +9,7 @@ from bulkstatus._model import BulkStatus
 from bulkstatus._record import (
     Last,
     Miss,
+    Odd,
     Place,
     Pruned,
     Sighting,
@@ -20,6 +21,7 @@ from bulkstatus._record import (
     weigh,
 )
 from bulkstatus._rows import AT_ONCE, generation, placeholders, to_json, to_moment, to_status, to_text
+from bulkstatus._tally import MOST, others
 from bulkstatus._times import Stamp
 from bulkstatus.errors import ConfigError
 
@@ -219,6 +221,23 @@ def missed(db: sqlite3.Connection, miss: Miss, observer: str) -> None:
     _add_step(db, row.bulk_id, last=last, weighed=gone, observer=observer)
 
 
+def noticed(db: sqlite3.Connection, odd: Odd) -> None:
+    """Count something odd; what there is no room for is counted together."""
+    source_id, oddity = source(db, odd.place), odd.oddity
+    query = "SELECT 1 FROM drift WHERE source_id = ? AND kind = ? AND place = ? AND form = ?"
+    if db.execute(query, (source_id, *oddity[:3])).fetchone() is None:
+        query = "SELECT count(*) FROM drift WHERE source_id = ? AND kind = ?"
+        (number,) = db.execute(query, (source_id, oddity.kind)).fetchone()
+        oddity = oddity if number < MOST else others(oddity)
+    values = (source_id, *oddity, odd.answers, to_text(odd.first), to_text(odd.last))
+    db.execute(
+        f"INSERT INTO drift VALUES ({placeholders(len(values))}) ON CONFLICT DO UPDATE SET"
+        " count = count + excluded.count, first_seen = min(first_seen, excluded.first_seen),"
+        " last_seen = max(last_seen, excluded.last_seen)",
+        values,
+    )
+
+
 def _apart(row: _Row, miss: Miss) -> float | None:
     """How many seconds lie between this miss and an earlier one; None without one."""
     if row.missed_at is None:
@@ -304,6 +323,19 @@ def untrack(db: sqlite3.Connection, place: Place, ids: Iterable[str]) -> tuple[s
     source_id = source(db, place)
     query = "UPDATE bulks SET tracked_at = NULL WHERE source_id = ? AND id = ? AND tracked_at IS NOT NULL"
     return tuple(id for id in ids if db.execute(query, (source_id, id)).rowcount)
+
+
+def forget_drift(db: sqlite3.Connection, sources: Iterable[str] | None) -> int:
+    """Take out all drift, or that of some sources; how many rows."""
+    if sources is None:
+        return db.execute("DELETE FROM drift").rowcount
+    query = "DELETE FROM drift WHERE source_id IN (SELECT source_id FROM sources WHERE source = ?)"
+    return sum(db.execute(query, (name,)).rowcount for name in sources)
+
+
+def prune_drift(db: sqlite3.Connection, before: str) -> int:
+    """Take out what was seen last before the time `before`; how many rows."""
+    return db.execute("DELETE FROM drift WHERE last_seen < ?", (before,)).rowcount
 
 
 def prune_some(db: sqlite3.Connection, before: str) -> Pruned:

@@ -16,6 +16,7 @@ from bulkstatus.errors import ProtocolError
 _WINDOW = 8
 _MOST_PAGES = 10_000
 _MOST_REPEATS = 10
+_MOST_PASSES = 2
 
 
 class Keyed(Protocol):
@@ -88,6 +89,7 @@ class _OffsetWalk(Generic[T]):
         self._window = 1
         self._overlap = 0
         self._moved = False
+        self._shifted = False
         self._pages = 0
 
     async def walk(self, page: Page[T]) -> AsyncGenerator[tuple[T, ...]]:
@@ -109,6 +111,8 @@ class _OffsetWalk(Generic[T]):
             if repeats > _MOST_REPEATS:
                 raise _no_end(self._source, "the provider gives the same rows again and again")
             covered = end
+        async for items in self._again():
+            yield items
         async for items in self._top_up():
             yield items
 
@@ -139,7 +143,8 @@ class _OffsetWalk(Generic[T]):
 
     def _take(self, page: Page[T]) -> tuple[T, ...]:
         if page.total is not None:
-            self._moved = self._moved or self._total not in (None, page.total)
+            if self._total not in (None, page.total):
+                self._moved = self._shifted = True
             self._total = page.total
         fresh: list[T] = []
         for item in page.items:
@@ -163,6 +168,31 @@ class _OffsetWalk(Generic[T]):
             before = max(0, page.offset - stride)
             page = await self._engine.perform(self._source, self._at(before))
         return page
+
+    async def _again(self) -> AsyncGenerator[tuple[T, ...]]:
+        """Read all pages once more where none could overlap and the total says that rows came or went between them.
+
+        A row that slipped through a gap between two pages is in one of them then. Raises ProtocolError when rows come and go
+        so quickly that this does not help.
+        """
+        passes = 0
+        while self._shifted and not self._overlap:
+            if passes == _MOST_PASSES:
+                raise ProtocolError(
+                    "rows came or went each time that the list was read, so some may be missing; the list is not complete",
+                    source=self._source,
+                    reason="moving_listing",
+                )
+            passes += 1
+            self._shifted = False
+            offset, page = 0, None
+            while page is None or (page.received and not self._is_over(offset)):
+                self._count()
+                page = await self._engine.perform(self._source, self._at(offset))
+                items = self._take(page)
+                if items:
+                    yield items
+                offset += page.received
 
     async def _top_up(self) -> AsyncGenerator[tuple[T, ...]]:
         """Fetch what came to the front meanwhile, and say so when rows are still missing."""

@@ -6,7 +6,7 @@ import threading
 from collections.abc import Awaitable, Callable
 from concurrent.futures import Future
 from contextlib import AbstractAsyncContextManager, AbstractContextManager, suppress
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import anyio
 from anyio.from_thread import BlockingPortal
@@ -59,11 +59,15 @@ class LoopThread:
 
     def _run(self) -> None:
         try:
-            anyio.run(self._serve)
+            anyio.run(self._serve, backend_options=self._options())
         except BaseException as error:
             if self._ready.done():
                 raise
             self._ready.set_exception(error)  # a loop needs files, and there may be no more to be had
+
+    def _options(self) -> dict[str, Any]:
+        """What anyio makes the loop with."""
+        return {}
 
     async def _serve(self) -> None:
         self._loop = asyncio.get_running_loop()

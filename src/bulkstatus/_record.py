@@ -6,6 +6,7 @@ from typing import Literal, NamedTuple
 
 import msgspec
 
+from bulkstatus._drift import Oddity
 from bulkstatus._model import BulkStatus, Counts, State
 from bulkstatus._outcome import Verdict
 from bulkstatus._polling import PollPolicy, Preset
@@ -49,6 +50,16 @@ class Miss(NamedTuple):
     read: Stamp
     at: datetime
     final: bool = False
+
+
+class Odd(NamedTuple):
+    """Something odd that was seen in so many answers of a source, the first and the last of them then."""
+
+    place: Place
+    oddity: Oddity
+    answers: int
+    first: datetime
+    last: datetime
 
 
 TransitionKind = Literal["first", "state", "gone", "returned"]
@@ -198,11 +209,12 @@ class JournalStats(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Pruned(msgspec.Struct, frozen=True, kw_only=True):
-    """What was taken out of a journal."""
+    """What was taken out of a journal: bulks, their steps, waits, and kinds of drift that were not seen any more."""
 
     bulks: int
     transitions: int
     waits: int
+    drift: int = 0
 
 
 # --- what a look means ---

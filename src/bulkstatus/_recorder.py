@@ -7,6 +7,7 @@ import asyncio
 import os
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from concurrent.futures import Future
 from contextlib import suppress
 from datetime import datetime
 from functools import partial
@@ -18,6 +19,7 @@ import msgspec
 from bulkstatus import _times
 from bulkstatus._adapter import Adapter, realm
 from bulkstatus._call import Page
+from bulkstatus._drift import Drift, Oddity
 from bulkstatus._journal import Journal
 from bulkstatus._ledger import Facts
 from bulkstatus._model import BulkStatus, Ref, by_source
@@ -32,6 +34,7 @@ from bulkstatus._record import (
     served,
 )
 from bulkstatus._scribe import Answer, Complaints, Scribe
+from bulkstatus._tally import Tally
 from bulkstatus._times import Stamp
 from bulkstatus._usual import Usual, overdue, stuck
 from bulkstatus.errors import ConfigError, JournalError, NotFound
@@ -57,7 +60,7 @@ class _Noted(NamedTuple):
 
 
 class Recorder:
-    """Remembers for one client. Without a journal every method does nothing, and nothing is known."""
+    """Remembers for one client. Without a journal nothing is known but the drift of this client."""
 
     def __init__(self, journal: JournalOrPath | None, adapters: Mapping[str, Adapter]) -> None:
         self._is_ours = not isinstance(journal, Journal)
@@ -68,6 +71,9 @@ class Recorder:
         self._places = (
             {} if journal is None else {name: _place(name, adapter) for name, adapter in adapters.items()}
         )
+        self._drift = Tally({name: adapter.provider for name, adapter in adapters.items()})
+        self._pins = {name: tuple(adapter.state_map) for name, adapter in adapters.items()}
+        self._drift_at = time.monotonic()
         self._scribe: Scribe | None = None
         self._reader: Scribe | None = None
         self._wanted: set[Ref] = set()
@@ -107,6 +113,7 @@ class Recorder:
                 anyio.CancelScope(shield=True),
                 anyio.move_on_after(_LAST_WORDS_HURRIED if hurried else _LAST_WORDS),
             ):
+                self._write_drift(scribe)
                 await asyncio.wrap_future(reader.end())
                 reader.journal.close()
                 await asyncio.wrap_future(scribe.end())
@@ -195,7 +202,7 @@ class Recorder:
         }
         stale = [key for key in keys if self._usual.get(key, (0.0, None))[0] < time.monotonic() - _USUAL_FOR]
         with anyio.move_on_after(_MOMENT):
-            facts = await asyncio.wrap_future(self._scribe.write(answers))
+            facts = await asyncio.wrap_future(self._write_drift(self._scribe, answers))
             self._facts.update(facts)
             if stale:
                 self._usual.update(
@@ -218,6 +225,24 @@ class Recorder:
         if known is None or known.status is None:
             return None
         return as_gone(known.status.changed(gone_at=known.gone_at or at))
+
+    def noticed(self, source: str, found: Iterable[Oddity]) -> None:
+        """Count what was odd in an answer. It is written with what is recorded next, and now and then by itself."""
+        self._drift.add(source, found, _times.utc_now())
+        if self._scribe is not None and time.monotonic() - self._drift_at > _SAME:
+            self._write_drift(self._scribe)
+
+    def _write_drift(self, scribe: Scribe, answers: Sequence[Answer] = ()) -> Future[dict[Ref, Facts]]:
+        """Write answers, and with them what has been counted: so it costs nothing of its own, mostly."""
+        self._drift_at = time.monotonic()
+        return scribe.write([*answers, *self._drift.take(self._places)])
+
+    async def drift(self) -> tuple[Drift, ...]:
+        """What is known of odd answers: by the journal, else by this client alone. Raises JournalError."""
+        if self._scribe is None:
+            return self._drift.drift()
+        self._write_drift(self._scribe)
+        return await self.do(partial(Journal.drift, pins=self._pins))
 
     # --- what is known ---
 

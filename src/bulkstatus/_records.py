@@ -5,12 +5,15 @@ is it taken apart, and what cannot be read of it is treated as not said, with a 
 """
 
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from http import HTTPStatus
 from typing import Any, Generic, NamedTuple, TypeVar
 
 import msgspec
 
 from bulkstatus._call import RawRows, Response
-from bulkstatus._reply import decode
+from bulkstatus._drift import is_collecting, note_members
+from bulkstatus._reply import decode, status_error
+from bulkstatus.errors import BulkStatusError, ProtocolError
 
 S = TypeVar("S", bound=msgspec.Struct)
 P = TypeVar("P", bound=msgspec.Struct)
@@ -22,15 +25,36 @@ _ARRAY = msgspec.json.Decoder(list[msgspec.Raw] | None)
 _NOTHING = msgspec.Raw(b"null")
 
 
+def is_unread(notes: Notes, member: str) -> bool:
+    """True where `notes` say that `member`, by its name in the record, was sent and could not be read.
+
+    That is not the same as a member that was not sent: counts that cannot be read leave open how a bulk ended.
+    """
+    return _unread(member) in notes
+
+
+def _unread(member: str) -> str:
+    return f"{member} is not of the documented type, so it is treated as not said."
+
+
 class Reader(Generic[S]):
     """Reads answers that are one record, described by the struct `record`.
 
     The struct names the members that are read, each with a default, since any of them may be absent. `unread` names
-    others that the provider documents: they are nothing new when they come.
+    others that the provider documents: they are nothing new when they come. What neither names is drift, under the
+    struct's name. An answer that is no 200 is not read: `refused` makes the error of it, to be raised.
     """
 
-    def __init__(self, record: type[S], *, unread: Collection[str] = ()) -> None:
+    def __init__(
+        self,
+        record: type[S],
+        *,
+        unread: Collection[str] = (),
+        refused: Callable[[Response], BulkStatusError] = status_error,
+    ) -> None:
+        self._name = record.__name__
         self._record = record
+        self.refused = refused
         self._decoder = msgspec.json.Decoder(record)
         fields = _fields(record)
         # Made once: for each row anew, 40 kB of odd rows took seconds, in which no other source was served.
@@ -43,15 +67,36 @@ class Reader(Generic[S]):
     def read(self, response: Response) -> tuple[S, Notes]:
         """The record, and what is to be said of members that could not be read.
 
-        Raises ProtocolError when the answer is not a JSON object, or is beyond the bounds of its request.
+        Raises what `refused` makes of an answer that is no 200, and ProtocolError when it is not a JSON object, or is
+        beyond the bounds of its request.
         """
+        if response.status != HTTPStatus.OK:
+            raise self.refused(response)
         return decode(response, self._read)
 
+    def glean(self, response: Response) -> S:
+        """What can be read of an answer of any status, and nothing where it is no JSON object: for the body of an error.
+
+        What stands between us and a provider answers in HTML, in plain text, and in JSON of its own.
+        """
+        try:
+            return decode(response, self._take)[0]
+        except ProtocolError:
+            return self._record()
+
     def _read(self, body: bytes) -> tuple[S, Notes]:
+        self.note(body)
+        return self._take(body)
+
+    def _take(self, body: bytes) -> tuple[S, Notes]:
         try:
             return self._decoder.decode(body), ()
         except msgspec.ValidationError:
             return self.of_members(self._apart.decode(body))
+
+    def note(self, record: bytes | msgspec.Raw) -> None:
+        """Say what is new in a record."""
+        note_members(self._name, record, self.documented)
 
     def of_row(self, row: msgspec.Raw) -> tuple[S, Notes]:
         """The record in one row of a page; one without anything in it when the row is not an object."""
@@ -71,7 +116,7 @@ class Reader(Generic[S]):
             try:
                 kept[name] = decoder.decode(raw)
             except msgspec.ValidationError:
-                notes.append(f"{encoded} is not of the documented type, so it is treated as not said.")
+                notes.append(_unread(encoded))
         return self._record(**kept), tuple(notes)
 
 
@@ -108,12 +153,13 @@ class PageReader(Generic[P, S]):
     """Reads answers that are a page, described by the struct `page`, with rows described by the struct of `row`.
 
     `rows` names the field of `page` that holds them, of type `list[...] | None`; or several such fields, where the
-    provider has had several names for it: the first that is there counts.
+    provider has had several names for it: the first that is there counts. `unread` is that of the page's own members.
+    Of the rows, the first is looked at for new ones.
     """
 
-    def __init__(self, page: type[P], *rows: str, row: Reader[S]) -> None:
+    def __init__(self, page: type[P], *rows: str, row: Reader[S], unread: Collection[str] = ()) -> None:
         self._decoder = msgspec.json.Decoder(page)
-        self._page = Reader(page)
+        self._page = Reader(page, unread=unread)
         self._apart = _cutter(msgspec.structs.fields(page))
         self._row = row
         self._rows = rows
@@ -121,9 +167,11 @@ class PageReader(Generic[P, S]):
     def read(self, response: Response) -> Rows[P, S]:
         """The page. A row that is no record has nothing in it; without an id, it is counted as left out later.
 
-        Raises ProtocolError when the answer is not a JSON object, when its rows are not an array, and when it is
-        beyond the bounds of its request.
+        Raises what the row's `refused` makes of an answer that is no 200, and ProtocolError when it is not a JSON
+        object, when its rows are not an array, and when it is beyond the bounds of its request.
         """
+        if response.status != HTTPStatus.OK:
+            raise self._row.refused(response)
         page, records, notes = decode(response, self._read)
         return Rows(page, records, notes, RawRows(response.body, self._split))
 
@@ -132,12 +180,15 @@ class PageReader(Generic[P, S]):
             page = self._decoder.decode(body)
         except msgspec.ValidationError:
             return self._read_apart(body)
+        if is_collecting():
+            self._note(body, self._split(body))
         places: list[list[S] | None] = [getattr(page, name) for name in self._rows]
         return page, next((rows for rows in places if rows is not None), None), {}
 
     def _read_apart(self, body: bytes) -> tuple[P, list[S] | None, Mapping[int, Notes]]:
         members = self._apart.decode(body)
         rows = self._arrays(members)
+        self._note(body, rows or [])
         page, _ = self._page.of_members(members, but=self._rows)
         if rows is None:
             return page, None, {}
@@ -147,6 +198,11 @@ class PageReader(Generic[P, S]):
             [record for record, _ in read],
             {at: notes for at, (_, notes) in enumerate(read) if notes},
         )
+
+    def _note(self, body: bytes, rows: list[msgspec.Raw]) -> None:
+        self._page.note(body)
+        for row in rows[:1]:
+            self._row.note(row)
 
     def _arrays(self, members: object) -> list[msgspec.Raw] | None:
         places = (_ARRAY.decode(getattr(members, name)) for name in self._rows)

@@ -1,9 +1,15 @@
 """Adapters found by name, through entry points, without importing any until it is used."""
 
+from copy import copy
 from importlib.metadata import Distribution, EntryPoint, distribution, distributions
-from typing import NamedTuple
+from typing import ClassVar, NamedTuple, cast
 
-from bulkstatus._adapter import Adapter
+import msgspec
+
+from bulkstatus._adapter import Adapter, IdGrammar
+from bulkstatus._auth import Auth, all_of
+from bulkstatus._call import Call, ListQuery, Page
+from bulkstatus._model import BulkStatus
 from bulkstatus._text import printable
 from bulkstatus.errors import ConfigError
 
@@ -40,24 +46,62 @@ def load(word: str) -> type[Adapter]:
     """Import the adapter called `word`.
 
     Raises ConfigError when there is none, when two distributions claim the word, and when it cannot be imported or
-    is not an adapter; the message names the distribution. Other adapters are not touched.
+    is not an adapter; the message names the distribution, and the last three have the reason "adapter". Other adapters
+    are not touched.
     """
-    points = _by_word().get(word, [])
+    loaded, label = imported(GROUP, word, "adapter")
+    if not (isinstance(loaded, type) and issubclass(loaded, Adapter)):
+        raise ConfigError(f"the adapter {word!r} of {label} is not a subclass of Adapter", reason="adapter")
+    return loaded
+
+
+def imported(group: str, word: str, what: str) -> tuple[object, str]:
+    """What the entry point `word` of a group names, a `what` of that provider; and its distribution.
+
+    Raises ConfigError when there is none, when two distributions claim the word, and when it cannot be imported.
+    """
+    by_word = _by_word(group)
+    points = by_word.get(word, [])
     if not points:
-        known = ", ".join(provider.word for provider in providers()) or "none"
-        raise ConfigError(f"no adapter is installed for provider {word[:64]!r} (installed: {known})")
+        known = ", ".join(sorted(by_word)) or "none"
+        raise ConfigError(f"no {what} is installed for provider {word[:64]!r} (installed: {known})")
     if len(points) > 1:
         names = " and by ".join(sorted({label for _, label in points}))
-        raise ConfigError(f"provider {word!r} is claimed by {names}: uninstall one")
+        raise ConfigError(f"provider {word!r} is claimed by {names}: uninstall one", reason="adapter")
     point, label = points[0]
     try:
-        loaded: object = point.load()
+        return point.load(), label
     except (Exception, SystemExit) as error:
         why = printable(f"{type(error).__name__}: {error}", 200)
-        raise ConfigError(f"the adapter {word!r} of {label} cannot be imported: {why}") from error
-    if not (isinstance(loaded, type) and issubclass(loaded, Adapter)):
-        raise ConfigError(f"the adapter {word!r} of {label} is not a subclass of Adapter")
-    return loaded
+        message = f"the {what} {word!r} of {label} cannot be imported: {why}"
+        raise ConfigError(message, reason="adapter") from error
+
+
+def absent(word: str, why: ConfigError) -> Adapter:
+    """What stands in the place of adapter `word`, which cannot be loaded: whatever is asked of it raises `why`."""
+    kind = msgspec.defstruct(
+        "Absent", [], bases=(_Absent,), namespace={"provider": word}, frozen=True, kw_only=True
+    )
+    return cast("Adapter", kind(why=why))
+
+
+class _Absent(Adapter, frozen=True, kw_only=True):
+    id_grammar: ClassVar[IdGrammar] = IdGrammar(".+", "anything")
+    rows_per_page: ClassVar[int | None] = None
+
+    why: ConfigError
+
+    def auth(self) -> Auth:
+        return all_of()
+
+    def base_urls(self) -> tuple[str, ...]:
+        return ()
+
+    def status(self, id: str) -> Call[BulkStatus]:  # noqa: ARG002 - whatever the id
+        raise copy(self.why)
+
+    def listing(self, query: ListQuery) -> tuple[Call[Page[BulkStatus]], ...]:  # noqa: ARG002 - whatever is asked
+        raise copy(self.why)
 
 
 def entry_points_of(group: str) -> tuple[list[tuple[EntryPoint, str]], list[str]]:
@@ -93,8 +137,8 @@ def _name_of(candidate: Distribution) -> str | None:
         return None
 
 
-def _by_word() -> dict[str, list[tuple[EntryPoint, str]]]:
+def _by_word(group: str = GROUP) -> dict[str, list[tuple[EntryPoint, str]]]:
     grouped: dict[str, list[tuple[EntryPoint, str]]] = {}
-    for point, label in entry_points_of(GROUP)[0]:
+    for point, label in entry_points_of(group)[0]:
         grouped.setdefault(point.name, []).append((point, label))
     return grouped

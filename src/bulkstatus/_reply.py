@@ -190,16 +190,16 @@ def status_error(  # noqa: C901, PLR0911 - one return a row of the table reads b
     request_id: str | None = None,
     pause: float | None = None,
     hint: str | None = None,
-    own: bool | None = None,
+    own: bool = False,
 ) -> BulkStatusError:
     """The error that an HTTP status other than a usable 2xx stands for.
 
     `status` is the effective status where a provider repeats it in the body. `pause` is the provider's own request
     to wait, in seconds; without it `Retry-After` is read. `hint` is added to the message.
 
-    `own` says whether the body has the form in which this provider tells its errors. Only then does a 404 or 410 say
-    that there is no such bulk: proxies and gateways answer them too, and somebody may submit again what is not found.
-    Left to None, a JSON object passes, and no body at all. HTML and plain text never do, whatever `own` says.
+    `own` says that the adapter has recognised the form in which this provider tells its errors. Only then does a 404 or
+    410 say that there is no such bulk: proxies and gateways answer them too, and somebody may submit again what is not
+    found. HTML, plain text and what else is no JSON object never say so, whatever `own` says; no body at all may.
     """
     actual = response.status if status is None else status
     wait = pause if pause is not None else retry_after(response.headers, now=response.received_at)
@@ -224,7 +224,7 @@ def status_error(  # noqa: C901, PLR0911 - one return a row of the table reads b
         )
     if actual in (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN):
         return error(AuthError, "the credentials were not accepted, or do not permit this")
-    if actual in (HTTPStatus.NOT_FOUND, HTTPStatus.GONE) and (own is False or not _may_be_own(response)):
+    if actual in (HTTPStatus.NOT_FOUND, HTTPStatus.GONE) and not (own and _may_be_own(response)):
         return error(
             Unavailable,
             "not found, but not in the provider's own words, so it tells nothing of the bulk; check base_url",

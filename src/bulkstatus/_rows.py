@@ -8,9 +8,11 @@ from typing import NamedTuple
 
 import msgspec
 
+from bulkstatus._drift import Drift, pin
 from bulkstatus._model import BulkStatus, Counts, State
 from bulkstatus._outcome import Verdict
 from bulkstatus._record import KnownBulk, Transition, WaitRecord, WaitTerms
+from bulkstatus._tally import in_order
 from bulkstatus.errors import ConfigError
 
 AT_ONCE = 500
@@ -179,6 +181,34 @@ def _read_wait(row: Sequence[object], journal: str) -> WaitRecord:
             "journal": journal,
         },
         WaitRecord,
+    )
+
+
+def drifts(db: sqlite3.Connection) -> tuple[Drift, ...]:
+    """All drift, that of the accounts which a source has stood for taken together."""
+    query = """
+        SELECT s.source, s.provider, kind, place, form, min(sample), min(word), sum(count), min(first_seen),
+               max(last_seen)
+        FROM drift JOIN sources s USING (source_id) GROUP BY s.source, s.provider, kind, place, form
+    """
+    return in_order(_drift(row) for row in db.execute(query))
+
+
+def _drift(row: Sequence[object]) -> Drift:
+    source, provider, kind, where, _, sample, word, count, first_seen, last_seen = row
+    return msgspec.convert(
+        {
+            "source": source,
+            "provider": provider,
+            "kind": kind,
+            "where": where,
+            "sample": sample,
+            "count": count,
+            "first_seen": first_seen,
+            "last_seen": last_seen,
+            "pin": pin(word) if isinstance(word, str) else None,
+        },
+        Drift,
     )
 
 

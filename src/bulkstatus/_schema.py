@@ -6,6 +6,7 @@ from typing import Any, Literal
 import msgspec
 
 from bulkstatus._client import SourceHealth
+from bulkstatus._drift import Drift
 from bulkstatus._model import BulkOperation, BulkStatus, Failure, Report
 from bulkstatus._outcome import Change, Outcome
 from bulkstatus._record import JournalStats, KnownBulk, Pruned, Transition, WaitRecord
@@ -82,6 +83,7 @@ def json_schema() -> dict[str, Any]:
         JournalStats,
         Pruned,
         WaitRecord,
+        Drift,
     )
     _, components = msgspec.json.schema_components(kinds, ref_template="#/$defs/{name}")
     for component in components.values():

@@ -12,11 +12,11 @@ from typing import Any, Generic, TypeVar
 from bulkstatus._journal import Journal
 from bulkstatus._ledger import Facts
 from bulkstatus._model import Ref
-from bulkstatus._record import Miss, Sighting
+from bulkstatus._record import Miss, Odd, Sighting
 from bulkstatus.errors import BulkStatusError, JournalError
 
 T = TypeVar("T")
-Answer = Sighting | Miss
+Answer = Sighting | Miss | Odd
 
 _SHORTEST_PAUSE, _LONGEST_PAUSE = 1.0, 30.0
 _MOST_UNWRITTEN = 10_000

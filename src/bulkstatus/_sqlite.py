@@ -112,6 +112,20 @@ MIGRATIONS: tuple[str, ...] = (
 
     CREATE TABLE prunes (generation INTEGER PRIMARY KEY, last_step INTEGER NOT NULL);
     """,
+    """
+    CREATE TABLE drift (
+        source_id INTEGER NOT NULL REFERENCES sources,
+        kind TEXT NOT NULL,
+        place TEXT NOT NULL,
+        form TEXT NOT NULL,
+        sample TEXT NOT NULL,
+        word TEXT,
+        count INTEGER NOT NULL,
+        first_seen TEXT NOT NULL,
+        last_seen TEXT NOT NULL,
+        PRIMARY KEY (source_id, kind, place, form)
+    ) WITHOUT ROWID;
+    """,
 )
 """What makes each version of the schema from the one before it; the first from an empty file. No text in it holds a `;`."""
 

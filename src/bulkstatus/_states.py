@@ -6,6 +6,7 @@ from typing import NamedTuple, TypeGuard
 
 import msgspec
 
+from bulkstatus._drift import unknown_word
 from bulkstatus._model import Counts, State
 
 _PLAUSIBLE = 1_000_000_000
@@ -41,10 +42,14 @@ class Vocabulary:
         self._read = lru_cache(maxsize=256)(self._read_word)
 
     def read(self, word: str | None, pins: Mapping[str, State]) -> Decision:
-        """What the word alone says. `pins` are the user's own readings and come first."""
+        """What the word alone says. `pins` are the user's own readings and come first.
+
+        A word that is in neither is counted as drift of the source that is being read.
+        """
         if not word:
             return Decision(State.UNKNOWN, ("The provider sent no status word.",))
         if len(word) > _LONGEST_WORD:
+            unknown_word(self.name, word)
             return Decision(
                 State.UNKNOWN, (f"{self.name} word of {len(word)} characters is not a documented one.",)
             )
@@ -52,7 +57,14 @@ class Vocabulary:
             pinned = pins.get(word) or {fold(key): state for key, state in pins.items()}.get(fold(word))
             if pinned:
                 return Decision(pinned, (f"The configuration's state_map reads {word!r} as {pinned}.",))
-        return self._read(word)
+        said = self._read(word)
+        # Here, since what is remembered of a word is not read again.
+        if said.state is State.UNKNOWN and not self._knows(word):
+            unknown_word(self.name, word)
+        return said
+
+    def _knows(self, word: str) -> bool:
+        return word in self.table or fold(word) in self._folded
 
     def _read_word(self, word: str) -> Decision:
         state = self.table.get(word)

@@ -6,11 +6,13 @@ None of them raises: a time that cannot be read never fails the record that hold
 
 import re
 import time
+from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
 from functools import cache
 from pathlib import Path
 from typing import Literal, NamedTuple
 
+from bulkstatus._drift import unreadable_time
 from bulkstatus._text import printable
 
 EpochUnit = Literal["s", "ms", "us", "ns"]
@@ -66,6 +68,19 @@ def _boot() -> str:
         return ""
 
 
+_NUMBER = r"([0-9]{1,9}(?:\.[0-9]{1,9})?)"
+_DURATION = re.compile(rf"(?:{_NUMBER}d)?(?:{_NUMBER}h)?(?:{_NUMBER}m)?(?:{_NUMBER}s?)?", re.ASCII)
+
+
+def read_duration(text: str) -> float | None:
+    """The seconds in a text such as `90`, `90s`, `3m`, `1h30m` or `2d`; None where it is none."""
+    match = _DURATION.fullmatch(text)
+    if match is None or not any(match.groups()):
+        return None
+    days, hours, minutes, rest = (float(part or 0) for part in match.groups())
+    return days * 86_400 + hours * 3_600 + minutes * 60 + rest
+
+
 # A full date and time; the parser behind it accepts far more (week dates, bare hours) than any provider documents.
 _ISO = re.compile(
     r"[0-9]{4}-[0-9]{2}-[0-9]{2}[Tt ][0-9]{2}:[0-9]{2}(?::[0-9]{2}(?:[.,][0-9]{1,9})?)?"
@@ -83,19 +98,34 @@ def from_epoch(value: object, unit: EpochUnit, *, label: str, now: datetime) -> 
         return None, None
     number = _whole(value)
     if number is None:
-        return None, f"{label} {_shown(value)} is not an epoch time."
+        return _unread(label, value, f"{label} {_shown(value)} is not an epoch time.")
     if not number:
         return None, None
     try:
         when = _EPOCH + timedelta(microseconds=number * 1_000_000 // _PER_SECOND[unit])
     except OverflowError:
-        return None, f"{label} is far outside any plausible time for epoch {unit}."
+        return _unread(label, value, f"{label} is far outside any plausible time for epoch {unit}.")
     if _is_plausible(when, now):
         return when, None
-    return (
-        None,
-        f"{label} {number} (epoch {unit}) would be {when:%Y-%m-%d}; that is not plausible, so it is not used.",
-    )
+    told = f"{label} {number} (epoch {unit}) would be {when:%Y-%m-%d}"
+    return _unread(label, value, f"{told}; that is not plausible, so it is not used.")
+
+
+def _unread(label: str, value: object, why: str) -> Reading:
+    unreadable_time(label, value)
+    return None, why
+
+
+def from_epochs(
+    record: object, names: Iterable[str], unit: EpochUnit, *, now: datetime
+) -> tuple[dict[str, datetime], tuple[str, ...]]:
+    """Read the epoch counts that stand in the fields `names` of `record`, as `from_epoch` does.
+
+    Gives the times that are set and can be read, by the names of their fields, and what is to be said of the others.
+    """
+    read = {name: from_epoch(getattr(record, name), unit, label=name, now=now) for name in names}
+    times = {name: when for name, (when, _) in read.items() if when is not None}
+    return times, tuple(odd for _, odd in read.values() if odd is not None)
 
 
 def _whole(value: object) -> int | None:
@@ -119,19 +149,19 @@ def from_text(value: object, *, label: str, now: datetime, naive_is_utc: bool = 
     match = _ISO.fullmatch(value) if isinstance(value, str) else None
     when = None if match is None else _parse(match[0])
     if when is None:
-        return None, f"{label} {_shown(value)} is not a time that can be read."
+        return _unread(label, value, f"{label} {_shown(value)} is not a time that can be read.")
     note = None
     if when.tzinfo is None:
         if not naive_is_utc:
-            return None, f"{label} {_shown(value)} names no time zone, so it is not used."
+            return _unread(label, value, f"{label} {_shown(value)} names no time zone, so it is not used.")
         when, note = when.replace(tzinfo=UTC), f"{label} names no time zone; it is taken as UTC."
     try:
         when = when.astimezone(UTC)
     except OverflowError:
-        return None, f"{label} {_shown(value)} is outside the calendar."
+        return _unread(label, value, f"{label} {_shown(value)} is outside the calendar.")
     if _is_plausible(when, now):
         return when, note
-    return None, f"{label} {_shown(value)} is not plausible as a time, so it is not used."
+    return _unread(label, value, f"{label} {_shown(value)} is not plausible as a time, so it is not used.")
 
 
 def _parse(value: str) -> datetime | None:

@@ -6,6 +6,7 @@ reads the `Response`. See the guide on writing an adapter in the documentation.
 
 from bulkstatus._adapter import (
     Adapter,
+    BaseUrl,
     Confirms,
     IdGrammar,
     Limit,
@@ -17,19 +18,21 @@ from bulkstatus._adapter import (
 )
 from bulkstatus._auth import Auth, all_of, api_key, app_token, bearer
 from bulkstatus._call import MIB, Call, ListQuery, OperationQuery, Page, RawRows, Request, Response
+from bulkstatus._drift import is_collecting, new_fields, note_members, unknown_word, unreadable_time
 from bulkstatus._model import BulkOperation, BulkStatus, Counts, State
-from bulkstatus._records import Notes, PageReader, Reader, Row, Rows
+from bulkstatus._records import Notes, PageReader, Reader, Row, Rows, is_unread
 from bulkstatus._reply import bad_shape, decode, retry_after, status_error, whole_seconds, wrong_id
 from bulkstatus._secrets import Secret, SecretText, as_secret
 from bulkstatus._states import Decision, Vocabulary, can_be_count, clean_counts
 from bulkstatus._text import printable
-from bulkstatus._times import EpochUnit, from_epoch, from_text
+from bulkstatus._times import EpochUnit, from_epoch, from_epochs, from_text
 from bulkstatus._urls import check_base_url
 
 __all__ = [
     "MIB",
     "Adapter",
     "Auth",
+    "BaseUrl",
     "BulkOperation",
     "BulkStatus",
     "Call",
@@ -70,10 +73,17 @@ __all__ = [
     "clean_counts",
     "decode",
     "from_epoch",
+    "from_epochs",
     "from_text",
+    "is_collecting",
+    "is_unread",
+    "new_fields",
+    "note_members",
     "printable",
     "retry_after",
     "status_error",
+    "unknown_word",
+    "unreadable_time",
     "whole_seconds",
     "wrong_id",
 ]

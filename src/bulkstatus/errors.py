@@ -23,8 +23,9 @@ asks for. Every error pickles, and none holds a secret.
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
+from bulkstatus._text import SHORTEST_SECRET as _SHORTEST_SECRET
 from bulkstatus._text import printable
-from bulkstatus._text import spellings as _spellings
+from bulkstatus._text import telling as _telling
 
 if TYPE_CHECKING:
     from bulkstatus._outcome import Outcome
@@ -44,7 +45,6 @@ __all__ = [
     "error_for_kind",
 ]
 
-_SHORTEST_SECRET = 6
 _LONGEST_MESSAGE = 4_096
 
 
@@ -117,7 +117,7 @@ class BulkStatusError(Exception):
 
         What is shorter than 6 characters is left alone: it protects nothing, and stands in half of all sentences.
         """
-        for secret in _spellings(secret for secret in secrets if len(secret) >= _SHORTEST_SECRET):
+        for secret in _telling(secrets):
             for name in ("message", "detail", "code", "request_id"):
                 text: str | None = getattr(self, name)
                 if text:

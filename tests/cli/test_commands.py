@@ -610,10 +610,10 @@ def test_a_source_that_cannot_be_set_up_hides_no_other(here, monkeypatch, world,
 
 @pytest.mark.parametrize("form", ["table", "json", "jsonl", "csv", "name"])
 def test_providers_are_named(here, form):
-    """In every form, all three of them."""
+    """In every form, all four of them."""
     done = here("providers", "-o", form)
     assert done.code == 0
-    for word in ("weavr", "cloudflare", "druid"):
+    for word in ("weavr", "cloudflare", "druid", "openai"):
         assert word in done.out
 
 
@@ -690,17 +690,17 @@ def test_the_starter_follows_no_link(here, tmp_path):
 
 
 def test_the_starter_is_right_once_its_settings_are_taken_in(tmp_path, monkeypatch, password_store):
-    """Every setting in it is one of the adapter's, for all three providers."""
+    """Every setting in it is one of the adapter's, for all four providers."""
     lines = [
         line[1:] if line[:1] == "#" and line[1:2].strip() else line for line in _config.STARTER.splitlines()
     ]
     file = tmp_path / "bulkstatus.toml"
     file.write_text("\n".join(lines))
     (tmp_path / "cloudflare-token").write_text("token\n")
-    for name in ("WEAVR_API_KEY", "WEAVR_AUTH_TOKEN", "DRUID_CLIENT_ID"):
+    for name in ("WEAVR_API_KEY", "WEAVR_AUTH_TOKEN", "DRUID_CLIENT_ID", "OPENAI_API_KEY"):
         monkeypatch.setenv(name, "value")
     built = bulkstatus.read_config(file).build()
-    assert {adapter.provider for adapter in built.values()} == {"weavr", "cloudflare", "druid"}
+    assert {adapter.provider for adapter in built.values()} == {"weavr", "cloudflare", "druid", "openai"}
 
 
 def test_the_schema_is_json_schema(here):
@@ -723,6 +723,7 @@ COMMANDS = [
     ["untrack"],
     ["history"],
     ["changes"],
+    ["drift"],
     ["journal", "path"],
     ["journal", "stats"],
     ["journal", "prune"],
@@ -734,7 +735,9 @@ COMMANDS = [
     ["config", "check"],
     ["config", "init"],
     ["schema"],
+    ["new-adapter"],
     ["demo"],
+    ["fake"],
 ]
 
 
@@ -805,8 +808,8 @@ def test_the_demo_can_be_short(here):
     """One line for each bulk at least, and the states it had come to."""
     done = here("demo", "--seconds", "1.5")
     assert (done.code, done.err) == (0, "")
-    assert len(done.out.splitlines()) > 12
-    assert "12 bulks of 3 providers: " in done.out
+    assert len(done.out.splitlines()) > 16
+    assert "16 bulks of 4 providers: " in done.out
 
 
 def test_a_demo_that_sees_nothing_says_so(here, monkeypatch):
@@ -820,4 +823,4 @@ def test_a_demo_that_sees_nothing_says_so(here, monkeypatch):
     done = here("demo", "--seconds", "3")
     assert done.code == 7
     assert done.out.splitlines()[-1] == "0 bulks of 0 providers: none was seen."
-    assert len(done.err.splitlines()) == 3
+    assert len(done.err.splitlines()) == 4

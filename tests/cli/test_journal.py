@@ -502,7 +502,7 @@ def test_pruning_says_what_it_took(here, journal):
     """As JSON of the schema too; nothing is taken out twice."""
     document = json.loads(here("journal", "prune", "--older-than", "12h", "-o", "json").out)
     valid(document, "Pruned")
-    assert document == {"bulks": 2, "transitions": 4, "waits": 0}
+    assert document == {"bulks": 2, "transitions": 4, "waits": 0, "drift": 0}
     done = here("journal", "prune", "--older-than", "12h")
     assert (done.out, done.err) == ("0 bulks, 0 steps and 0 waits taken out\n", "")
 

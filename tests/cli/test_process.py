@@ -268,10 +268,11 @@ def test_the_demo_on_a_terminal(program, environment):
         "payments:",
         "edge:",
         "crm:",
+        "batches:",
         "RUNNING",
         "processing",
         "\u2501",
-        "of 3 providers",
+        "of 4 providers",
         "bulkstatus config init",
     ):
         assert part in text
@@ -296,11 +297,13 @@ def test_the_demo_in_a_pipe(run):
     step = r"\w+\??(, awaits somebody)?"
     for line in changes:
         assert re.match(
-            rf"\d{{4}}-\d\d-\d\dT\d\d:\d\d:\d\dZ  (payments|edge|crm):\S+  {step} -> {step}  ", line
+            rf"\d{{4}}-\d\d-\d\dT\d\d:\d\d:\d\dZ  (payments|edge|crm|batches):\S+  {step} -> {step}  ", line
         )
     last = {line.split()[1]: line.partition(" -> ")[2].split()[0] for line in changes}
-    assert {"succeeded", "partial", "failed", "cancelled", "paused", "unknown"} <= set(last.values())
-    assert summary.startswith(f"{len(last)} bulks of 3 providers: ")
+    assert {"succeeded", "partial", "failed", "cancelled", "expired", "paused", "unknown"} <= set(
+        last.values()
+    )
+    assert summary.startswith(f"{len(last)} bulks of 4 providers: ")
     assert os.linesep not in summary
 
 

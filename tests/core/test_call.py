@@ -43,6 +43,13 @@ class TestRequest:
         query = {"limit": 100, "state": None, "offset": 0, "q": ""}
         assert Request.to(BASE, "bulks", query=query).query == (("limit", "100"), ("offset", "0"), ("q", ""))
 
+    @pytest.mark.parametrize("value", ["", " a", "a ", "a\nb", "a\r\nX: y", "\t", "é", "x" * 1025])
+    def test_a_header_is_what_can_be_sent(self, value):
+        """Nothing can be slipped in behind it; one of None is left out."""
+        with pytest.raises(ConfigError, match="X-Project"):
+            Request.to(BASE, "x", headers={"X-Project": value})
+        assert Request.to(BASE, "x", headers={"X-Project": None, "Y": "a b"}).headers == (("Y", "a b"),)
+
     def test_headers_and_limit_are_kept(self):
         """They are handed on as given."""
         request = Request.to(BASE, "x", headers={"programme-id": "7"}, body_limit=64 * MIB)

@@ -71,8 +71,8 @@ def refused(word) -> str:
 
 def ours_still_work():
     """The adapters of this distribution are listed and load."""
-    assert {"cloudflare", "druid", "weavr"} <= {provider.word for provider in providers()}
-    for word in ("cloudflare", "druid", "weavr"):
+    assert {"cloudflare", "druid", "openai", "weavr"} <= {provider.word for provider in providers()}
+    for word in ("cloudflare", "druid", "openai", "weavr"):
         assert found(word).problem is None
         assert load(word).provider == word
 
@@ -251,7 +251,7 @@ def test_a_word_that_nobody_claims_is_a_config_error(site):
     """The error names what there is."""
     error = refused("wevr")
     assert "'wevr'" in error
-    for word in ("cloudflare", "druid", "weavr"):
+    for word in ("cloudflare", "druid", "openai", "weavr"):
         assert word in error
 
 

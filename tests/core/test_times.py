@@ -2,11 +2,12 @@
 
 from datetime import UTC, datetime, timedelta, timezone
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bulkstatus._times import from_epoch, from_text
+from bulkstatus._times import from_epoch, from_epochs, from_text
 
 NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 EARLIEST, LATEST = datetime(2000, 1, 1, tzinfo=UTC), NOW.replace(year=2036)
@@ -358,3 +359,29 @@ class TestEpoch:
     def test_any_value_gives_a_time_or_none(self, value, unit):
         """Nothing is raised, and evidence can be printed."""
         check(epoch(value, unit))
+
+
+class Times(msgspec.Struct):
+    """A record with a time for each step."""
+
+    made: object = None
+    ran: object = None
+    over: object = None
+    id: object = "j1"
+
+
+class TestEpochs:
+    """Several times of one record."""
+
+    def test_those_that_are_set_and_can_be_read(self):
+        """By the names of their fields; what is odd about the others is said as `from_epoch` says it."""
+        times, odd = from_epochs(
+            Times(made=1_760_000_000, over="soon"), ("made", "ran", "over"), "s", now=NOW
+        )
+        assert times == {"made": datetime.fromtimestamp(1_760_000_000, UTC)}
+        assert odd == (from_epoch("soon", "s", label="over", now=NOW)[1],)
+
+    def test_only_those_that_are_asked_for(self):
+        """And none of another unit."""
+        assert from_epochs(Times(made=1_760_000_000_000), ("made",), "ms", now=NOW)[0].keys() == {"made"}
+        assert from_epochs(Times(made=1_760_000_000_000), ("ran",), "s", now=NOW) == ({}, ())

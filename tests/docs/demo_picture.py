@@ -9,6 +9,7 @@ from rich.terminal_theme import MONOKAI
 from rich.text import Text
 
 import bulkstatus
+from bulkstatus.cli._demo import _NAMES
 from bulkstatus.cli._live import status_table
 from bulkstatus.testing import FakeTransport, ManualClock, load_fake
 
@@ -18,7 +19,7 @@ _NOW = datetime(2026, 3, 2, 3, 4, 5, tzinfo=UTC)
 
 # Plain shapes and the reader's own monospace font: nothing is fetched when the picture is shown.
 _FORMAT = """<svg viewBox="0 0 {width} {height}" xmlns="http://www.w3.org/2000/svg" role="img"
-  aria-label="bulkstatus demo: twelve bulks of three providers on a terminal">
+  aria-label="bulkstatus demo: sixteen bulks of four providers on a terminal">
 <style>
 .{unique_id}-matrix {{ font-family: ui-monospace, Menlo, Consolas, monospace; font-size: {char_height}px;
   line-height: {line_height}px; white-space: pre; }}
@@ -38,8 +39,7 @@ _FORMAT = """<svg viewBox="0 0 {width} {height}" xmlns="http://www.w3.org/2000/s
 def draw():
     """The picture as SVG; the same for the same code."""
     clock = ManualClock(_NOW.timestamp() - _SECONDS)
-    names = {"weavr": "payments", "cloudflare": "edge", "druid": "crm"}
-    fakes = {name: load_fake(word).demo(clock=clock) for word, name in names.items()}
+    fakes = {name: load_fake(word).demo(clock=clock) for word, name in _NAMES.items()}
     clock.advance(_SECONDS)
     urls = {name: f"https://{name}.test{fake.prefix}" for name, fake in fakes.items()}
     transport = FakeTransport({urls[name]: fake for name, fake in fakes.items()})

@@ -20,7 +20,8 @@ import pytest
 import bulkstatus
 from bulkstatus import _pools, _registry
 from bulkstatus.cli import main
-from bulkstatus.testing import FakeTransport, ManualClock, load_fake
+from bulkstatus.testing import Fakes, FakeTransport, ManualClock, Scenario, load_fake
+from bulkstatus.testing._registry import GROUP as FAKES
 
 ROOT = Path(__file__).parents[2]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
@@ -31,6 +32,7 @@ SECRETS = {
     "CLOUDFLARE_API_KEY": "c" * 37,
     "DRUID_CLIENT_ID": "druid-demo-client",
     "DRUID_CLIENT_SECRET": "druid-demo-secret",
+    "OPENAI_API_KEY": "openai-demo-key",
 }
 CONFIG = "bulkstatus.toml"
 JOURNAL = "journal.db"
@@ -67,9 +69,9 @@ def blocks(kind):
 
 
 def providers(clock):
-    """The demo's fakes at the addresses of the README's configuration."""
-    weavr, cloudflare, druid = (
-        load_fake(word).demo(clock=clock) for word in ("weavr", "cloudflare", "druid")
+    """The demo's fakes at the addresses of the README's configuration, and where their adapters look for them."""
+    weavr, cloudflare, druid, openai = (
+        load_fake(word).demo(clock=clock) for word in ("weavr", "cloudflare", "druid", "openai")
     )
     return FakeTransport(
         {
@@ -77,6 +79,7 @@ def providers(clock):
             "https://api.cloudflare.com/client/v4": cloudflare,
             "https://graph.example.com": druid,
             "https://auth.example.com": druid,
+            "https://api.openai.com/v1": openai,
         }
     )
 
@@ -201,13 +204,31 @@ def test_every_other_command_of_the_pages_is_one_that_the_check_runs():
 
 
 def test_the_entry_point_of_the_guide_is_of_our_group():
-    """The guide for authors names the group that is read."""
+    """The guide for authors names the groups that are read."""
     (block,) = [block.values[0] for block in blocks("ini")]
     points = tomllib.loads(block.text)["project"]["entry-points"]
-    assert points == {_registry.GROUP: {"acme": "bulkstatus_acme:Acme"}}
+    assert points == {
+        _registry.GROUP: {"acme": "bulkstatus_acme:Acme"},
+        FAKES: {"acme": "bulkstatus_acme.fake:AcmeFake"},
+    }
 
 
-@pytest.mark.parametrize("block", blocks("toml"))
+# The page about scenarios, whose TOML is of those.
+SCENARIO_PAGE = "docs/how-to/test-your-tools.md"
+
+
+@pytest.mark.parametrize(
+    "block", [block for block in blocks("toml") if block.values[0].page == SCENARIO_PAGE]
+)
+def test_scenarios_are_valid(block):
+    """A scenario on a page can be played as it stands."""
+    with Fakes(Scenario.parse(block.text)) as fakes:
+        assert fakes.client.get_many(fakes.refs).complete
+
+
+@pytest.mark.parametrize(
+    "block", [block for block in blocks("toml") if block.values[0].page != SCENARIO_PAGE]
+)
 def test_configurations_are_valid(block, tmp_path, monkeypatch):
     """A configuration on a page is accepted as it stands."""
     for name, value in SECRETS.items():
@@ -348,7 +369,7 @@ def test_the_reference_names_every_field(record):
     assert set(record.__struct_fields__) <= named
 
 
-@pytest.mark.parametrize("word", ["weavr", "cloudflare", "druid"])
+@pytest.mark.parametrize("word", ["weavr", "cloudflare", "druid", "openai"])
 def test_provider_pages_have_one_shape(word):
     """All pages of providers have the same headings, so that a reader of one knows them all."""
     text = (ROOT / "docs" / "providers" / f"{word}.md").read_text()

@@ -249,6 +249,30 @@ def test_a_credential_is_taken_out_however_it_is_written(written):
     assert headers.scrub(Response.now(200, f'{{"sent":"{written}"}}')).body == b'{"sent":"***"}'
 
 
+@pytest.mark.parametrize(
+    ("sent", "left"),
+    [
+        (rb"S3CR3T/abcdefghi\u002B==", b"***"),  # as .NET writes it
+        (rb"S3CR3T\/abcdefghi\u002b\u003d=", b"***"),
+        (rb"\u00533CR3T%2Fabcdefghi%2B%3D%3D", b"***"),
+        (rb"\u0022\u005c\n\\u0053 S3CR3T/abcdefghi\u002B==", rb"\u0022\u005c\n\\u0053 ***"),
+        (rb"\u002B\u00e9", rb"\u002B\u00e9"),
+        (rb"\\u00533CR3T/abcdefghi\u002B==", rb"\\u00533CR3T/abcdefghi\u002B=="),
+    ],
+)
+def test_a_credential_is_taken_out_whatever_json_escapes_of_it(sent, left):
+    """The rest means what it meant, and is left as it is where there is no credential in it."""
+    headers = Headers({"Authorization": "Bearer S3CR3T/abcdefghi+=="})
+    assert headers.scrub(Response.now(200, b'{"sent":"%b"}' % sent)).body == b'{"sent":"%b"}' % left
+
+
+def test_a_body_of_nothing_but_escapes_holds_nobody_up():
+    """It is left as it is: no status is told in so many of them."""
+    body = rb"\u0041" * 1_000_000
+    response = Response.now(200, body)
+    assert Headers({"api-key": "A" * 40}).scrub(response) is response
+
+
 def test_a_reply_without_credentials_is_left_as_it_is():
     """Not even copied."""
     response = Response.now(200, b"{}")

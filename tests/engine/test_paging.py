@@ -334,6 +334,29 @@ async def test_rows_removed_from_the_front_lose_nothing(moves, total):
     assert set(provider.rows) <= set(found)
 
 
+@pytest.mark.parametrize("moves", [1, 2, 4])
+async def test_pages_that_cannot_overlap_are_read_once_more_when_rows_went(moves):
+    """As pages by number cannot. The total tells that rows went; what slid through a gap is in the second reading."""
+
+    def change(rows, read):
+        if read <= 3:
+            del rows[:moves]
+
+    provider = Provider(keys(40), size=5, change=change)
+    found, error, _ = await walk(provider.sheet, by_offset())
+    assert error is None
+    assert len(found) == len(set(found))
+    assert set(provider.rows) <= set(found)
+
+
+async def test_pages_that_cannot_overlap_and_never_keep_still_are_no_complete_list():
+    """Rows may be missing after the third reading too: an error says so, after all that could be read."""
+    provider = Provider(keys(400), size=5, change=lambda rows, read: rows.pop(0))
+    found, error, _ = await walk(provider.sheet, by_offset())
+    assert (type(error), error.reason) == (ProtocolError, "moving_listing")
+    assert len(found) == len(set(found)) > 200
+
+
 @pytest.mark.parametrize("total", [True, False])
 async def test_a_row_that_moves_to_the_front_while_another_goes_is_not_lost(total):
     """It was on no page, and the number of rows is as it was: the front is read again, since rows were seen to move."""

@@ -43,6 +43,7 @@ class Telling(Plain, frozen=True, kw_only=True):
             if response.status != 200:
                 raise status_error(
                     response,
+                    own=True,
                     code=response.body.decode()[:60],
                     detail=response.body.decode(),
                     request_id=response.headers.get("x-request"),

@@ -124,6 +124,7 @@ def test_many_bulks_of_all_providers_are_asked_for_at_once(providers):
 
 
 @pytest.mark.parametrize("kind", ["blocking", "async"])
+@pytest.mark.unrecorded
 def test_ten_thousand_operations_over_a_socket(providers, kind):
     """Complete, in order, and each page asked for once."""
     import anyio

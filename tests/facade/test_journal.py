@@ -1505,6 +1505,7 @@ WATCHER = """
 """
 
 
+@pytest.mark.unrecorded
 def test_several_processes_record_each_step_once(tmp_path):
     """Each of them sees all bulks to their end, on sockets, one after another by chance."""
     weavr, cloudflare = WeavrFake(), CloudflareFake()

@@ -39,32 +39,16 @@ REF = f"c:{CF[1]}"
 
 @pytest.fixture(autouse=True)
 def in_step(monkeypatch):
-    """The loop's time stands still while a journal is at work, and is the time of its threads as well."""
+    """The loop's time is that of the journal's threads as well."""
     loops: list[VirtualLoop] = []
 
     def moment():
         with suppress(RuntimeError):  # on the journal's thread
             loops[:] = [loop_now()]
-        return loops[0].moment if loops else 0.0
+        return loops[0].time() if loops else 0.0
 
-    wrap = asyncio.wrap_future
-
-    def counted(future):
-        # Over when the loop hears of it: what ends on the journal's thread is news to the loop a moment later.
-        found, jobs, job = wrap(future), loop_now().jobs, _Job()
-        jobs.add(job)
-        found.add_done_callback(lambda _: jobs.discard(job))
-        return found
-
-    monkeypatch.setattr(asyncio, "wrap_future", counted)
     monkeypatch.setattr(VirtualClock, "moment", staticmethod(moment))
     monkeypatch.setattr(Stamp, "take", lambda: Stamp("a-boot", moment()))
-
-
-class _Job:
-    """A journal at work."""
-
-    resting = False
 
 
 @pytest.fixture
@@ -820,6 +804,7 @@ def test_a_bulk_that_stands_still_is_stuck_and_told_once(path):
     assert views[5_400].stuck is None
 
 
+@pytest.mark.unrecorded
 def test_one_that_runs_and_counts_nothing_is_not_stuck(path):
     """Cloudflare tells no counts: it may be well on its way."""
     life = Life.of((0, "running"), (9_000, "completed"))

@@ -344,6 +344,7 @@ FAULTS = {
 @pytest.mark.parametrize("timeout", [0.5, 7.0, 60.0])
 @pytest.mark.parametrize("begins", [0.0, 3.3])
 @pytest.mark.parametrize("name", FAULTS)
+@pytest.mark.unrecorded
 def test_no_fault_holds_up_the_end_of_a_wait(name, begins, timeout):
     """The deadline is passed by no more than a second, and what the provider did not say is no verdict."""
 
@@ -615,6 +616,7 @@ class StrictWeavr(LoggedWeavr):
 
 @pytest.mark.unrecorded
 @pytest.mark.parametrize(("longest", "seed"), [(300.0, 1), (7_200.0, 2)])
+@pytest.mark.unrecorded
 def test_two_hundred_bulks_cost_a_tenth_of_what_pollers_would(longest, seed):
     """None of the requests is throttled by the provider's limits, over a minute, an hour and a day."""
     chances = random.Random(seed)

@@ -509,6 +509,7 @@ def test_a_watch_that_nobody_holds_is_polled_for_no_more():
     assert run_virtually(main) == (0, 0)
 
 
+@pytest.mark.unrecorded
 def test_a_watch_held_by_a_reader_in_another_task_is_not_ended_by_the_collector():
     """Somebody waits for its changes."""
 
@@ -623,6 +624,7 @@ def test_a_slow_reader_misses_nothing_and_holds_up_nobody(sleeps):
     assert end <= 110
 
 
+@pytest.mark.unrecorded
 def test_a_reader_that_comes_much_later_is_told_states_and_not_every_change(monkeypatch):
     """Changes that nobody read are joined, and memory does not grow; what was begun with and ended in is kept.
 

@@ -6,7 +6,8 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from bulkstatus import BulkStatus, Counts, State
-from bulkstatus._record import Miss, Place, Sighting
+from bulkstatus._drift import DriftKind, Oddity
+from bulkstatus._record import Miss, Odd, Place, Sighting
 from bulkstatus._times import Stamp
 
 BIRTH = datetime(2026, 1, 1, tzinfo=UTC)
@@ -60,6 +61,19 @@ def miss(
     """An answer at `seen` that does not know the bulk; `wall` is what the clock on the wall says then."""
     began = seen - 0.1 if asked is None else asked
     return Miss(PLACE, id, Stamp(boot, began), Stamp(boot, seen), at(seen if wall is None else wall), final)
+
+
+def odd(
+    form: str = "ARCHIVING",
+    answers: int = 1,
+    *,
+    kind: DriftKind = "word",
+    place: Place = PLACE,
+    seen: float = 0.0,
+    word: str | None = None,
+) -> Odd:
+    """Something odd that was seen in so many answers at that moment."""
+    return Odd(place, Oddity(kind, "plain bulk", form, form, word), answers, at(seen), at(seen))
 
 
 def counted(done: int, total: int = 9) -> Counts:

@@ -18,6 +18,8 @@ from support import run_script
 posix = pytest.mark.skipif(sys.platform == "win32", reason="signals are those of POSIX")
 VERSIONS = Path(__file__).with_name("versions")
 CURRENT = len(MIGRATIONS)
+# What version 2 brought is in its file and in those after it.
+DRIFT = {("edge", "aaaaa 9999", 1), ("payments", "ARCHIVING", 3), ("payments", "retries (number)", 2)}
 # What a later version may do: a column, its values, an index, and a name of its own for each journal.
 LATER = """
     ALTER TABLE bulks ADD COLUMN colour TEXT;
@@ -97,6 +99,9 @@ def test_a_file_of_each_version_has_everything_afterwards(path, version):
         journal.record([look(State.SUCCEEDED, 900, id="open")])
         assert [step.kind for step in journal.history("payments:open")] == ["first", "state"]
         assert journal.changes("0c0ffee0-8")[0].cursor == "0c0ffee0-9"
+        assert {(one.source, one.sample, one.count) for one in journal.drift()} == (
+            DRIFT if version > 1 else set()
+        )
     assert is_whole(path)
     with Journal(path.with_name("new.db")) as new:
         new.changes()

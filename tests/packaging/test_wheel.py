@@ -1,18 +1,17 @@
 """What is shipped: the wheel and the source distribution hold the library and every adapter, and they work."""
 
 import re
-import subprocess
 import sys
-import sysconfig
 import tarfile
 import textwrap
 import tomllib
 import zipfile
 from configparser import ConfigParser
-from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
+
+from environments import build, dependency_places, run
 
 ROOT = Path(__file__).parents[2]
 ADAPTERS = sorted(
@@ -20,27 +19,6 @@ ADAPTERS = sorted(
 )
 WORDS = [name.removeprefix("bulkstatus_") for name in ADAPTERS]
 VERSION = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"]
-
-
-def run(*command, cwd=None):
-    """Run a program; its output, or its complaint as the failure."""
-    done = subprocess.run(command, cwd=cwd, capture_output=True, text=True, timeout=300, check=False)
-    assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
-    return done.stdout
-
-
-def build(source, out, kind):
-    """Build one distribution of `source`, with the build backend at hand if there is one."""
-    at_hand = ["--no-isolation"] if find_spec("hatchling") else []
-    run(sys.executable, "-m", "build", f"--{kind}", *at_hand, "--outdir", str(out), str(source))
-    (found,) = Path(out).iterdir()
-    return found
-
-
-@pytest.fixture(scope="module")
-def wheel(tmp_path_factory):
-    """The wheel of the working tree."""
-    return build(ROOT, tmp_path_factory.mktemp("wheel"), "wheel")
 
 
 @pytest.fixture(scope="module")
@@ -192,9 +170,7 @@ def installed(wheel, tmp_path_factory):
 def in_installed(folder, code, *arguments):
     """Run code that sees the installed wheel, the standard library and the dependencies; not the working tree."""
     # -S leaves out the .pth files by which an editable installation leads to the working tree.
-    path = (
-        f"import sys; sys.path[:0] = [{str(folder)!r}]; sys.path.append({sysconfig.get_path('purelib')!r})\n"
-    )
+    path = f"import sys; sys.path[:0] = [{str(folder)!r}]; sys.path += {dependency_places()!r}\n"
     source = path + textwrap.dedent(code)
     return run(sys.executable, "-I", "-S", "-W", "error", "-c", source, *arguments, cwd=folder)
 

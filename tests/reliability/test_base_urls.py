@@ -161,6 +161,7 @@ def test_what_is_no_base_url_is_refused_in_a_configuration(tmp_path, monkeypatch
         ("B36", "https://\u0430pi.weavr.test"),
     ),
 )
+@pytest.mark.unrecorded
 def test_the_command_line_refuses_it_before_anything_is_sent(tmp_path, url):
     """Exit code 2, the line, and the letter that only looks like ours by its number."""
     path = tmp_path / "bulkstatus.toml"

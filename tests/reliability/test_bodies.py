@@ -129,6 +129,7 @@ _CHILD = """
 
 @LINUX
 @pytest.mark.row("B66", "B67", "B68")
+@pytest.mark.unrecorded
 def test_bodies_that_grow_are_given_up_within_bounded_memory(kind, transport):
     """An error after one request each, in a process that meanwhile never had 32 MiB more than before it."""
     steps = growing()
@@ -253,6 +254,7 @@ _IN_A_SHORT_TIME = """
 
 @LINUX
 @pytest.mark.row("B68")
+@pytest.mark.unrecorded
 def test_what_is_around_a_body_ends_too(kind, transport):
     """By its size or by the time for a request, in a process that meanwhile never had 32 MiB more than before it."""
     with ExitStack() as stack:
@@ -325,6 +327,7 @@ _SWARMS = """
 
 @LINUX
 @pytest.mark.row("B66")
+@pytest.mark.unrecorded
 def test_as_many_values_as_an_answer_may_hold_take_bounded_memory():
     """For each adapter the dearest that its limit lets through, and twice as many, which are refused."""
     done = run_script(_GROWTH + _ADAPTERS + _SWARMS)

@@ -183,6 +183,7 @@ def test_a_token_is_renewed_before_it_ends(kind, transport, later, after, tokens
     ],
     ids=lambda value: str(value)[:12],
 )
+@pytest.mark.unrecorded
 def test_the_life_of_a_token_is_kept_within_bounds(kind, transport, later, expires_in, renewed):
     """Half a minute to a day; five minutes where it is unsaid or unreadable."""
     fake = Scripted()
@@ -332,6 +333,7 @@ def test_an_outage_is_shared_by_all_who_wait_for_the_token(kind, transport, quic
 
 @pytest.mark.row("F74")
 @pytest.mark.parametrize("status", [503, 404, 422])
+@pytest.mark.unrecorded
 def test_the_command_line_tells_an_outage_from_a_refusal(tmp_path, transport, status):
     """7, could not observe, and not 4, which sends people to change credentials that are good."""
     fake = Scripted(lambda _: FakeResponse(status=status))
@@ -654,6 +656,7 @@ def test_a_command_cannot_ask_at_the_terminal_that_one_sits_at(edge, tmp_path):
         ("helper", "./bin"),
     ],
 )
+@pytest.mark.unrecorded
 def test_a_command_never_comes_from_the_working_directory(edge, tmp_path, monkeypatch, name, entry):
     """Not by its own path and not by an entry of PATH: a folder that was checked out runs nothing."""
     folder = tmp_path / "wt"

@@ -82,6 +82,7 @@ def call(monkeypatch, capsys, tmp_path):
 
 
 @pytest.mark.parametrize(("text", "cell"), CELLS)
+@pytest.mark.unrecorded
 def test_no_cell_is_a_formula_or_a_second_row(call, text, cell):
     """In every command that writes CSV; what a spreadsheet would run is guarded, what breaks a line is escaped."""
     commands = [

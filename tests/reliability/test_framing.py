@@ -243,6 +243,7 @@ ENDLESS = [
 
 
 @pytest.mark.parametrize("step", ENDLESS)
+@pytest.mark.unrecorded
 def test_an_answer_that_does_not_end_is_ended_by_the_time_for_a_request(step, kind, transport):
     """Each read brings something, so only the time for the whole can end it."""
     with raw_server(step) as server, pytest.raises(Unavailable, match=r"within 0\.5 s") as caught:

@@ -177,6 +177,7 @@ def test_a_header_that_is_two_is_not_sent(value, kind, transport):
 
 
 @pytest.mark.parametrize("id", CASES)
+@pytest.mark.unrecorded
 def test_the_command_line_refuses_what_is_no_id(id, tmp_path, monkeypatch, capsys):
     """Exit code 2, one line on stderr without a control character, nothing on stdout, not one request."""
     monkeypatch.setenv("BULKSTATUS_TEST_KEY", "k")
@@ -195,6 +196,7 @@ def test_the_command_line_refuses_what_is_no_id(id, tmp_path, monkeypatch, capsy
 
 
 @row("B06", "B08", "B17", "B18", "B19", "B22")
+@pytest.mark.unrecorded
 def test_a_process_of_the_command_line_refuses_them(tmp_path):
     """As an argument and on stdin: 2, and not one request."""
     with providers(lambda name, _: record(name)) as world:

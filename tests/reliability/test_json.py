@@ -45,6 +45,7 @@ CASES = [pytest.param(name, marks=row(number)) for name, (number, _) in NO_ANSWE
 
 
 @pytest.mark.parametrize("case", CASES)
+@pytest.mark.unrecorded
 def test_what_is_no_answer_tells_no_state(case, kind, transport, quick):
     """Each provider is asked once more, and then it could not be understood: a bulk, a list, what is in a bulk."""
     _, body = NO_ANSWER[case]
@@ -121,6 +122,7 @@ with providers(None) as world:
 
 @row("B48", "B49", "B50")
 @pytest.mark.parametrize("pad", [0, 600_000], ids=["small", "large"])
+@pytest.mark.unrecorded
 def test_no_depth_overflows_a_small_stack(pad):
     """Threads with 128 KiB, musl's default, read all that may be read; the rest is refused, and nothing crashes.
 
@@ -386,6 +388,7 @@ def calls_of(name):
 @pytest.mark.parametrize("name", MEMBERS)
 @settings(max_examples=60)
 @given(data=st.data())
+@pytest.mark.unrecorded
 def test_any_value_in_any_member_is_read_or_refused(name, data):
     """Whatever stands where, and under whatever status: an answer, or an error of ours, and never another one."""
     body = json.dumps(data.draw(shapes(name))).encode()

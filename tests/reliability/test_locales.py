@@ -10,6 +10,8 @@ import pytest
 from bulkstatus.testing import Life, serve
 from bulkstatus_weavr.fake import WeavrFake
 
+pytestmark = pytest.mark.unrecorded
+
 KEY, TOKEN = "S3CR3T-locale-key", "S3CR3T-locale-token"
 LOCALES = {
     "C, and no UTF-8": {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"},

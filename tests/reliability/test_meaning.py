@@ -144,6 +144,7 @@ def test_an_outage_costs_four_requests_and_then_fewer(one, kind, transport, impa
 
 @pytest.mark.row("F42")
 @pytest.mark.parametrize("fault", [Fault(status=503, times=None), Fault(drop=True, times=None)])
+@pytest.mark.unrecorded
 def test_a_long_outage_is_met_with_few_requests(fault):
     """After five minutes of it no source is asked more often than every other second, however many bulks it has."""
 
@@ -301,6 +302,7 @@ def lateness(slow):
 
 
 @pytest.mark.row("F59")
+@pytest.mark.unrecorded
 def test_a_slow_provider_of_three_delays_no_other():
     """All of a thousand bulks get their verdict; 95 of 100 of the other two's not two seconds later than without it."""
     (_, usual), (outcome, late) = lateness(slow=False), lateness(slow=True)
@@ -369,6 +371,7 @@ DENIALS = {
 @pytest.mark.row("F50", "F52")
 @pytest.mark.parametrize("status", [404, 410])
 @pytest.mark.parametrize("denial", DENIALS)
+@pytest.mark.unrecorded
 def test_only_the_provider_itself_can_say_that_a_bulk_is_not_there(one, status, denial, impatient):
     """What a proxy or a gateway answers in its place is an outage: somebody would run the bulk again."""
     body, headers = DENIALS[denial]

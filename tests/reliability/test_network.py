@@ -70,6 +70,7 @@ HANGING = """
 
 
 @pytest.mark.row("F03")
+@pytest.mark.unrecorded
 def test_a_lookup_that_hangs_holds_up_nobody(kind):
     """The request ends by its total deadline; so do the client's close, the loop, and the process."""
     done = run_script(HANGING, kind)
@@ -364,6 +365,7 @@ def leave(kind, adapter, policy, timeout):
 
 
 @pytest.mark.parametrize("ends", ["deadline", "close"])
+@pytest.mark.unrecorded
 def test_a_question_that_is_cut_off_leaves_no_socket_behind(names, kind, ends):
     """Cut off while connecting, in the handshake, in the answer: every socket is closed by whoever made it."""
     names.known[NAME] = ["127.0.0.1", "127.0.0.2"]

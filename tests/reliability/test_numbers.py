@@ -321,6 +321,7 @@ print(rows, tracemalloc.get_traced_memory()[1])
 
 
 @row("B103")
+@pytest.mark.unrecorded
 def test_rows_without_end_take_no_more_memory_than_a_page(kind, transport):
     """60,000 operations, 18 MB of them, are taken one by one; memory holds a page or two of a third of a megabyte."""
     done = run_script(STREAM, kind, str(__file__).rpartition("/")[0])

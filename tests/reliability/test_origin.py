@@ -97,6 +97,7 @@ def headers(url):
 
 
 @pytest.mark.parametrize("status", [200, 301, 302, 303, 307, 308, 401, 407, 503])
+@pytest.mark.unrecorded
 def test_an_address_in_a_header_is_not_asked(kind, transport, quick, trap, status):
     """Of whatever status: it is refused or left alone, never followed; no cookie comes back to any port either."""
     for lines in headers(trap.url):
@@ -144,6 +145,7 @@ URLS = {
 
 @pytest.mark.row("B102")
 @pytest.mark.parametrize("name", URLS)
+@pytest.mark.unrecorded
 def test_an_address_in_an_answer_is_shown_and_not_asked(kind, transport, trap, name):
     """In every text of a bulk and of its operations; it is one printable line, and the way to the next page is ours."""
     url = URLS[name].format(trap=trap.url, host=trap.url.partition("//")[2])

@@ -17,6 +17,8 @@ from bulkstatus._http import new_client
 from bulkstatus.testing import serve
 from support import Plain, Scripted, held_port, raw_server, reply
 
+pytestmark = pytest.mark.unrecorded
+
 # With 10000 it takes a minute for each client and transport.
 CHURN = int(os.environ.get("BULKSTATUS_CHURN", "1000"))
 TOGETHER = 8

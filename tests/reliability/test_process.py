@@ -12,6 +12,7 @@ import sys
 import threading
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
+from typing import ClassVar
 
 import anyio
 import pytest
@@ -35,6 +36,7 @@ ASKED = [situation for situation in SITUATIONS if not situation.startswith("(")]
 
 @pytest.mark.row("F60")
 @pytest.mark.parametrize("situation", ASKED)
+@pytest.mark.unrecorded
 def test_an_interrupt_ends_a_command_wherever_it_is(situation):
     """With 130 and no traceback, though nobody answers, and with the journal whole."""
     assert interrupted(situation, "command line", "httpx") < LONG
@@ -42,6 +44,7 @@ def test_an_interrupt_ends_a_command_wherever_it_is(situation):
 
 @pytest.mark.row("F60")
 @pytest.mark.parametrize("situation", ["answer", "locked journal, write"])
+@pytest.mark.unrecorded
 def test_an_interrupt_ends_a_script_wherever_it_is(situation, kind, transport):
     """As KeyboardInterrupt, through a `with` statement that waits for nothing, and nothing complains at the end."""
     assert interrupted(situation, f"{kind} client", transport) < LONG
@@ -49,6 +52,7 @@ def test_an_interrupt_ends_a_script_wherever_it_is(situation, kind, transport):
 
 @pytest.mark.row("F60")
 @pytest.mark.parametrize("situation", ["back-off", "dripping body", "locked journal, close", "watch"])
+@pytest.mark.unrecorded
 def test_an_interrupt_ends_a_blocking_script(situation):
     """The same, in the other situations."""
     assert interrupted(situation, "blocking client", "aiohttp") < LONG
@@ -80,6 +84,7 @@ _CANCELLED = """
 
 
 @pytest.mark.row("F60")
+@pytest.mark.unrecorded
 def test_a_task_that_is_cancelled_closes_its_connections(transport):
     """No connection, no session and no task is left, whichever transport carried the request."""
     with raw_server(lambda connection: connection.recv(1)) as server:
@@ -124,6 +129,7 @@ def command(tmp_path):
         pytest.param(signal.SIGHUP, 129, marks=pytest.mark.row("F61")),
     ],
 )
+@pytest.mark.unrecorded
 def test_a_signal_ends_a_wait_with_its_code(command, number, code):
     """What is known is told, the document names the code, and so does how to go on."""
     child = command("wait", "edge:aa", "-o", "json")
@@ -259,6 +265,7 @@ _FORK = """
 @pytest.mark.parametrize(
     ("when", "journal"), [("new", ""), ("used", ""), ("busy", ""), ("busy", "journal.db")]
 )
+@pytest.mark.unrecorded
 def test_a_forked_child_goes_on_with_a_blocking_client(when, journal, transport, tmp_path):
     """With connections of its own, and so does the parent, whether or not the child closes it; what was begun is the parent's."""
 
@@ -312,6 +319,7 @@ def test_a_forked_child_is_told_that_an_open_async_client_is_the_parents(transpo
 
 
 @pytest.mark.row("F68")
+@pytest.mark.unrecorded
 def test_a_pool_of_processes_asks_with_its_parents_client(transport):
     """As multiprocessing does by default on Linux: each worker is a fork."""
     script = """
@@ -339,9 +347,15 @@ def test_a_pool_of_processes_asks_with_its_parents_client(transport):
 # --- F69: functions of the caller's ---
 
 
+class Often(Plain, frozen=True, kw_only=True):
+    """A provider that may be asked twenty times a second."""
+
+    poll_floor: ClassVar[float] = 0.05
+
+
 def followed(kind, url, on_change, **options):
     """Wait for the bulk `a1` and give the outcome."""
-    sources = {"plain": Plain(base_url=url)}
+    sources = {"plain": Often(base_url=url)}
     if kind == "blocking":
         with Client(sources) as client:
             return client.wait("plain:a1", on_change=on_change, **options)
@@ -376,7 +390,7 @@ def test_whatever_a_function_of_the_callers_does_the_wait_goes_on(form, kind, tr
 
     fake = Ends()
     with serve(fake) as url:
-        outcome = followed(kind, url, on_change, timeout=LONG, polling="eager")
+        outcome = followed(kind, url, on_change, timeout=LONG, polling=PollPolicy(base=0.05))
     go_on.set()
     assert outcome.verdicts == {"plain:a1": Verdict.SUCCEEDED}
     assert len(fake.requests) >= 3
@@ -393,8 +407,9 @@ def test_a_coroutine_on_change_that_calls_its_blocking_client_is_told_what_to_do
     async def on_change(change):
         client.get("plain:a2")
 
-    with serve(Ends()) as url, Client({"plain": Plain(base_url=url)}) as client:
-        assert client.wait("plain:a1", on_change=on_change, timeout=LONG, polling="eager").succeeded
+    with serve(Ends()) as url, Client({"plain": Often(base_url=url)}) as client:
+        often = PollPolicy(base=0.05)
+        assert client.wait("plain:a1", on_change=on_change, timeout=LONG, polling=often).succeeded
     assert "on_change raised RuntimeError; the wait goes on" in caplog.text
 
 

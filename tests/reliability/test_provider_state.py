@@ -539,6 +539,7 @@ def test_completed_without_readable_results_is_no_success(case, kind, quick, mon
 
 @pytest.mark.row("F86")
 @pytest.mark.parametrize("case", UNREADABLE)
+@pytest.mark.unrecorded
 def test_a_wait_for_completed_without_readable_results_ends_without_success(case):
     """With pending or blind at its deadline; once the results can be read, with the verdict they give."""
     fault, _ = UNREADABLE[case]

@@ -98,7 +98,7 @@ BROKEN = {
     "unknown provider": (
         '[sources.payments]\nprovider = "wever"\n',
         2,
-        "installed: cloudflare, druid, weavr",
+        "installed: cloudflare, druid, openai, weavr",
     ),
     "no provider": ("[sources.a]\nbase_url = 'x'\n", 1, "provider is missing"),
     "a source that is none": ("[sources]\na = 5\n", 2, "not a section"),
@@ -187,6 +187,7 @@ def test_a_secret_in_clear_is_refused_where_others_may_read_it(write, here, mode
     ],
     ids=str,
 )
+@pytest.mark.unrecorded
 def test_a_configuration_in_the_working_directory_is_not_picked_up(tmp_path, environment):
     """A folder somebody checked out runs no command and sends no credential, whatever the environment says."""
     for name in (
@@ -244,6 +245,7 @@ def config(write):
 @pytest.mark.parametrize(
     "text", [text for text in NO_DURATIONS if text != "1h30"], ids=lambda text: ascii(text)[:20]
 )
+@pytest.mark.unrecorded
 def test_what_is_no_duration_is_wrong_usage(here, config, text):
     """Exit code 2 with an example, at every command that takes one, and nothing is asked."""
     for words in (

@@ -20,6 +20,8 @@ from bulkstatus_weavr.fake import WeavrFake
 from reliability.canaries import inspect
 from reliability.hostile import KEY, TEXTS, TOKEN, commands, hostile_world, left_raw
 
+pytestmark = pytest.mark.unrecorded
+
 MAY_BE_EMPTY = ("resume", "wait for a time")  # how far it gets is the machine's affair
 FORMS = ("table", "json", "jsonl", "csv", "name")
 

@@ -164,6 +164,7 @@ def check(name, status, value, when):
 
 
 @pytest.mark.parametrize("number", ROWS)
+@pytest.mark.unrecorded
 def test_an_odd_time_costs_itself(number, kind, transport):
     """It is None with a sentence about the field, or the one time it can be; the state is what the word says."""
     now = {}

@@ -4,6 +4,7 @@ import json
 import subprocess
 import sys
 import threading
+import types
 
 import httpx
 import pytest
@@ -75,9 +76,15 @@ class TestDoor:
     """The module that test authors import from."""
 
     def test_all_names_exist(self):
-        """`__all__` is what the door holds, no more and no less."""
-        public = {name for name in vars(door) if not name.startswith("_")}
-        assert set(door.__all__) == public
+        """`__all__` is what the door holds, no more and no less; its modules aside."""
+        for name in door.__all__:
+            getattr(door, name)
+        public = {
+            name
+            for name, value in vars(door).items()
+            if not name.startswith("_") and not isinstance(value, types.ModuleType)
+        }
+        assert set(door.__all__) == public - {"TYPE_CHECKING"}
 
 
 class TestMessages:
@@ -308,6 +315,29 @@ class TestInstalledFakes:
         assert "weavr" in str(caught.value)
         assert str(caught.value).isprintable()
         assert len(str(caught.value)) < 300
+
+    @pytest.mark.parametrize(
+        ("points", "why"),
+        [
+            (
+                "odd = nowhere_at_all:Fake",
+                "the fake 'odd' of strange 1.0 cannot be imported: ModuleNotFoundError",
+            ),
+            ("odd = json:loads", "the fake 'odd' of strange 1.0 is not a subclass of Fake with that word"),
+            ("odd = bulkstatus_weavr.fake:WeavrFake", "is not a subclass of Fake with that word"),
+            ("weavr = json:loads", "provider 'weavr' is claimed by bulkstatus"),
+        ],
+    )
+    def test_a_broken_fake_hurts_only_itself(self, tmp_path, monkeypatch, points, why):
+        """The error names its distribution; the others are there."""
+        info = tmp_path / "strange-1.0.dist-info"
+        info.mkdir()
+        (info / "METADATA").write_text("Metadata-Version: 2.1\nName: strange\nVersion: 1.0\n")
+        (info / "entry_points.txt").write_text(f"[bulkstatus.fakes]\n{points}\n")
+        monkeypatch.setattr(sys, "path", [*sys.path, str(tmp_path)])
+        with pytest.raises(ConfigError, match=why):
+            load_fake(points.partition(" ")[0])
+        assert load_fake("druid").word == "druid"
 
 
 @pytest.mark.anyio

@@ -3,6 +3,7 @@
 import http.client
 import json
 import socket
+import struct
 import threading
 from contextlib import contextmanager
 from urllib.parse import urlsplit
@@ -167,6 +168,78 @@ def test_a_wrong_content_length_can_be_sent(fake, url):
         reply = opened.getresponse()
         assert reply.getheader("Content-Length") == "10"
         assert reply.fp.read(2) == b"{}"
+
+
+@pytest.mark.parametrize("method", ["HEAD", "PUT", "DELETE", "OPTIONS", "PROPFIND"])
+def test_every_method_is_answered_by_the_fake(fake, url, method):
+    """It says itself which it takes; an answer to HEAD has no body, and the connection goes on."""
+    with connection(url) as opened:
+        status, headers, body = ask(opened, method=method)
+        assert (status, fake.requests[0].method) == (200, method)
+        assert (len(body) == int(headers["Content-Length"])) is (method != "HEAD")
+        assert ask(opened)[0] == 200
+
+
+@pytest.mark.parametrize(
+    ("line", "status"),
+    [
+        (b"Content-Length: x", 400),
+        (b"Content-Length: -1", 400),
+        (b"Content-Length: 99999999999", 413),
+        (b"Transfer-Encoding: chunked", 411),
+    ],
+)
+def test_a_request_whose_end_cannot_be_told_is_refused(fake, url, line, status, capfd):
+    """And the connection closed, for nobody knows where the next one begins; the fake hears of none."""
+    parts = urlsplit(url)
+    with socket.create_connection((parts.hostname, parts.port), timeout=10) as raw:
+        raw.sendall(b"POST / HTTP/1.1\r\nHost: x\r\n" + line + b"\r\n\r\n")
+        answer = b"".join(iter(lambda: raw.recv(4096), b""))
+    assert answer.startswith(b"HTTP/1.1 %d " % status)
+    assert fake.requests == []
+    with connection(url) as opened:
+        assert ask(opened)[0] == 200
+    assert capfd.readouterr().err == ""
+
+
+def test_what_is_no_http_and_who_hangs_up_disturbs_nobody(fake, url, capfd):
+    """The next client is answered, and nothing is written."""
+    parts = urlsplit(url)
+    with socket.create_connection((parts.hostname, parts.port), timeout=10) as raw:
+        raw.sendall(b"\x16\x03\x01\r\n\r\n")
+        assert b"400" in b"".join(iter(lambda: raw.recv(4096), b""))
+    with socket.create_connection((parts.hostname, parts.port), timeout=10) as raw:
+        raw.sendall(b"POST / HTTP/1.1\r\nContent-Length: 10\r\n\r\nabc")
+        raw.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))  # a reset, not an end
+    with connection(url) as opened:
+        assert ask(opened)[0] == 200
+    assert capfd.readouterr().err == ""
+
+
+def test_a_bug_of_the_fake_is_told_as_one(fake, url, caplog):
+    """Its author finds the traceback in the log; the client gets a 500 that names the error."""
+    fake.answer = lambda request: {}["nothing"]
+    with connection(url) as opened:
+        status, _, body = ask(opened, "/client/v4/bulks")
+        assert (status, body) == (500, b"the fake of echo has a bug: KeyError\n")
+        assert ask(opened)[0] == 500
+    assert "the fake of echo cannot answer GET /client/v4/bulks" in caplog.text
+    assert "KeyError: 'nothing'" in caplog.text
+
+
+def test_whoever_serves_is_told_of_each_request(fake):
+    """With what was answered; None where the connection was closed."""
+    told = []
+    with serve(fake, on_request=lambda *each: told.append(each)) as url:
+        fake.fail(Fault(drop=True, where="/drop"))
+        with connection(url) as opened:
+            ask(opened, "/one")
+            with pytest.raises(http.client.RemoteDisconnected):
+                ask(opened, "/drop")
+    assert [(request.path, answer and answer.status) for request, answer in told] == [
+        ("/one", 200),
+        ("/drop", None),
+    ]
 
 
 def test_a_dropped_connection_ends_without_an_answer(fake, url):

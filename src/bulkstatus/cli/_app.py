@@ -4,7 +4,7 @@ import time
 from collections.abc import Iterator, Sequence
 from importlib.metadata import version
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 from cyclopts import App, Parameter
 
@@ -538,6 +538,38 @@ def history(ref: OneRef, /, *, journal: JournalOption = None, output: OutputOpti
 
 
 @app.command
+def drift(
+    *,
+    source: SourceOption = (),
+    clear: Annotated[
+        bool,
+        Parameter(
+            name="--clear",
+            show_default=False,
+            help="Forget it, as once it was reported; what comes is counted anew.",
+        ),
+    ] = False,
+    config: ConfigOption = None,
+    journal: JournalOption = None,
+    output: OutputOption = "table",
+) -> int:
+    """Show what sources answered that their adapters do not know: words, fields, times. From the journal; nothing is sent.
+
+    Below the table stands what to do: for a word, the lines of the configuration that give it a meaning today.
+
+    For example:
+
+        bulkstatus drift
+        bulkstatus drift --source payments -o json
+    """
+    from bulkstatus.cli import _drift
+
+    if clear:
+        return _drift.clear(journal, source)
+    return _drift.drift(journal, source, output, config)
+
+
+@app.command
 def track(
     refs: Refs,
     /,
@@ -611,6 +643,28 @@ def providers(*, output: OutputOption = "table") -> int:
     from bulkstatus.cli._sources import installed
 
     installed(output)
+    return _exit.OK
+
+
+@app.command
+def new_adapter(
+    word: Annotated[str, Parameter(name="WORD", help="The provider's one word, such as acme.", negative=())],
+    /,
+    *,
+    into: Annotated[Path, Parameter(help="The folder that the package's own folder is made in.")] = Path(),
+) -> int:
+    """Write a package for an adapter of your own: it installs, and its tests pass, before you have changed anything.
+
+    Nothing is overwritten. What is to be filled in is marked; docs/writing-an-adapter.md leads through it.
+
+    For example:
+
+        bulkstatus new-adapter acme
+        bulkstatus new-adapter acme --into ~/src
+    """
+    from bulkstatus.cli._scaffold import new_adapter as write
+
+    write(word, into)
     return _exit.OK
 
 
@@ -699,3 +753,56 @@ def demo(
     if not 1 <= seconds <= 3_600:  # noqa: PLR2004 - an hour; also refuses what is no number
         raise ConfigError(f"--seconds {seconds:g} is out of range: write 1 to 3600")
     return play(seconds)
+
+
+@app.command
+def fake(
+    what: Annotated[
+        str | None,
+        Parameter(name="SCENARIO", help="A TOML file, or the word of a provider whose demo is served."),
+    ] = None,
+    /,
+    *,
+    port: Annotated[
+        int,
+        Parameter(name="--port", help="Serve the first source at this port, the others at those behind it."),
+    ] = 0,
+    speed: Annotated[
+        float, Parameter(name="--speed", help="Let the scenario's time pass so many times quicker.")
+    ] = 1.0,
+    write_config: Annotated[
+        Path | None,
+        Parameter(name="--write-config", help="Write a configuration that reaches the fakes to this file."),
+    ] = None,
+    log: Annotated[
+        bool,
+        Parameter(name="--log", show_default=False, help="Log every request to stderr, credentials masked."),
+    ] = False,
+    example: Annotated[
+        bool, Parameter(name="--example", show_default=False, help="Print a scenario to begin with, and end.")
+    ] = False,
+    output: Annotated[
+        Literal["table", "jsonl"],
+        Parameter(name=("--output", "-o"), help="The form in which the sources are written."),
+    ] = "table",
+) -> int:
+    """Serve providers that play a scenario on this machine, until Ctrl-C, for tests of tools in any language.
+
+    For example:
+
+        bulkstatus fake --example > scenario.toml
+        bulkstatus fake scenario.toml --write-config fakes.toml --speed 10
+    """
+    from bulkstatus.cli._fake import EXAMPLE, serve
+    from bulkstatus.cli._output import lines
+
+    start_log(verbose=False)
+    if example:
+        lines(EXAMPLE.splitlines())
+        return _exit.OK
+    if what is None:
+        raise ConfigError(
+            "name a scenario, or a provider; 'bulkstatus fake --example' prints one to begin with"
+        )
+    serve(what, port=port, speed=speed, config=write_config, log=log, form=output)
+    return _exit.OK

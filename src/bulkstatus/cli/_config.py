@@ -47,6 +47,11 @@ STARTER = """\
 #client_id = "env:DRUID_CLIENT_ID"
 #client_secret = "cmd:pass show druid"
 #state_map = { archiving = "running" }
+
+# OpenAI's Batch API, or with base_url any other API of that shape.
+#[sources.batches]
+#provider = "openai"
+#api_key = "env:OPENAI_API_KEY"
 """
 
 

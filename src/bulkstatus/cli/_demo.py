@@ -13,7 +13,7 @@ from bulkstatus.cli._text import about, change_line, failure_line, tell
 from bulkstatus.testing import fake_names, load_fake, serve
 
 # What users might call these; a provider that is not here lends its own word.
-_NAMES = {"weavr": "payments", "cloudflare": "edge", "druid": "crm"}
+_NAMES = {"weavr": "payments", "cloudflare": "edge", "druid": "crm", "openai": "batches"}
 _EVERY = 0.5
 _SETTLED = 15.0  # fakes promise that their bulks end by then
 

@@ -122,7 +122,8 @@ def prune(
 def _pruned_line(found: Pruned) -> str:
     numbers = (found.bulks, "bulk"), (found.transitions, "step"), (found.waits, "wait")
     told = [f"{number:,} {noun}{'' if number == 1 else 's'}" for number, noun in numbers]
-    return f"{told[0]}, {told[1]} and {told[2]} taken out"
+    drift = f", and {found.drift:,} of drift" if found.drift else ""
+    return f"{told[0]}, {told[1]} and {told[2]} taken out{drift}"
 
 
 @journal_app.command

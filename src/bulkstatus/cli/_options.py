@@ -2,7 +2,6 @@
 
 import difflib
 import logging
-import re
 import threading
 from collections.abc import Callable, Generator, Iterable, Sequence
 from concurrent.futures import Future
@@ -12,7 +11,7 @@ from typing import Annotated, Literal, TypeVar, get_args
 
 from cyclopts import Parameter, Token
 
-from bulkstatus import Client, ConfigError, Journal, Watch, log_retries
+from bulkstatus import Client, ConfigError, Journal, Watch, log_retries, read_duration
 from bulkstatus.cli._text import say, tell
 
 T = TypeVar("T")
@@ -201,8 +200,6 @@ def labels_of(words: Iterable[str]) -> dict[str, str]:
     return found
 
 
-_NUMBER = r"([0-9]{1,9}(?:\.[0-9]{1,9})?)"
-_DURATION = re.compile(rf"(?:{_NUMBER}d)?(?:{_NUMBER}h)?(?:{_NUMBER}m)?(?:{_NUMBER}s?)?", re.ASCII)
 _YEAR = 365 * 86_400.0
 
 
@@ -213,12 +210,9 @@ def seconds(text: str | None, option: str = "--timeout", *, most: float = _YEAR)
     """
     if text is None:
         return None
-    match = _DURATION.fullmatch(text)
-    if match is not None and any(match.groups()):
-        days, hours, minutes, rest = (float(part or 0) for part in match.groups())
-        value = days * 86_400 + hours * 3_600 + minutes * 60 + rest
-        if 0 < value <= most:
-            return value
+    value = read_duration(text)
+    if value is not None and 0 < value <= most:
+        return value
     raise ConfigError(
         f"{option} {text[:40]!r} is not a duration: write 90, 90s, 3m, 1h30m or 2d, more than 0 and "
         f"at most {most / 86_400:g}d"

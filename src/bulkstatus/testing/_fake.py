@@ -1,18 +1,21 @@
 """The base of all fakes: a log, faults on demand, and lives on a clock."""
 
 import json
+import logging
+import math
 import threading
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Container, Mapping
 from typing import ClassVar, Generic, NamedTuple, Self, TypeVar
-from urllib.parse import parse_qsl
+from urllib.parse import parse_qsl, unquote
 
 import msgspec
 
 from bulkstatus.adapter import Adapter, State
 
 _OPEN_END = 60.0
+_LOG = logging.getLogger("bulkstatus.testing")
 
 
 class FakeRequest(msgspec.Struct, frozen=True, kw_only=True):
@@ -29,6 +32,10 @@ class FakeRequest(msgspec.Struct, frozen=True, kw_only=True):
         """The body read as a form."""
         return dict(parse_qsl(self.body.decode(), keep_blank_values=True))
 
+    def is_about(self, id: str) -> bool:
+        """True when `id` is a segment of the path, or a value of the query."""
+        return id in map(unquote, self.path.split("/")) or id in self.query.values()
+
 
 class FakeResponse(msgspec.Struct, frozen=True, kw_only=True):
     """What a fake answers."""
@@ -44,20 +51,63 @@ class FakeResponse(msgspec.Struct, frozen=True, kw_only=True):
         return cls(status=status, body=body, headers={"Content-Type": "application/json", **(headers or {})})
 
 
-class Fault(msgspec.Struct, kw_only=True):
+_AS_LONG = -1
+
+
+class Fault(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
     """Something that goes wrong, `times` times (None: until removed), for paths that contain `where`.
 
-    With `drop` the connection is closed without an answer. With `delay` the fake waits that many seconds first;
-    a fault with a delay and no status only slows the ordinary answer down.
+    It answers with `status`, `body` or `html`, and `headers`; `retry_after` (seconds) is one of those. With `drop` the
+    connection is closed without an answer. With `delay` the fake waits that many seconds first; a fault with a delay
+    and no status only slows the ordinary answer down.
+
+    It begins `after` so many seconds by the fake's clock, and strikes once; with `seconds` it ends so much later, and
+    strikes every time until then unless `times` says otherwise.
     """
 
     status: int | None = None
+    retry_after: float | None = None
     body: bytes = b""
+    html: str | None = None
     headers: dict[str, str] = {}
     where: str = ""
-    times: int | None = 1
+    times: int | None = _AS_LONG
     drop: bool = False
     delay: float = 0.0
+    after: float = 0.0
+    seconds: float | None = msgspec.field(default=None, name="for")
+
+    def __post_init__(self) -> None:
+        if self.times == _AS_LONG:
+            self.times = 1 if self.seconds is None else None
+
+    def response(self) -> FakeResponse | None:
+        """What stands in the place of the answer; None where that comes as ever."""
+        if self.status is None:
+            return None
+        headers, body = dict(self.headers), self.body
+        if self.html is not None:
+            headers.setdefault("Content-Type", "text/html; charset=utf-8")
+            body = self.html.encode()
+        if self.retry_after is not None:
+            headers.setdefault("Retry-After", f"{self.retry_after:.12g}")
+        return FakeResponse(status=self.status, body=body, headers=headers)
+
+
+class _Armed(NamedTuple):
+    """A fault in its place: when it begins and ends, in epoch seconds, and the bulk that requests must be about."""
+
+    fault: Fault
+    begins: float
+    ends: float
+    id: str | None
+
+    def meets(self, request: FakeRequest, now: float) -> bool:
+        """True when it strikes `request`."""
+        fault = self.fault
+        if fault.times == 0 or fault.where not in request.path or not self.begins <= now < self.ends:
+            return False
+        return self.id is None or request.is_about(self.id)
 
 
 class ManualClock:
@@ -179,7 +229,7 @@ class Fake(ABC, Generic[B]):
         self.clock = clock
         self.requests: list[FakeRequest] = []
         self._bulks: dict[str, B] = {}
-        self._faults: list[Fault] = []
+        self._faults: list[_Armed] = []
         self._lock = threading.RLock()
 
     @abstractmethod
@@ -263,34 +313,48 @@ class Fake(ABC, Generic[B]):
     def _words(self, *states: State) -> frozenset[str | None]:
         return frozenset(self.states[state] for state in states if state in self.states)
 
-    def fail(self, fault: Fault) -> Fault:
-        """Make requests fail as `fault` says; returns it, for `heal`."""
+    def fail(self, fault: Fault, *, about: str | None = None) -> Fault:
+        """Make requests fail as `fault` says, from now on; returns it, for `heal`.
+
+        With the id of a bulk in `about`, only requests that name it are meant, and not a list that holds it.
+        """
+        now = self.clock() if fault.after or fault.seconds is not None else -math.inf
+        begins = now + fault.after
+        ends = math.inf if fault.seconds is None else begins + fault.seconds
         with self._lock:
-            self._faults.append(fault)
+            self._faults.append(_Armed(fault, begins, ends, about))
         return fault
 
     def heal(self, fault: Fault | None = None) -> None:
         """Remove one fault, or all of them."""
         with self._lock:
-            self._faults = [] if fault is None else [other for other in self._faults if other is not fault]
+            self._faults = [] if fault is None else [each for each in self._faults if each.fault is not fault]
 
     def receive(self, request: FakeRequest) -> tuple[Fault | None, Callable[[], FakeResponse]]:
         """Log `request`; return the fault it meets, if any, and the function that makes its answer."""
         with self._lock:
             self.requests.append(request)
-            fault = self._take_fault(request.path)
+            fault = self._take_fault(request)
 
         def reply() -> FakeResponse:
-            if fault is not None and fault.status is not None:
-                return FakeResponse(status=fault.status, body=fault.body, headers=fault.headers)
-            with self._lock:
-                return self.answer(request)
+            spoiled = None if fault is None else fault.response()
+            if spoiled is not None:
+                return spoiled
+            try:
+                with self._lock:
+                    return self.answer(request)
+            except Exception:
+                # Whoever asked takes it for a provider that broke off.
+                _LOG.exception("the fake of %s cannot answer %s %s", self.word, request.method, request.path)
+                raise
 
         return fault, reply
 
-    def _take_fault(self, path: str) -> Fault | None:
-        for fault in self._faults:
-            if fault.where in path and fault.times != 0:
+    def _take_fault(self, request: FakeRequest) -> Fault | None:
+        now = self.clock() if self._faults else 0.0
+        for armed in self._faults:
+            if armed.meets(request, now):
+                fault = armed.fault
                 if fault.times is not None:
                     fault.times -= 1
                 return fault

@@ -2,7 +2,7 @@
 
 from typing import Any, cast
 
-from bulkstatus._registry import entry_points_of
+from bulkstatus._registry import entry_points_of, imported
 from bulkstatus.errors import ConfigError
 from bulkstatus.testing._fake import Fake
 
@@ -15,10 +15,13 @@ def fake_names() -> tuple[str, ...]:
 
 
 def load_fake(word: str) -> type[Fake[Any]]:
-    """Import the fake of provider `word`. Raises ConfigError when there is none."""
-    for point, _ in entry_points_of(GROUP)[0]:
-        if point.name == word:
-            return cast("type[Fake[Any]]", point.load())
-    raise ConfigError(
-        f"no fake is installed for provider {word[:64]!r} (there are: {', '.join(fake_names())})"
-    )
+    """Import the fake of provider `word`.
+
+    Raises ConfigError when there is none, when two distributions claim the word, and when it cannot be imported or is
+    no fake of that provider; the message names the distribution.
+    """
+    loaded, label = imported(GROUP, word, "fake")
+    fake = cast("type[Fake[Any]]", loaded)
+    if isinstance(loaded, type) and issubclass(loaded, Fake) and getattr(fake, "word", None) == word:
+        return fake
+    raise ConfigError(f"the fake {word!r} of {label} is not a subclass of Fake with that word")

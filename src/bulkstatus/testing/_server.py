@@ -1,8 +1,9 @@
 """A fake on a real loopback socket."""
 
+import sys
 import threading
 import time
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager, suppress
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -11,16 +12,34 @@ from urllib.parse import parse_qsl
 
 from bulkstatus.testing._fake import Fake, FakeRequest, FakeResponse
 
+OnRequest = Callable[[FakeRequest, FakeResponse | None], object]
+
+_LONGEST_BODY = 8 * 1024 * 1024
+
 
 class _Server(ThreadingHTTPServer):
     daemon_threads = True
     request_queue_size = 128
 
-    def __init__(self, port: int, fake: Fake[Any]) -> None:
+    def __init__(self, port: int, fake: Fake[Any], on_request: OnRequest | None) -> None:
         super().__init__(("127.0.0.1", port), _Handler)
         self.fake = fake
+        self.on_request = on_request
         self.connections: set[_Handler] = set()
         self.guard = threading.Lock()
+
+    def handle_error(self, request: Any, client_address: Any) -> None:  # noqa: ANN401 - as in the base
+        """Say what went wrong, unless the client hung up."""
+        if not isinstance(sys.exception(), OSError):
+            super().handle_error(request, client_address)
+
+
+class _Refused(Exception):
+    """A request whose end cannot be told, so that the connection is of no more use."""
+
+    def __init__(self, status: int) -> None:
+        super().__init__()
+        self.status = status
 
 
 class _Handler(BaseHTTPRequestHandler):
@@ -41,29 +60,58 @@ class _Handler(BaseHTTPRequestHandler):
             self.owner.connections.discard(self)
         super().finish()
 
-    def do_GET(self) -> None:
-        self._answer()
-
-    def do_POST(self) -> None:
-        self._answer()
+    def __getattr__(self, name: str) -> Callable[[], None]:
+        """Answer every method (`do_GET`, ...): which of them there are is for the fake to say."""
+        if name.startswith("do_"):
+            return self._answer
+        raise AttributeError(name)
 
     def _answer(self) -> None:
         path, _, query = self.path.partition("?")
-        length = int(self.headers.get("Content-Length") or 0)
+        try:
+            body = self._body()
+        except _Refused as refused:
+            self.close_connection = True
+            self._send(FakeResponse(status=refused.status, headers={"Connection": "close"}))
+            return
         request = FakeRequest(
             method=self.command,
             path=path,
             query=dict(parse_qsl(query, keep_blank_values=True)),
             headers={name.lower(): value for name, value in self.headers.items()},
-            body=self.rfile.read(length),
+            body=body,
         )
+        response = self._played(request)
+        if self.owner.on_request is not None:
+            self.owner.on_request(request, response)
+        if response is None:
+            self.close_connection = True
+        else:
+            self._send(response)
+
+    def _played(self, request: FakeRequest) -> FakeResponse | None:
+        """What the fake answers; None where it closes the connection."""
         fault, reply = self.owner.fake.receive(request)
         if fault is not None and fault.delay:
             time.sleep(fault.delay)
         if fault is not None and fault.drop:
-            self.close_connection = True
-            return
-        self._send(reply())
+            return None
+        try:
+            return reply()
+        except Exception as error:  # noqa: BLE001 - a bug of the fake, which has logged it
+            told = f"the fake of {self.owner.fake.word} has a bug: {type(error).__name__}\n"
+            return FakeResponse(status=500, body=told.encode(), headers={"Content-Type": "text/plain"})
+
+    def _body(self) -> bytes:
+        """The body of the request. Raises _Refused when its length is not told, or is too much."""
+        if "Transfer-Encoding" in self.headers:
+            raise _Refused(HTTPStatus.LENGTH_REQUIRED)
+        told = self.headers.get("Content-Length", "0")
+        if not (told.isascii() and told.isdigit()):
+            raise _Refused(HTTPStatus.BAD_REQUEST)
+        if len(told) > len(str(_LONGEST_BODY)) or int(told) > _LONGEST_BODY:
+            raise _Refused(HTTPStatus.REQUEST_ENTITY_TOO_LARGE)
+        return self.rfile.read(int(told))
 
     def _send(self, response: FakeResponse) -> None:
         try:
@@ -75,21 +123,23 @@ class _Handler(BaseHTTPRequestHandler):
             f"HTTP/1.1 {response.status} {reason}",
             *(f"{name}: {value}" for name, value in headers.items()),
         ]
+        body = b"" if self.command == "HEAD" else response.body
         with suppress(OSError):  # the client may have hung up
             # One write: two would wait for the client's delayed acknowledgement.
-            self.wfile.write("\r\n".join(lines).encode("latin-1") + b"\r\n\r\n" + response.body)
+            self.wfile.write("\r\n".join(lines).encode("latin-1") + b"\r\n\r\n" + body)
 
     def log_message(self, format: str, *args: object) -> None:
         """Say nothing: the fake keeps its own log."""
 
 
 @contextmanager
-def serve(fake: Fake[Any], *, port: int = 0) -> Generator[str]:
+def serve(fake: Fake[Any], *, port: int = 0, on_request: OnRequest | None = None) -> Generator[str]:
     """Serve `fake` over HTTP on 127.0.0.1 and give its base URL, the provider's path included.
 
-    Leaving the context closes the socket and every connection: to a client, the provider is switched off.
+    `on_request` is called with each request and what is answered (None: the connection is closed), on the connection's
+    thread. Leaving the context closes the socket and every connection: to a client, the provider is switched off.
     """
-    server = _Server(port, fake)
+    server = _Server(port, fake, on_request)
     thread = threading.Thread(
         target=server.serve_forever, args=(0.02,), name=f"fake-{fake.word}", daemon=True
     )

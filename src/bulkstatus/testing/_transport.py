@@ -16,7 +16,13 @@ class FakeTransport(httpx.AsyncBaseTransport):
     """
 
     def __init__(self, fakes: Mapping[str, Fake[Any]]) -> None:
-        self._fakes = {(httpx.URL(url).host, httpx.URL(url).port): fake for url, fake in fakes.items()}
+        self._fakes: dict[tuple[str, int | None], Fake[Any]] = {}
+        for url, fake in fakes.items():
+            self.add(url, fake)
+
+    def add(self, url: str, fake: Fake[Any]) -> None:
+        """Answer requests to one more base URL."""
+        self._fakes[httpx.URL(url).host, httpx.URL(url).port] = fake
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         """Let the fake answer."""

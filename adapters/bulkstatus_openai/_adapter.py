@@ -1,0 +1,194 @@
+"""OpenAI's Batch API: https://developers.openai.com/api/docs/guides/batch."""
+
+from http import HTTPStatus
+from typing import ClassVar
+
+import msgspec
+
+from bulkstatus import adapter
+from bulkstatus.adapter import BulkStatus, Call, Notes, Page, Request, Response, State
+from bulkstatus.errors import BulkStatusError
+
+WORDS = adapter.Vocabulary(
+    "openai batch",
+    {
+        "validating": State.QUEUED,
+        "in_progress": State.RUNNING,
+        "finalizing": State.RUNNING,  # all requests have ended, the results are being prepared
+        "cancelling": State.RUNNING,  # up to 10 minutes, in which requests still end
+        "completed": State.SUCCEEDED,  # it is over: how it went is for the counts to tell
+        "failed": State.FAILED,  # the input file was refused
+        "expired": State.EXPIRED,
+        "cancelled": State.CANCELLED,
+    },
+)
+_GOING = (State.QUEUED, State.RUNNING)
+_STEPS = ("created_at", "in_progress_at", "finalizing_at", "cancelling_at")
+_ENDS = ("completed_at", "failed_at", "expired_at", "cancelled_at")
+
+
+class RequestCounts(msgspec.Struct, frozen=True):
+    """How many requests there are; those that are neither `completed` nor `failed` have not ended."""
+
+    total: int | None = None
+    completed: int | None = None
+    failed: int | None = None
+
+
+class Fault(msgspec.Struct, frozen=True):
+    """Why a call was refused, or what is wrong with a batch's input file (in a `line` of it)."""
+
+    message: str | None = None
+    type: str | None = None
+    code: str | int | None = None
+    line: int | None = None
+
+    def __str__(self) -> str:
+        line = f"line {self.line}" if self.line else None
+        return ": ".join(str(part) for part in (line, self.code, self.message) if part)
+
+
+class Faults(msgspec.Struct, frozen=True):
+    """The body of a refusal (`error`), or why a batch failed before any of its requests ran (`data`)."""
+
+    error: Fault | None = None
+    data: list[Fault] | None = None
+
+
+class Batch(msgspec.Struct, frozen=True):
+    """https://developers.openai.com/api/reference/resources/batches/methods/retrieve; times are left as they came."""
+
+    id: str = ""
+    status: str | None = None
+    endpoint: str | None = None
+    request_counts: RequestCounts | None = None
+    errors: Faults | None = None
+    output_file_id: str | None = None
+    error_file_id: str | None = None
+    created_at: object = None
+    in_progress_at: object = None
+    finalizing_at: object = None
+    cancelling_at: object = None
+    completed_at: object = None
+    failed_at: object = None
+    expired_at: object = None
+    cancelled_at: object = None
+
+
+class Batches(msgspec.Struct, frozen=True):
+    """https://developers.openai.com/api/reference/resources/batches/methods/list."""
+
+    data: list[Batch] | None = None
+    has_more: bool | None = None
+    last_id: str | None = None
+
+
+def _refused(response: Response) -> BulkStatusError:
+    """The error for an answer that is no 200: https://developers.openai.com/api/docs/guides/error-codes."""
+    fault = REFUSAL.glean(response).error or Fault()
+    return adapter.status_error(
+        response,
+        code=str(fault.code or fault.type or "") or None,
+        detail=None if response.status == HTTPStatus.UNAUTHORIZED else fault.message,  # it quotes the key
+        request_id=response.headers.get("x-request-id"),
+        # An address that leads nowhere is told in the form of a batch that is not there, and called a URL.
+        own=fault.type is not None and "url" not in f"{fault.code} {fault.message}".lower(),
+    )
+
+
+REFUSAL = adapter.Reader(Faults)
+_UNREAD = ("object", "model", "input_file_id", "completion_window", "expires_at", "metadata", "usage")
+BATCH = adapter.Reader(Batch, refused=_refused, unread=_UNREAD)
+BATCHES = adapter.PageReader(Batches, "data", row=BATCH, unread=("object", "first_id"))
+
+
+class OpenAI(adapter.Adapter, frozen=True, kw_only=True):
+    """The batches of a project at OpenAI, or at an API that copied its shape and is at `base_url`.
+
+    `api_key` is the project's. `organization` and `project` are their ids, for keys that reach several. Raises
+    ConfigError for a setting that cannot be. https://developers.openai.com/api/reference/overview
+    """
+
+    provider: ClassVar[str] = "openai"
+    # OpenAI's are batch_ and hex digits, those of others UUIDs and the like; nobody documents a grammar.
+    id_grammar: ClassVar[adapter.IdGrammar] = adapter.IdGrammar(r"\w[\w.:=-]*", "letters, digits and _.:=-")
+    # No limit for reading batches is documented; this is less than any that is for other calls.
+    share: ClassVar[tuple[adapter.Limit, ...] | None] = (adapter.Limit(60, 60),)
+    account_by: ClassVar[tuple[str, ...]] = ("organization", "project")
+    poll_floor: ClassVar[float] = 5.0
+    rows_per_page: ClassVar[int | None] = 100  # the documented maximum
+
+    api_key: adapter.SecretText
+    base_url: adapter.BaseUrl = "https://api.openai.com/v1"
+    organization: str | None = None
+    project: str | None = None
+
+    def auth(self) -> adapter.Auth:
+        return adapter.bearer(self.api_key, name="api_key")
+
+    def status(self, id: str) -> Call[BulkStatus]:
+        def read(response: Response) -> BulkStatus:
+            batch, notes = BATCH.read(response)
+            if batch.id != id:
+                raise adapter.wrong_id(response, asked=id, got=batch.id or "a batch without an id")
+            return self._bulk(response, batch, notes).carrying(raw=response.body)
+
+        return Call(self._request(id), read)
+
+    def listing(self, query: adapter.ListQuery) -> tuple[Call[Page[BulkStatus]], ...]:
+        del query  # the API filters by nothing
+        return (self._page(None),)
+
+    def probe(self) -> Call[Page[BulkStatus]]:
+        return self._page(None, limit=1)
+
+    def _request(self, *id: str, **query: str | int | None) -> Request:
+        headers = {"OpenAI-Organization": self.organization, "OpenAI-Project": self.project}
+        return Request.to(self.base_url, "batches", *id, query=query, headers=headers)
+
+    def _page(self, after: str | None, limit: int | None = None) -> Call[Page[BulkStatus]]:
+        def read(response: Response) -> Page[BulkStatus]:
+            rows = BATCHES.read(response)
+            items = tuple(self._bulk(response, batch, notes).carrying(raw=raw) for batch, notes, raw in rows)
+            # Where a copy leaves has_more out, only an empty page is the end; so OpenAI's own client has it.
+            more = bool(items) if rows.page.has_more is None else rows.page.has_more
+            last = rows.page.last_id or (items[-1].id if items else "")
+            if not rows.found or (more and not last):
+                raise adapter.bad_shape(response, "it holds no data, or more follows and nothing says where")
+            return Page(items=items, next=self._page(last) if more else None, cursor=last)
+
+        return Call(self._request(limit=limit or self.rows_per_page, after=after), read)
+
+    def _bulk(self, response: Response, batch: Batch, notes: Notes) -> BulkStatus:
+        said = batch.request_counts or RequestCounts()
+        told = adapter.Counts(total=said.total, succeeded=said.completed, failed=said.failed)
+        if not (told.total or told.succeeded or told.failed):
+            told = adapter.Counts()  # zeros stand there before anything is counted, and are no "0 of 0"
+        unclear = told.total is not None and (told.finished or 0) > told.total
+        unclear |= adapter.is_unread(notes, "request_counts")
+        state, why = WORDS.decide(batch.status, told, self.state_map, unread=unclear)
+        if state is State.SUCCEEDED and told.failed is None and batch.error_file_id:
+            state, why = State.PARTIAL, (*why, "It has an error file, and no count of failures: partial.")
+        if state in (State.CANCELLED, State.EXPIRED) and (batch.output_file_id or batch.error_file_id):
+            why = (*why, "Requests that had ended keep their results: it has an output or error file.")
+        counts, odd_counts = adapter.clean_counts(told)
+        times, odd_times = adapter.from_epochs(batch, _STEPS + _ENDS, "s", now=response.received_at)
+        ends = [] if state in _GOING else [times[name] for name in _ENDS if name in times]
+        faults = (batch.errors or Faults()).data or []
+        return BulkStatus(
+            source=response.source,
+            provider=self.provider,
+            id=batch.id,
+            state=state,
+            native_state=batch.status,
+            phase=batch.status if batch.status in ("finalizing", "cancelling") else None,
+            counts=counts if any(msgspec.structs.astuple(counts)) else None,
+            created_at=times.get("created_at"),
+            started_at=times.get("in_progress_at"),
+            updated_at=max(times.values(), default=None),
+            finished_at=max(ends, default=None),
+            observed_at=response.received_at,
+            action=batch.endpoint,
+            error=adapter.printable("; ".join(map(str, faults[:3]))) or None,
+            evidence=(*why, *odd_counts, *odd_times, *notes),
+        )
