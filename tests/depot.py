@@ -178,7 +178,7 @@ class Depot(Adapter, frozen=True, kw_only=True):
 
     def check_id(self, response: Response, *, asked: str, got: str | None) -> None:
         if got != asked:
-            raise wrong_id(response, asked=asked, got=str(got))
+            raise wrong_id(response, asked=asked, got=got)
 
     def bulk(self, response: Response, id: str, job: Job, notes: tuple[str, ...]) -> BulkStatus:
         told = self.told(job)
