@@ -11,11 +11,18 @@ from bulkstatus.cli._fake import EXAMPLE
 
 pytest_plugins = ["pytester"]
 
-# What the page for users shows.
-_PAGE = Path(__file__).parents[2] / "docs" / "how-to" / "test-your-tools.md"
-RUNBOOK = next(
-    block for block in re.findall(r"```python\n(.*?)```", _PAGE.read_text(), re.DOTALL) if "runbook" in block
-)
+# What the README and the page for users show.
+_ROOT = Path(__file__).parents[2]
+
+
+def _shown(page: str) -> str:
+    """The first example on a page that tests a runbook."""
+    blocks = re.findall(r"```python\n(.*?)```", (_ROOT / page).read_text(), re.DOTALL)
+    return next(block for block in blocks if "def test_my_runbook" in block)
+
+
+RUNBOOK = _shown("docs/how-to/test-your-tools.md")
+README = _shown("README.md")
 
 MARKED = """
 import time
@@ -61,7 +68,7 @@ def test_without_a_client(bulkstatus_fakes):
 
 def play(pytester, *options):
     """Run pytest on test files of a user's, warnings being errors."""
-    pytester.makepyfile(test_runbook=RUNBOOK, test_marked=MARKED)
+    pytester.makepyfile(test_runbook=RUNBOOK, test_readme=README, test_marked=MARKED)
     (pytester.path / "scenario.toml").write_text(EXAMPLE)
     return pytester.runpytest_subprocess("-W", "error", "--strict-markers", "--strict-config", *options)
 
@@ -73,7 +80,7 @@ def test_a_users_runbook_survives_what_providers_do(pytester):
     test, which say so.
     """
     done = play(pytester, "-n", "1")
-    done.assert_outcomes(passed=5, errors=2)
+    done.assert_outcomes(passed=6, errors=2)
     done.stdout.fnmatch_lines_random(
         [
             "*takes scenario=, sockets=, real_time=, speed=, longest=, and not socket*",
