@@ -68,7 +68,7 @@ def test_no_command_breaks(world, isolated, locale):
         ["explain", "payments:2"],
         ["history", "payments:2"],
         ["changes", "--limit", "2"],
-        ["wait", "payments:2", "--timeout", "0.2"],
+        ["wait", "payments:2", "--timeout", "0.6"],
         ["track", "payments:1", "--note", "für Ümit"],
         ["get", "payments:İ"],
         ["list", "--state", "QUEUED"],
