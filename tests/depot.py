@@ -157,11 +157,11 @@ class Depot(Adapter, frozen=True, kw_only=True):
     def check(self, response: Response) -> None:
         if response.status != 200:
             raise self.error(response)
-        if REFUSAL.glean(response).error is not None:
+        if refusal(response) is not None:
             raise bad_shape(response, "it holds an error")
 
     def error(self, response: Response) -> BulkStatusError:
-        said = REFUSAL.glean(response).error or Said()
+        said = refusal(response) or Said()
         return status_error(response, detail=said.message, own=said.code is not None)
 
     def check_id(self, response: Response, *, asked: str, got: str | None) -> None:
@@ -203,6 +203,11 @@ class Depot(Adapter, frozen=True, kw_only=True):
     def item(self, item: Item) -> BulkOperation:
         state, _ = ITEM_WORDS.read(item.status, {})
         return BulkOperation(sequence=item.number, state=state, native_state=item.status)
+
+
+def refusal(response: Response) -> Said | None:
+    """What the depot says is wrong, in its own form."""
+    return REFUSAL.glean(response).error
 
 
 class DepotFake(Fake[FakeBulk]):
