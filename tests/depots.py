@@ -62,6 +62,11 @@ def wrong(promise: str, todo: _todo.Todo, *, leaks: bool = False) -> Callable[[t
     return keep
 
 
+def then(call: Call, change: Callable) -> Call:
+    """As `call`, with what it reads changed."""
+    return Call(call.request, lambda response: change(call.read(response)))
+
+
 @wrong("an_unknown_word_is_unknown", _todo.WORDS)
 class GuessesWords(Depot, frozen=True, kw_only=True):
     """Takes a word that it does not know for `running`."""
@@ -376,12 +381,7 @@ class AnyId(Depot, frozen=True, kw_only=True):
     id_grammar: ClassVar[IdGrammar] = IdGrammar(r".*", "anything")
 
     def status(self, id):
-        call = super().status("job-0")
-
-        def read(response):
-            return msgspec.structs.replace(call.read(response), id=id)
-
-        return Call(call.request, read)
+        return then(super().status("job-0"), lambda found: msgspec.structs.replace(found, id=id))
 
 
 @wrong("ids_of_the_provider_are_accepted", _todo.IDS)
@@ -421,8 +421,10 @@ class Posts(Depot, frozen=True, kw_only=True):
 class AnyUrl(Depot, frozen=True, kw_only=True):
     """Takes any base URL."""
 
-    def check_urls(self):
-        pass
+    base_url: str
+
+    def base_urls(self):
+        return (self.base_url,)
 
 
 @wrong("a_list_without_end_ends", _todo.PAGES)
@@ -430,12 +432,7 @@ class EndlessCursor(Depot, frozen=True, kw_only=True):
     """Does not say what the next page is made of."""
 
     def page(self, cursor):
-        call = super().page(cursor)
-
-        def read(response):
-            return msgspec.structs.replace(call.read(response), cursor=None)
-
-        return Call(call.request, read)
+        return then(super().page(cursor), lambda found: msgspec.structs.replace(found, cursor=None))
 
 
 @wrong("every_bulk_is_listed_once", _todo.PAGES)
@@ -443,12 +440,7 @@ class FirstPageOnly(Depot, frozen=True, kw_only=True):
     """Never asks for the next page."""
 
     def page(self, cursor):
-        call = super().page(cursor)
-
-        def read(response):
-            return msgspec.structs.replace(call.read(response), next=None)
-
-        return Call(call.request, read)
+        return then(super().page(cursor), lambda found: msgspec.structs.replace(found, next=None))
 
 
 @wrong("bulks_that_come_meanwhile_hide_none", _todo.PAGES)
@@ -456,14 +448,11 @@ class DropsTheLast(Depot, frozen=True, kw_only=True):
     """Takes a page on which something is odd for the last: here, one whose first bulk is of a high number."""
 
     def page(self, cursor):
-        call = super().page(cursor)
-
-        def read(response):
-            found = call.read(response)
+        def change(found):
             is_new = any(len(item.id) > len("job-99999") for item in found.items)
             return msgspec.structs.replace(found, next=None) if is_new or cursor else found
 
-        return Call(call.request, read)
+        return then(super().page(cursor), change)
 
 
 @wrong("a_page_holds_what_is_declared", _todo.PAGES)
@@ -506,14 +495,11 @@ class HidesOddRows(Depot, frozen=True, kw_only=True):
     """Leaves out rows without an id, and says nothing of it."""
 
     def page(self, cursor):
-        call = super().page(cursor)
-
-        def read(response):
-            found = call.read(response)
+        def change(found):
             kept = tuple(item for item in found.items if self.id_grammar.fits(item.id))
             return msgspec.structs.replace(found, items=kept)
 
-        return Call(call.request, read)
+        return then(super().page(cursor), change)
 
 
 @wrong("a_question_for_states_gets_all_that_are_in_them", _todo.LISTING)
@@ -529,17 +515,14 @@ class ListsOtherStates(Depot, frozen=True, kw_only=True):
     """Reads rows in another way than the bulk itself."""
 
     def page(self, cursor):
-        call = super().page(cursor)
-
-        def read(response):
-            found = call.read(response)
+        def change(found):
             items = tuple(
                 item.changed(state=State.SUCCEEDED) if item.state is State.PARTIAL else item
                 for item in found.items
             )
             return msgspec.structs.replace(found, items=items)
 
-        return Call(call.request, read)
+        return then(super().page(cursor), change)
 
 
 @wrong("a_provisional_row_can_be_settled", _todo.CONFIRM)
@@ -547,14 +530,11 @@ class NeverSettles(Depot, frozen=True, kw_only=True):
     """Marks rows as provisional, and has no call for them."""
 
     def page(self, cursor):
-        call = super().page(cursor)
-
-        def read(response):
-            found = call.read(response)
+        def change(found):
             items = tuple(item.changed(provisional=item.state.is_terminal) for item in found.items)
             return msgspec.structs.replace(found, items=items)
 
-        return Call(call.request, read)
+        return then(super().page(cursor), change)
 
     def confirm(self, row: BulkStatus) -> Call[BulkStatus] | None:
         return None
@@ -565,14 +545,11 @@ class RowsWithoutRecords(Depot, frozen=True, kw_only=True):
     """Does not keep what was received of a row."""
 
     def page(self, cursor):
-        call = super().page(cursor)
-
-        def read(response):
-            found = call.read(response)
+        def change(found):
             items = tuple(msgspec.structs.replace(item) for item in found.items)
             return msgspec.structs.replace(found, items=items)
 
-        return Call(call.request, read)
+        return then(super().page(cursor), change)
 
 
 @wrong("every_operation_is_told_once", _todo.OPERATIONS)
@@ -580,12 +557,9 @@ class FirstItemsOnly(Depot, frozen=True, kw_only=True):
     """Tells the first page of operations."""
 
     def items(self, id, cursor):
-        call = super().items(id, cursor)
-
-        def read(response):
-            return msgspec.structs.replace(call.read(response), next=None, cursor=None)
-
-        return Call(call.request, read)
+        return then(
+            super().items(id, cursor), lambda found: msgspec.structs.replace(found, next=None, cursor=None)
+        )
 
 
 @wrong("payloads_are_not_shown", _todo.OPERATIONS)
@@ -657,8 +631,8 @@ class ChangesSettings(Depot, frozen=True, kw_only=True):
 
     label: str = ""
 
-    def check_urls(self):
-        super().check_urls()
+    def __post_init__(self):
+        super().__post_init__()
         msgspec.structs.force_setattr(self, "label", f"{self.label}x")
 
 
@@ -675,12 +649,7 @@ class WithoutRecord(Depot, frozen=True, kw_only=True):
     """Does not keep what was received."""
 
     def status(self, id):
-        call = super().status(id)
-
-        def read(response):
-            return msgspec.structs.replace(call.read(response))
-
-        return Call(call.request, read)
+        return then(super().status(id), msgspec.structs.replace)
 
 
 @wrong("no_bulks_are_an_empty_list", _todo.LISTING)
@@ -688,12 +657,9 @@ class NeverEmpty(Depot, frozen=True, kw_only=True):
     """Takes "there are no jobs" for an error."""
 
     def page(self, cursor):
-        call = super().page(cursor)
-
-        def read(response):
-            found = call.read(response)
+        def change(found):
             if not found.items:
                 raise NotFound("there are no jobs")
             return found
 
-        return Call(call.request, read)
+        return then(super().page(cursor), change)

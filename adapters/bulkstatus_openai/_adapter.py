@@ -130,7 +130,7 @@ class OpenAI(adapter.Adapter, frozen=True, kw_only=True):
         def read(response: Response) -> BulkStatus:
             batch, notes = BATCH.read(response)
             if batch.id != id:
-                raise adapter.wrong_id(response, asked=id, got=batch.id or "a batch without an id")
+                raise adapter.wrong_id(response, asked=id, got=batch.id)
             return self._bulk(response, batch, notes).carrying(raw=response.body)
 
         return Call(self._request(id), read)

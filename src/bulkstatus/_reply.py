@@ -129,10 +129,12 @@ def bad_shape(response: Response, why: str) -> ProtocolError:
     return _bad_payload(response, why)
 
 
-def wrong_id(response: Response, *, asked: str, got: str) -> ProtocolError:
-    """The error for an answer about another bulk than the one asked for."""
+def wrong_id(response: Response, *, asked: str, got: str | int | None) -> ProtocolError:
+    """The error for an answer about another bulk than the one asked for; without an id, it is about none."""
+    if got is None or got == "":
+        return _bad_payload(response, "a record without an id")
     return ProtocolError(
-        f"asked about {asked}, answered about {printable(got, 128)}",
+        f"asked about {asked}, answered about {printable(str(got), 128)}",
         status=response.status,
         reason="id_mismatch",
     )

@@ -363,6 +363,14 @@ class TestOwnErrors:
         assert "42" in str(error)
         assert "43" in str(error)
         assert len(str(wrong_id(Response.now(200), asked="42", got="4" * 100_000))) < 300
+        assert str(wrong_id(Response.now(200), asked="42", got=43)) == str(error)
+
+    @pytest.mark.parametrize("got", [None, ""])
+    def test_an_answer_about_no_bulk_is_none(self, got):
+        """Without an id it is no answer, and the provider is worth asking again."""
+        error = wrong_id(Response.now(200), asked="42", got=got)
+        assert (error.reason, error.retryable) == ("bad_payload", True)
+        assert "a record without an id" in str(error)
 
     def test_the_other_id_is_made_printable(self):
         """An id is the provider's text, and reaches no terminal raw."""

@@ -12,8 +12,8 @@ from typing import ClassVar
 
 import pytest
 
-from bulkstatus import _contract_summary as summary
 from bulkstatus.adapter import State
+from bulkstatus.testing import _summary as summary
 from bulkstatus.testing.contract import AdapterContract, _promise, _todo
 from depot import TOKEN, DepotFake
 from depots import WRONG
@@ -154,19 +154,11 @@ class TestWhole(AdapterContract):
 class TestGuessing(AdapterContract):
     fake = Guessing
 """
-CONFTEST = """
-def pytest_configure(config):
-    from bulkstatus import _contract_summary
-
-    if not config.pluginmanager.is_registered(_contract_summary):
-        config.pluginmanager.register(_contract_summary)
-"""
 
 
 def test_the_summary_tells_the_level(tmp_path):
     """One line for each adapter, also where other processes ran the tests; what does not apply is not there at all."""
     (tmp_path / "test_package.py").write_text(PACKAGE)
-    (tmp_path / "conftest.py").write_text(CONFTEST)
     printed = run_pytest(tmp_path, "-n", "2", "-k", "TestWhole or unknown_word").stdout
     assert re.search(
         r"^bulkstatus contract: cloudflare: level 3 \(get, clock\), \d+ promises held, 0 broken$",
@@ -209,11 +201,11 @@ def test_the_summary_tells_the_level(tmp_path):
 def test_the_level_is_what_holds_as_a_whole(broken_at, lacks, left_out, said):
     """The highest level up to which nothing is broken, nothing left out, and nothing missing in the fake."""
     due = 3 + len(left_out)
-    kept = [
-        summary._Kept(level, "get, list", lacks, due, left_out, held=level not in broken_at)
-        for level in (1, 2, 3)
+    tried = [
+        (summary.Note("acme", "TestAcme", level, "get, list", lacks, due, left_out), level not in broken_at)
+        for level in summary.LEVELS
     ]
-    assert summary._line("acme", kept) == f"bulkstatus contract: acme: {said}"
+    assert summary._line("acme", tried) == f"bulkstatus contract: acme: {said}"
 
 
 def test_a_promise_that_is_taken_out_is_missed():

@@ -10,12 +10,11 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from bulkstatus.adapter import Adapter
-from bulkstatus.testing import Fake, FakeResponse, Fault, ManualClock, serve
-from support import held_port
+from bulkstatus.testing import FakeResponse, Fault, ManualClock, serve
+from support import Empty, held_port
 
 
-class Echo(Fake):
+class Echo(Empty):
     """A provider that answers with what it was asked."""
 
     word = "echo"
@@ -23,22 +22,6 @@ class Echo(Fake):
 
     def answer(self, request):
         return FakeResponse.json({"path": request.path, "now": self.clock()}, headers={"X-Answer": "yes"})
-
-    def adapter(self, base_url):
-        return Adapter()
-
-    @classmethod
-    def demo(cls, *, clock=lambda: 0.0):
-        return cls(clock=clock)
-
-    def bulk_ids(self):
-        return ()
-
-    def bulk_id(self, number):
-        return f"a{number}"
-
-    def place(self, id, life, *, total=100, failed=0):
-        raise NotImplementedError
 
 
 @pytest.fixture

@@ -24,12 +24,12 @@ from bulkstatus._retry import Policy
 from bulkstatus.adapter import Adapter
 from bulkstatus.errors import ConfigError
 from bulkstatus.testing import _virtual
+from bulkstatus.testing._configuration import configuration
 from bulkstatus.testing._fake import Fake, FakeRequest, FakeResponse, Fault
 from bulkstatus.testing._play import copied, part
 from bulkstatus.testing._registry import load_fake
 from bulkstatus.testing._scenario import Scenario
 from bulkstatus.testing._server import serve
-from bulkstatus.testing._settings import configuration
 from bulkstatus.testing._steps import Step
 from bulkstatus.testing._transport import FakeTransport
 

@@ -66,7 +66,9 @@ def part(
     age = 0.0
     for number, step in enumerate(steps, 1):
         if isinstance(step, Fault):
-            _check_fault(step, number)
+            why = fault_of(step)
+            if why is not None:
+                raise StepError(why, number)
             troubles.append(_begun(step, age, speed))
             continue
         done = _done(fake, step, number, items, steps)
@@ -170,12 +172,6 @@ def _failing(fake: type[Fake[Any]], steps: Sequence[Step], total: int) -> int:
             f"failed means that none succeeds, and {total - said:,} would: say partial", states[State.FAILED]
         )
     return said or 0
-
-
-def _check_fault(fault: Fault, number: int) -> None:
-    why = fault_of(fault)
-    if why is not None:
-        raise StepError(why, number)
 
 
 def fault_of(fault: Fault) -> str | None:

@@ -123,8 +123,7 @@ class PagePromises(Promises):
     def test_an_empty_page_is_no_end(self) -> None:
         """A page without rows hides none of those on the pages after it unnoticed."""
         driver, ids = self._full()
-        step, page = _first(driver)
-        array = rows_at(driver, step, page)
+        _, page, array, _ = _front(driver)
         first = {row.id for row in page.items}
         emptied: list[str] = []
         asked: list[FakeRequest] = []
@@ -146,9 +145,7 @@ class PagePromises(Promises):
     def test_an_odd_row_costs_only_itself(self) -> None:
         """A row that is no record, or has no id that can be one, costs no other row, and is known to be missing."""
         bench = self.bench()
-        step, page = _first(bench.driver)
-        array = rows_at(bench.driver, step, page)
-        document = parsed(step.response.body)
+        step, page, array, document = _front(bench.driver)
         for index in range(len(page.items)):
             row = (*array, index)
             ids = [
@@ -169,9 +166,7 @@ class PagePromises(Promises):
     def test_an_odd_member_costs_only_itself(self) -> None:
         """A member of a row that is odd or missing costs no other row, and makes no end of that one."""
         bench = self.bench()
-        step, page = _first(bench.driver)
-        array = rows_at(bench.driver, step, page)
-        document = parsed(step.response.body)
+        step, page, array, document = _front(bench.driver)
         for index, true in enumerate(page.items):
             row = (*array, index)
             for path in places(document):
@@ -191,9 +186,7 @@ class PagePromises(Promises):
     def test_whatever_comes_as_a_page_is_read_or_an_error_of_ours(self) -> None:
         """No member of a page raises anything but bulkstatus.errors, and a page without its rows is no empty one."""
         bench = self.bench()
-        step, page = _first(bench.driver)
-        array = rows_at(bench.driver, step, page)
-        document = parsed(step.response.body)
+        step, _, array, document = _front(bench.driver)
         for path in places(document):
             if len(path) > len(array) and path[: len(array)] == array:
                 continue  # inside the rows: held by the promise about odd members
@@ -269,9 +262,7 @@ class PagePromises(Promises):
     def test_a_row_carries_its_record(self) -> None:
         """Each row has the provider's record as received beside it."""
         bench = self.bench()
-        step, page = _first(bench.driver)
-        document = parsed(step.response.body)
-        array = rows_at(bench.driver, step, page)
+        _, page, array, document = _front(bench.driver)
         for index, item in enumerate(page.items):
             raw = item.raw
             if raw is None or parsed(raw) != value_at(document, (*array, index)):
@@ -334,6 +325,12 @@ def _first(driver: Driver) -> tuple[Step, Page[BulkStatus]]:
         raise TypeError("only for adapters that list")
     trail = driver.trail(adapter.listing(ListQuery())[0])
     return trail.steps[-1], trail.answer
+
+
+def _front(driver: Driver) -> tuple[Step, Page[BulkStatus], Path, object]:
+    """The same, with where the rows stand in the answer, and the answer itself."""
+    step, page = _first(driver)
+    return step, page, rows_at(driver, step, page), parsed(step.response.body)
 
 
 def _size(driver: Driver) -> int | None:

@@ -9,13 +9,14 @@ import pytest
 from bulkstatus.adapter import Adapter, Listing, Operations
 from bulkstatus.errors import BulkStatusError
 from bulkstatus.testing._fake import Fake, ManualClock
+from bulkstatus.testing._summary import LEVELS, PROPERTY, Note
 from bulkstatus.testing.contract._driver import Broken
 from bulkstatus.testing.contract._scenes import Bench
 from bulkstatus.testing.contract._todo import FAKE, Todo
 
 M = TypeVar("M", bound=Callable[..., None])
 
-GET, PAGES, CLOCK = 1, 2, 3
+GET, PAGES, CLOCK = LEVELS
 """The levels: one bulk; lists and operations, as far as declared; control of the clock."""
 
 
@@ -132,17 +133,10 @@ class Promises:
         """Tell the summary at the end which level this promise belongs to, and how far this adapter can come."""
         held: Promise | None = getattr(request.function, "promise", None)
         if held is not None:
-            offers, lacks = self._reach()
-            noted = [
-                self.fake.word,
-                type(self).__name__,
-                held.level,
-                offers,
-                lacks,
-                self._due,
-                self._left_out,
-            ]
-            request.node.user_properties.append((PROPERTY, noted))
+            note = Note(
+                self.fake.word, type(self).__name__, held.level, *self._reach(), self._due, self._left_out
+            )
+            request.node.user_properties.append((PROPERTY, list(note)))
 
     @classmethod
     def _reach(cls) -> tuple[str, str]:
@@ -153,9 +147,6 @@ class Promises:
         if not cls.fake.states:
             return ", ".join(parts), "name the provider's words in the fake's `states`"
         return ", ".join([*parts, "clock"]), ""
-
-
-PROPERTY = "bulkstatus_contract"
 
 
 def promises_of(cls: type) -> dict[str, Promise]:

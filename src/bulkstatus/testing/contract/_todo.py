@@ -41,7 +41,7 @@ TIMES = Todo(
 )
 COUNTS = Todo(
     "keep counts as int | None without a default of 0, hand them to Vocabulary.decide as they came, with unread= for "
-    "what could not be read, and to the record through clean_counts"
+    "what could not be read (is_unread), and to the record through clean_counts"
 )
 STATUS = Todo(
     "raise status_error(response, own=...) for every status that is no success, and take nothing from its body but "
@@ -75,7 +75,7 @@ ECHO = Todo(
     "they repeat is then taken out",
     "Authentication",
 )
-URLS = Todo("call check_base_url for every URL among the settings in __post_init__")
+URLS = Todo("annotate every URL among the settings BaseUrl")
 ORIGIN = Todo(
     "make requests with Request.to on one of base_urls(), never on an address out of an answer; a cursor goes into the "
     "query"
