@@ -426,6 +426,7 @@ class TestErrors:
             (6102, 400, AuthError),
             (7003, 400, NotFound),
             (7003, 404, NotFound),
+            (7003, 503, Unavailable),
             (7000, 400, RequestRejected),
             (7000, 404, RequestRejected),
             (7000, 200, RequestRejected),

@@ -1,7 +1,7 @@
 """JSON documents with one place changed."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Container, Iterator
 from typing import Any, Final, TypeAlias, cast
 
 Path: TypeAlias = tuple[str | int, ...]
@@ -79,6 +79,16 @@ def changed(document: object, path: Path, value: object) -> object:
     else:
         copy[path[0]] = changed(copy[path[0]], path[1:], value)
     return copy
+
+
+def replaced(document: object, texts: Container[str], by: str) -> object:
+    """A copy with `by` in the place of every value that is one of `texts`; names of members are left alone."""
+    if isinstance(document, dict):
+        members = cast("dict[str, object]", document)
+        return {name: replaced(value, texts, by) for name, value in members.items()}
+    if isinstance(document, list):
+        return [replaced(value, texts, by) for value in cast("list[object]", document)]
+    return by if isinstance(document, str) and document in texts else document
 
 
 def written(document: object) -> bytes:

@@ -34,6 +34,13 @@ SUCCESS = Todo(
     "let Vocabulary.decide settle word and counts together, and answer what cannot be read with bad_shape: success "
     "is said only where the provider says so"
 )
+FAILURE = Todo(
+    "let Vocabulary.decide settle word and counts together: failed is said where nothing succeeded, since what failed is "
+    "submitted again"
+)
+SOURCE = Todo(
+    "take source from response.source, observed_at from response.received_at and provider from the class"
+)
 NO_END = Todo("take the state from the provider's word alone: what is missing or odd ends no bulk")
 TIMES = Todo(
     "read times with from_text or from_epoch, and add the sentence that they return to the evidence: they give UTC "
