@@ -9,13 +9,14 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import ClassVar
 
+import msgspec
 import pytest
 
 from bulkstatus import _contract_summary as summary
 from bulkstatus.adapter import State
 from bulkstatus.testing.contract import AdapterContract, _promise, _todo
-from depot import TOKEN, DepotFake
-from depots import WRONG
+from depot import TOKEN, Depot, DepotFake
+from depots import WRONG, fake_of
 
 ROOT = Path(__file__).parents[2]
 
@@ -36,6 +37,20 @@ class TestBareFake(AdapterContract):
     """With such a fake the suite looks at the bulks of its demo, and leaves out what it cannot bring about."""
 
     fake = Bare
+
+
+class Nameless(Depot, frozen=True, kw_only=True):
+    """Tells operations that have neither an id nor a position."""
+
+    def item(self, item):
+        return msgspec.structs.replace(super().item(item), sequence=None)
+
+
+@pytest.mark.parametrize("name", [name for name in dir(AdapterContract) if "operation" in name])
+def test_operations_without_names_are_right(name):
+    """A provider may tell what became of operations and not which they are: no promise takes that for a fault."""
+    contract = type("Contract", (AdapterContract,), {"fake": fake_of(Nameless)})
+    getattr(contract, name)(contract())
 
 
 def broken(name: str, fake: type[DepotFake], request: pytest.FixtureRequest) -> str:
