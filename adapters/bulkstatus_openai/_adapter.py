@@ -23,6 +23,7 @@ WORDS = adapter.Vocabulary(
         "cancelled": State.CANCELLED,
     },
 )
+_PHASES = ("finalizing", "cancelling")
 _GOING = (State.QUEUED, State.RUNNING)
 _STEPS = ("created_at", "in_progress_at", "finalizing_at", "cancelling_at")
 _ENDS = ("completed_at", "failed_at", "expired_at", "cancelled_at")
@@ -189,7 +190,7 @@ class OpenAI(adapter.Adapter, frozen=True, kw_only=True):
             last = rows.page.last_id or (items[-1].id if items else "")
             if not rows.found or (more and not last):
                 raise adapter.bad_shape(response, "it holds no data, or more follows and nothing says where")
-            return Page(items=items, next=self._page(last) if more else None, cursor=last)
+            return Page(items=items, next=self._page(last) if more else None, cursor=last if more else None)
 
         return Call(self._request(limit=limit or self.rows_per_page, after=after), read)
 
@@ -198,9 +199,9 @@ class OpenAI(adapter.Adapter, frozen=True, kw_only=True):
         told = adapter.Counts(total=said.total, succeeded=said.completed, failed=said.failed)
         if not (told.total or told.succeeded or told.failed):
             told = adapter.Counts()  # zeros stand there before anything is counted, and are no "0 of 0"
-        unclear = told.total is not None and (told.finished or 0) > told.total
-        unclear |= adapter.is_unread(notes, "request_counts")
         counts, odd_counts = adapter.clean_counts(told)
+        unclear = told.total is not None and (counts.total is None or (told.finished or 0) > told.total)
+        unclear |= adapter.is_unread(notes, "request_counts")
         state, why = WORDS.decide(batch.status, told, self.state_map, unread=unclear)
         state, doubts = self._shown(state, counts, batch)
         why = (*why, *doubts)
@@ -215,7 +216,7 @@ class OpenAI(adapter.Adapter, frozen=True, kw_only=True):
             id=batch.id,
             state=state,
             native_state=batch.status,
-            phase=batch.status if batch.status in ("finalizing", "cancelling") else None,
+            phase=batch.status if state is State.RUNNING and batch.status in _PHASES else None,
             counts=counts if any(msgspec.structs.astuple(counts)) else None,
             created_at=times.get("created_at"),
             started_at=times.get("in_progress_at"),

@@ -169,6 +169,7 @@ def test_odd_errors_cost_nothing_else(errors):
         ((10, 10, None), State.SUCCEEDED, Counts(total=10, succeeded=10)),
         ((None, 10, 0), State.SUCCEEDED, Counts(succeeded=10, failed=0)),
         ((-5, 10, None), State.UNKNOWN, Counts(succeeded=10)),
+        ((2**70, 10, 0), State.UNKNOWN, Counts(succeeded=10, failed=0)),
         ((None, None, 2), State.PARTIAL, Counts(failed=2)),
     ],
 )
