@@ -832,6 +832,14 @@ class OnlyFailedItems(Depot, frozen=True, kw_only=True):
         return Call(call.request, read)
 
 
+@wrong("a_cursor_that_cannot_be_read_is_no_end", _todo.CURSOR)
+class EndsAtOddCursors(Depot, frozen=True, kw_only=True):
+    """Takes a cursor of another type than it expects for none."""
+
+    def following(self, response, rows):
+        return rows.page.next
+
+
 class EpochJob(msgspec.Struct, frozen=True):
     id: str | None = None
     status: str | None = None

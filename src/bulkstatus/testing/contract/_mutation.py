@@ -114,6 +114,12 @@ def shown(path: Path) -> str:
     return "$" + "".join(f"[{key}]" if isinstance(key, int) else f".{key}" for key in path)
 
 
+def of_other_types(value: object) -> tuple[object, ...]:
+    """What is of another JSON type than `value`, and not null, which is often the same as absent."""
+    others: tuple[object, ...] = (7, SENTINEL, True, [7], {"x": 7})
+    return tuple(other for other in others if type(other) is not type(value))
+
+
 def kind_of(value: object) -> str:
     """What a value is, in words that repeat nothing of what the provider sent."""
     if value is ABSENT:

@@ -20,7 +20,9 @@ from bulkstatus.testing.contract._mutation import (
     SENTINEL,
     Path,
     changed,
+    is_leaf,
     kind_of,
+    of_other_types,
     parsed,
     places,
     replaced,
@@ -144,6 +146,24 @@ class PagePromises(Promises):
         missing = set(ids) - {status.id for status in report} - set(emptied)
         if missing and report.complete:
             raise Broken(f"{len(missing)} bulks of other pages are missing from a list that is `complete`")
+
+    @promise(_todo.CURSOR, level=PAGES, needs=Listing)
+    def test_a_cursor_that_cannot_be_read_is_no_end(self) -> None:
+        """A page that others follow is not the last because what leads to them is of another type."""
+        driver, _ = self._full()
+        step, page = _first(driver)
+        if page.next is None and page.at is None:
+            return
+        array = rows_at(driver, step, page)
+        document = parsed(step.response.body)
+        for path in places(document):
+            value = value_at(document, path)
+            if path[: len(array)] == array or not is_leaf(value) or value is None:
+                continue
+            for other in of_other_types(value):
+                found = page_in(outcome(driver.reread, step, written(changed(document, path, other))))
+                if found is not None and found.next is None and found.at is None:
+                    raise Broken(f"{shown(path)} {kind_of(other)}; the page is read as the last")
 
     @promise(_todo.PAGES, level=PAGES, needs=Listing)
     def test_a_later_page_that_is_none_is_no_end(self) -> None:

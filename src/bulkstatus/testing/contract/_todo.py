@@ -96,6 +96,9 @@ PAGES = Todo(
     "set next and cursor where the provider gives a cursor; at, offset, received and total where it counts, with "
     "moving=True where rows may shift; and rows_per_page to what is asked for",
 )
+CURSOR = Todo(
+    "raise bad_shape for a cursor that is there and is none: is_unread(rows.notes, ...) tells it from one that is absent"
+)
 LISTING = Todo(
     "give back every row that the query asks for, read with the same function as status; more rows are allowed, the "
     "facade filters",
