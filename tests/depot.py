@@ -24,6 +24,7 @@ from bulkstatus.adapter import (
     Reader,
     Request,
     Response,
+    Rows,
     SecretText,
     State,
     Vocabulary,
@@ -131,7 +132,7 @@ class Depot(Adapter, frozen=True, kw_only=True):
             items = (
                 self.bulk(response, row.id or "", row, notes).carrying(raw=raw) for row, notes, raw in rows
             )
-            after = rows.page.next
+            after = self.following(response, rows)
             return Page(items=tuple(items), next=self.page(after) if after else None, cursor=after)
 
         return Call(self.request("jobs", query={"limit": SIZE, "after": cursor}), read)
@@ -146,10 +147,15 @@ class Depot(Adapter, frozen=True, kw_only=True):
             if not rows.found:
                 raise bad_shape(response, "it holds no items")
             items = (self.item(row).carrying(request=row.input, raw=raw) for row, _, raw in rows)
-            after = rows.page.next
+            after = self.following(response, rows)
             return Page(items=tuple(items), next=self.items(id, after) if after else None, cursor=after)
 
         return Call(self.request("jobs", id, "items", query={"limit": SIZE, "after": cursor}), read)
+
+    def following(self, response: Response, rows: Rows) -> str | None:
+        if is_unread(rows.notes, "next"):
+            raise bad_shape(response, "`next` cannot be read")
+        return rows.page.next
 
     def request(self, *segments: str, query: Mapping[str, str | int | None] | None = None) -> Request:
         return Request.to(self.base_url, *segments, query=query)

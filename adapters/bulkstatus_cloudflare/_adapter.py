@@ -249,7 +249,7 @@ class Cloudflare(Adapter, frozen=True, kw_only=True):
         if _NO_ROUTE in codes:
             message = "the provider knows no such address; check base_url, account_id and the bulk's id"
             return RequestRejected(message, status=response.status, code=code, detail=detail)
-        if _IDENTIFIER in codes:
+        if _IDENTIFIER in codes and response.status < HTTPStatus.INTERNAL_SERVER_ERROR:
             message = "no such bulk in this account, or not an id at all"
             return NotFound(message, status=response.status, code=code, detail=detail)
         if codes & _THROTTLE or response.status == HTTPStatus.TOO_MANY_REQUESTS:

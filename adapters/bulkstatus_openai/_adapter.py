@@ -1,5 +1,6 @@
 """OpenAI's Batch API: https://developers.openai.com/api/docs/guides/batch."""
 
+import re
 from http import HTTPStatus
 from typing import ClassVar
 
@@ -7,7 +8,7 @@ import msgspec
 
 from bulkstatus import adapter
 from bulkstatus.adapter import BulkStatus, Call, Notes, Page, Request, Response, State
-from bulkstatus.errors import BulkStatusError
+from bulkstatus.errors import BulkStatusError, NotFound, ProtocolError
 
 WORDS = adapter.Vocabulary(
     "openai batch",
@@ -22,9 +23,15 @@ WORDS = adapter.Vocabulary(
         "cancelled": State.CANCELLED,
     },
 )
+_PHASES = ("finalizing", "cancelling")
 _GOING = (State.QUEUED, State.RUNNING)
 _STEPS = ("created_at", "in_progress_at", "finalizing_at", "cancelling_at")
 _ENDS = ("completed_at", "failed_at", "expired_at", "cancelled_at")
+# How a batch that is not there is told of without its id.
+_NO_BATCH = re.compile(
+    r"\bno (?:such )?batch (?:found|exists)\b(?! with)|\bbatch (?:job |object )?not found\b|\bbatch_not_found\b",
+    re.IGNORECASE,
+)
 
 
 class RequestCounts(msgspec.Struct, frozen=True):
@@ -83,16 +90,40 @@ class Batches(msgspec.Struct, frozen=True):
     last_id: str | None = None
 
 
-def _refused(response: Response) -> BulkStatusError:
-    """The error for an answer that is no 200: https://developers.openai.com/api/docs/guides/error-codes."""
+def _refused(response: Response, asked: str = "") -> BulkStatusError:
+    """The error for an answer that is no 200, to a question about batch `asked` or about none.
+
+    https://developers.openai.com/api/docs/guides/error-codes
+    """
     fault = REFUSAL.glean(response).error or Fault()
     return adapter.status_error(
         response,
         code=str(fault.code or fault.type or "") or None,
         detail=None if response.status == HTTPStatus.UNAUTHORIZED else fault.message,  # it quotes the key
         request_id=response.headers.get("x-request-id"),
-        # An address that leads nowhere is told in the form of a batch that is not there, and called a URL.
-        own=fault.type is not None and "url" not in f"{fault.code} {fault.message}".lower(),
+        own=fault.type is not None and _is_missing(asked, f"{fault.code} {fault.message}"),
+    )
+
+
+def _is_missing(id: str, words: str) -> bool:
+    """Whether the words of a 404 say that there is no batch `id`.
+
+    Servers without batches (vLLM's and Anthropic's) word their 404 for an address that leads nowhere in the very form of
+    OpenAI's errors, so what it speaks of has to be the batch, and neither a URL nor a path.
+    """
+    rest = words.replace(id, "").lower() if id else "url"
+    if "url" in rest or "batches/" in rest:
+        return False
+    named = re.search(rf"(?<![\w/.-]){re.escape(id)}(?![\w-])", words)
+    return named is not None or _NO_BATCH.search(words) is not None
+
+
+def _cursor_gone(response: Response) -> ProtocolError:
+    return ProtocolError(
+        "the batch after which the list goes on is not there any more; list again",
+        status=response.status,
+        reason="moving_listing",
+        retryable=False,
     )
 
 
@@ -128,6 +159,8 @@ class OpenAI(adapter.Adapter, frozen=True, kw_only=True):
 
     def status(self, id: str) -> Call[BulkStatus]:
         def read(response: Response) -> BulkStatus:
+            if response.status != HTTPStatus.OK:
+                raise _refused(response, id)
             batch, notes = BATCH.read(response)
             if batch.id != id:
                 raise adapter.wrong_id(response, asked=id, got=batch.id)
@@ -148,6 +181,8 @@ class OpenAI(adapter.Adapter, frozen=True, kw_only=True):
 
     def _page(self, after: str | None, limit: int | None = None) -> Call[Page[BulkStatus]]:
         def read(response: Response) -> Page[BulkStatus]:
+            if response.status != HTTPStatus.OK and isinstance(_refused(response, after or ""), NotFound):
+                raise _cursor_gone(response)
             rows = BATCHES.read(response)
             items = tuple(self._bulk(response, batch, notes).carrying(raw=raw) for batch, notes, raw in rows)
             # Where a copy leaves has_more out, only an empty page is the end; so OpenAI's own client has it.
@@ -155,7 +190,7 @@ class OpenAI(adapter.Adapter, frozen=True, kw_only=True):
             last = rows.page.last_id or (items[-1].id if items else "")
             if not rows.found or (more and not last):
                 raise adapter.bad_shape(response, "it holds no data, or more follows and nothing says where")
-            return Page(items=items, next=self._page(last) if more else None, cursor=last)
+            return Page(items=items, next=self._page(last) if more else None, cursor=last if more else None)
 
         return Call(self._request(limit=limit or self.rows_per_page, after=after), read)
 
@@ -164,14 +199,14 @@ class OpenAI(adapter.Adapter, frozen=True, kw_only=True):
         told = adapter.Counts(total=said.total, succeeded=said.completed, failed=said.failed)
         if not (told.total or told.succeeded or told.failed):
             told = adapter.Counts()  # zeros stand there before anything is counted, and are no "0 of 0"
-        unclear = told.total is not None and (told.finished or 0) > told.total
+        counts, odd_counts = adapter.clean_counts(told)
+        unclear = told.total is not None and (counts.total is None or (told.finished or 0) > told.total)
         unclear |= adapter.is_unread(notes, "request_counts")
         state, why = WORDS.decide(batch.status, told, self.state_map, unread=unclear)
-        if state is State.SUCCEEDED and told.failed is None and batch.error_file_id:
-            state, why = State.PARTIAL, (*why, "It has an error file, and no count of failures: partial.")
+        state, doubts = self._shown(state, counts, batch)
+        why = (*why, *doubts)
         if state in (State.CANCELLED, State.EXPIRED) and (batch.output_file_id or batch.error_file_id):
             why = (*why, "Requests that had ended keep their results: it has an output or error file.")
-        counts, odd_counts = adapter.clean_counts(told)
         times, odd_times = adapter.from_epochs(batch, _STEPS + _ENDS, "s", now=response.received_at)
         ends = [] if state in _GOING else [times[name] for name in _ENDS if name in times]
         faults = (batch.errors or Faults()).data or []
@@ -181,7 +216,7 @@ class OpenAI(adapter.Adapter, frozen=True, kw_only=True):
             id=batch.id,
             state=state,
             native_state=batch.status,
-            phase=batch.status if batch.status in ("finalizing", "cancelling") else None,
+            phase=batch.status if state is State.RUNNING and batch.status in _PHASES else None,
             counts=counts if any(msgspec.structs.astuple(counts)) else None,
             created_at=times.get("created_at"),
             started_at=times.get("in_progress_at"),
@@ -192,3 +227,18 @@ class OpenAI(adapter.Adapter, frozen=True, kw_only=True):
             error=adapter.printable("; ".join(map(str, faults[:3]))) or None,
             evidence=(*why, *odd_counts, *odd_times, *notes),
         )
+
+    def _shown(self, state: State, counts: adapter.Counts, batch: Batch) -> tuple[State, Notes]:
+        """What is shown of an end that word and counts leave as it is.
+
+        `completed` says that a batch is over. LiteLLM says it of Vertex AI's partial successes too, without counts,
+        without an error file, and always with an output file: only counts show that all went well.
+        """
+        if state is State.SUCCEEDED and counts.failed is None and batch.error_file_id:
+            return State.PARTIAL, ("It has an error file, and no count of failures: partial.",)
+        if state is State.FAILED and counts.succeeded is None and batch.output_file_id:
+            return State.PARTIAL, ("It has an output file, and no count of successes: partial.",)
+        counted = counts.succeeded is not None and (counts.total is not None or counts.failed is not None)
+        if state is State.SUCCEEDED and not counted and not WORDS.is_pinned(batch.status, self.state_map):
+            return State.UNKNOWN, ("No counts show how its requests went: success is not proven.",)
+        return state, ()

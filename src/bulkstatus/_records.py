@@ -131,11 +131,15 @@ class Row(NamedTuple, Generic[S]):
 class Rows(Generic[P, S]):
     """An answer that is a page: `page` as a whole, and its rows in order when it is iterated over.
 
-    `found` is false when the answer had no array of rows at all.
+    `found` is false when the answer had no array of rows at all. `notes` speak of the page's own members: a cursor
+    that was sent and could not be read (`is_unread`) is no end of the list.
     """
 
-    def __init__(self, page: P, records: list[S] | None, notes: Mapping[int, Notes], raw: RawRows) -> None:
+    def __init__(
+        self, page: P, records: list[S] | None, notes: Mapping[int, Notes], raw: RawRows, of_page: Notes = ()
+    ) -> None:
         self.page = page
+        self.notes = of_page
         self.found = records is not None
         self._records = records or []
         self._notes = notes
@@ -172,10 +176,10 @@ class PageReader(Generic[P, S]):
         """
         if response.status != HTTPStatus.OK:
             raise self._row.refused(response)
-        page, records, notes = decode(response, self._read)
-        return Rows(page, records, notes, RawRows(response.body, self._split))
+        page, records, notes, of_page = decode(response, self._read)
+        return Rows(page, records, notes, RawRows(response.body, self._split), of_page)
 
-    def _read(self, body: bytes) -> tuple[P, list[S] | None, Mapping[int, Notes]]:
+    def _read(self, body: bytes) -> tuple[P, list[S] | None, Mapping[int, Notes], Notes]:
         try:
             page = self._decoder.decode(body)
         except msgspec.ValidationError:
@@ -183,20 +187,21 @@ class PageReader(Generic[P, S]):
         if is_collecting():
             self._note(body, self._split(body))
         places: list[list[S] | None] = [getattr(page, name) for name in self._rows]
-        return page, next((rows for rows in places if rows is not None), None), {}
+        return page, next((rows for rows in places if rows is not None), None), {}, ()
 
-    def _read_apart(self, body: bytes) -> tuple[P, list[S] | None, Mapping[int, Notes]]:
+    def _read_apart(self, body: bytes) -> tuple[P, list[S] | None, Mapping[int, Notes], Notes]:
         members = self._apart.decode(body)
         rows = self._arrays(members)
         self._note(body, rows or [])
-        page, _ = self._page.of_members(members, but=self._rows)
+        page, of_page = self._page.of_members(members, but=self._rows)
         if rows is None:
-            return page, None, {}
+            return page, None, {}, of_page
         read = [self._row.of_row(row) for row in rows]
         return (
             page,
             [record for record, _ in read],
             {at: notes for at, (_, notes) in enumerate(read) if notes},
+            of_page,
         )
 
     def _note(self, body: bytes, rows: list[msgspec.Raw]) -> None:

@@ -53,15 +53,24 @@ class Vocabulary:
             return Decision(
                 State.UNKNOWN, (f"{self.name} word of {len(word)} characters is not a documented one.",)
             )
-        if pins:
-            pinned = pins.get(word) or {fold(key): state for key, state in pins.items()}.get(fold(word))
-            if pinned:
-                return Decision(pinned, (f"The configuration's state_map reads {word!r} as {pinned}.",))
+        pinned = self._pinned(word, pins)
+        if pinned:
+            return Decision(pinned, (f"The configuration's state_map reads {word!r} as {pinned}.",))
         said = self._read(word)
         # Here, since what is remembered of a word is not read again.
         if said.state is State.UNKNOWN and not self._knows(word):
             unknown_word(self.name, word)
         return said
+
+    def is_pinned(self, word: str | None, pins: Mapping[str, State]) -> bool:
+        """True where `read` takes the user's own reading of `word`, which says more than the word by itself."""
+        return word is not None and 0 < len(word) <= _LONGEST_WORD and self._pinned(word, pins) is not None
+
+    @staticmethod
+    def _pinned(word: str, pins: Mapping[str, State]) -> State | None:
+        if not pins:  # nearly always
+            return None
+        return pins.get(word) or {fold(key): state for key, state in pins.items()}.get(fold(word))
 
     def _knows(self, word: str) -> bool:
         return word in self.table or fold(word) in self._folded

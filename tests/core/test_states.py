@@ -153,6 +153,13 @@ class TestPins:
         assert BULK.read("COMPLETED", pins) == BULK.read("COMPLETED", {})
         assert BULK.read("ODD", pins).state is State.UNKNOWN
 
+    def test_whether_a_word_is_pinned(self):
+        """As `read` takes it: in any spelling, and never where there is no word, or one too long to be one."""
+        pins = {"Archiving": State.RUNNING, "x" * 81: State.RUNNING}
+        assert BULK.is_pinned("ARCHIVING", pins)
+        assert not any(BULK.is_pinned(word, pins) for word in (None, "", "COMPLETED", "x" * 81))
+        assert not BULK.is_pinned("COMPLETED", {})
+
     def test_a_word_can_be_pinned_to_unknown(self):
         """A user may distrust a word."""
         assert BULK.read("COMPLETED", {"COMPLETED": State.UNKNOWN}).state is State.UNKNOWN

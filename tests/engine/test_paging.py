@@ -229,6 +229,23 @@ async def test_rows_without_a_key_are_all_kept():
     assert (found, error) == ([""] * 10, None)
 
 
+@pytest.mark.parametrize("size", [3, 5])
+async def test_rows_without_a_key_that_are_read_again_do_not_make_up_the_number(size):
+    """Nothing tells whether one that comes again was seen: it stands for none of those that are missing."""
+    provider = Provider([""] * 8, size=size, total=lambda rows: 10)
+    found, error, _ = await walk(provider.sheet, by_offset())
+    assert found == [""] * 8
+    assert (type(error), error.reason) == (ProtocolError, "short_listing")
+
+
+async def test_rows_without_a_key_that_moved_are_no_complete_list():
+    """The number of rows tells that some came or went, and reading them again would only tell the same ones twice."""
+    provider = Provider([""] * 9, change=lambda rows, read: rows.pop() if read == 1 else None)
+    found, error, _ = await walk(provider.sheet, by_offset())
+    assert found == [""] * 8
+    assert (type(error), error.reason) == (ProtocolError, "moving_listing")
+
+
 async def test_pages_without_an_end_are_bounded(monkeypatch):
     """A provider that always has another page is stopped, and that is an error."""
 

@@ -17,16 +17,21 @@ from bulkstatus.testing.contract._facade import Change, ask
 from bulkstatus.testing.contract._mutation import (
     ABSENT,
     ODD,
+    SENTINEL,
     Path,
     changed,
+    is_leaf,
     kind_of,
+    of_other_types,
     parsed,
     places,
+    replaced,
     shown,
     value_at,
     written,
 )
 from bulkstatus.testing.contract._promise import PAGES, Promises, promise
+from bulkstatus.testing.contract._questions import not_found
 from bulkstatus.testing.contract._scenes import TIMES, name_of, place
 
 _NEW = 500_000
@@ -141,6 +146,44 @@ class PagePromises(Promises):
         if missing and report.complete:
             raise Broken(f"{len(missing)} bulks of other pages are missing from a list that is `complete`")
 
+    @promise(_todo.CURSOR, level=PAGES, needs=Listing)
+    def test_a_cursor_that_cannot_be_read_is_no_end(self) -> None:
+        """A page that others follow is not the last because what leads to them is of another type."""
+        driver, _ = self._full()
+        step, page = _first(driver)
+        if page.next is None and page.at is None:
+            return
+        array = rows_at(driver, step, page)
+        document = parsed(step.response.body)
+        for path in places(document):
+            value = value_at(document, path)
+            if path[: len(array)] == array or not is_leaf(value) or value is None:
+                continue
+            for other in of_other_types(value):
+                found = page_in(outcome(driver.reread, step, written(changed(document, path, other))))
+                if found is not None and found.next is None and found.at is None:
+                    raise Broken(f"{shown(path)} {kind_of(other)}; the page is read as the last")
+
+    @promise(_todo.PAGES, level=PAGES, needs=Listing)
+    def test_a_later_page_that_is_none_is_no_end(self) -> None:
+        """A list whose second page is "no such bulk", an outage or no page at all is not complete."""
+        driver, ids = self._full()
+        own = not_found(self.bench())
+        headers = {"Content-Type": "application/json"}
+        for what, status, body in (
+            ('"no such bulk"', own.status, own.body),
+            ('"no such bulk" with HTTP 200', 200, own.body),
+            ("an empty object", 200, b"{}"),
+            ("an outage", 503, b""),
+        ):
+            reply = FakeResponse(status=status, body=body, headers=headers)
+            report = _listed(driver, Second(reply))
+            missing = set(ids) - {row.id for row in report}
+            if missing and report.complete:
+                raise Broken(
+                    f"the second page is {what}: {len(missing)} bulks are missing, and it is `complete`"
+                )
+
     @promise(_todo.ROWS, level=PAGES, needs=Listing)
     def test_an_odd_row_costs_only_itself(self) -> None:
         """A row that is no record, or has no id that can be one, costs no other row, and is known to be missing."""
@@ -214,6 +257,29 @@ class PagePromises(Promises):
             if missing:
                 lost = name_of(right[missing[0]])
                 raise Broken(f"asked for {', '.join(sorted(states))}, a bulk that is {lost} is not listed")
+
+    @promise(_todo.LISTING, level=PAGES, needs=Listing)
+    def test_a_question_for_states_knows_pins_and_new_words(self) -> None:
+        """A listing for some states holds bulks in words that the user's `state_map` reads so, and unknown ones too."""
+        bench = self.bench()
+        words = {scene.status.native_state for scene in bench.present if scene.status.native_state}
+        for word in sorted(words):
+            adapter = msgspec.structs.replace(bench.adapter, state_map={word: State.PAUSED})
+            driver = Driver(bench.fake, adapter)
+            query = ListQuery(states=frozenset({str(State.PAUSED)}))
+            pinned = {row.id for row in bench.rows(driver) if row.state is State.PAUSED}
+            if pinned - {row.id for row in bench.rows(driver, query)}:
+                raise Broken(f"{word!r} is pinned to `paused`, and a question for `paused` does not find it")
+
+        def change(request: FakeRequest, reply: FakeResponse) -> FakeResponse:
+            del request
+            body = written(replaced(parsed(reply.body), words, SENTINEL))
+            return msgspec.structs.replace(reply, body=body)
+
+        unknown = {row.id for row in _listed(bench.driver, change) if row.state is State.UNKNOWN}
+        asked = ask(bench.adapter, bench.fake, lambda client: client.list(states={State.UNKNOWN}), change)
+        if unknown - {row.id for row in asked}:
+            raise Broken("asked for `unknown`, bulks in a new word are not listed")
 
     @promise(_todo.LISTING, level=PAGES, needs=Listing)
     def test_the_list_and_the_bulk_itself_agree(self) -> None:
@@ -299,6 +365,20 @@ class Repeating:
         self.asked += 1
         self._first = self._first or reply
         return self._first if self.asked <= _ENDLESS else FakeResponse(status=400)
+
+
+class Second:
+    """Gives `reply` for every answer but the first."""
+
+    def __init__(self, reply: FakeResponse) -> None:
+        self._reply = reply
+        self._asked = 0
+
+    def __call__(self, request: FakeRequest, reply: FakeResponse) -> FakeResponse:
+        """The true answer the first time."""
+        del request
+        self._asked += 1
+        return reply if self._asked == 1 else self._reply
 
 
 def rows_at(driver: Driver, step: Step, page: Page[Any]) -> Path:

@@ -34,6 +34,13 @@ SUCCESS = Todo(
     "let Vocabulary.decide settle word and counts together, and answer what cannot be read with bad_shape: success "
     "is said only where the provider says so"
 )
+FAILURE = Todo(
+    "let Vocabulary.decide settle word and counts together: failed is said where nothing succeeded, since what failed is "
+    "submitted again"
+)
+SOURCE = Todo(
+    "take source from response.source, observed_at from response.received_at and provider from the class"
+)
 NO_END = Todo("take the state from the provider's word alone: what is missing or odd ends no bulk")
 TIMES = Todo(
     "read times with from_text or from_epoch, and add the sentence that they return to the evidence: they give UTC "
@@ -88,6 +95,9 @@ ROWS = Todo(
 PAGES = Todo(
     "set next and cursor where the provider gives a cursor; at, offset, received and total where it counts, with "
     "moving=True where rows may shift; and rows_per_page to what is asked for",
+)
+CURSOR = Todo(
+    "raise bad_shape for a cursor that is there and is none: is_unread(rows.notes, ...) tells it from one that is absent"
 )
 LISTING = Todo(
     "give back every row that the query asks for, read with the same function as status; more rows are allowed, the "
