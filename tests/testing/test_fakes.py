@@ -5,6 +5,7 @@ import http.client
 import random
 import stat
 import threading
+from datetime import UTC, datetime
 from urllib.parse import urlsplit
 
 import anyio
@@ -237,9 +238,9 @@ def test_what_a_watch_has_planned_happens_while_time_is_moved(fakes):
 
 
 def test_a_function_that_is_told_of_changes_may_ask_the_client(fakes):
-    """Time stands still while it works, and goes on while it waits for an answer that takes its time."""
+    """Time stands still while it works, and goes on while it waits for an answer, less than it may take in all."""
     ref = fakes.add("s", "weavr", running(60), succeeded())
-    other = fakes.add("s", "weavr", throttled(retry_after=30), running())
+    other = fakes.add("s", "weavr", throttled(retry_after=20), running())
     told = []
 
     def on_change(change):
@@ -313,6 +314,24 @@ def test_everything_is_put_back():
     assert random.random() == expected
     with Fakes(), Fakes(real_time=True) as fakes, pytest.raises(ConfigError, match="no sources yet"):
         _ = fakes.client
+
+
+def test_everything_is_put_back_when_the_end_is_interrupted(fakes, monkeypatch):
+    """Ctrl-C while the client is closed does not leave the process on virtual time."""
+    fakes.add("s", "weavr", running())
+    fakes.client.list()
+    close = fakes.client.close
+
+    def interrupted():
+        close()
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(fakes.client, "close", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        fakes.__exit__(None, None, None)
+    assert abs((_times.utc_now() - datetime.now(UTC)).total_seconds()) < 3_600
+    with Fakes():
+        pass
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -6,6 +6,7 @@ import socket
 import struct
 import threading
 from contextlib import contextmanager
+from socketserver import ThreadingMixIn
 from urllib.parse import urlsplit
 
 import pytest
@@ -285,6 +286,44 @@ def leave_and_come_back(fake, port):
         socket.create_connection((parts.hostname, parts.port), timeout=10)
     with serve(fake, port=parts.port), connection(url) as again:
         assert ask(again)[0] == 200
+
+
+def test_leaving_ends_a_connection_that_has_hardly_begun(fake, monkeypatch):
+    """One whose thread has not come to it yet is closed like all others."""
+    taken, gate = threading.Event(), threading.Event()
+    begin = ThreadingMixIn.process_request_thread
+
+    def late(*arguments):
+        taken.set()
+        gate.wait(10)
+        begin(*arguments)
+
+    monkeypatch.setattr(ThreadingMixIn, "process_request_thread", late)
+    with serve(fake) as url:
+        parts = urlsplit(url)
+        opened = socket.create_connection((parts.hostname, parts.port), timeout=5)
+        assert taken.wait(10)
+    with opened:
+        assert opened.recv(1) == b""
+    gate.set()
+    assert fake.requests == []
+
+
+def test_no_name_server_is_asked(fake, monkeypatch):
+    """A machine without one takes seconds to say so."""
+    asked = []
+    monkeypatch.setattr(socket, "getfqdn", asked.append)
+    with serve(fake), serve(fake):
+        assert asked == []
+
+
+@pytest.mark.parametrize("status", [204, 304])
+def test_an_answer_that_may_have_no_body_has_none(fake, url, status):
+    """Otherwise the body would be taken for the next answer on that connection."""
+    fake.fail(Fault(status=status, body=b"HTTP/1.1 200 OK"))
+    with connection(url) as opened:
+        assert ask(opened)[0] == status
+        assert ask(opened)[1]["X-Answer"] == "yes"
 
 
 def test_leaving_by_an_exception_switches_it_off_too(fake):
