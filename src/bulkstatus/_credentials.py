@@ -88,6 +88,11 @@ class Credentials:
         self._trying = False
         self._error: BulkStatusError | None = None
 
+    @unseen
+    def loaded(self) -> list[str]:
+        """What the headers come from, such as the secret that a token was fetched for."""
+        return [secret.reveal() for secret in self._auth.secrets if secret.loaded]
+
     def rejected(self, sent: Headers) -> bool:
         """The provider refused `sent`; True when others can be had.
 
