@@ -279,10 +279,14 @@ def test_a_credential_with_signs_that_json_escapes_is_taken_out():
             else:
                 yield f"\\{character}" if character in '"\\' else character
 
-    for secret in ('"quoted-at-both-ends"', "\\back/slash-and/slash\\", 'in "the" middle/\\n of it'.replace(" ", "_")):
+    for secret in (
+        '"quoted-at-both-ends"',
+        "\\back/slash-and/slash\\",
+        'in "the" middle/\\n of it'.replace(" ", "_"),
+    ):
         headers = Headers({"api-key": secret})
         for share in (0.0, 0.1, 0.5, 1.0):
-            texts = [f"\\{secret}", f'u0022 {secret}\\"', "\\u0041\\\\n\"", f"{secret}{secret}"]
+            texts = [f"\\{secret}", f'u0022 {secret}\\"', '\\u0041\\\\n"', f"{secret}{secret}"]
             quoted = ['"' + "".join(written(text, share)) + '"' for text in texts]
             body = f"[{','.join(quoted)}]"
             scrubbed = json.loads(headers.scrub(Response.now(200, body)).body)

@@ -17,6 +17,7 @@ from bulkstatus.testing import (
     FakeRequest,
     Fakes,
     Fault,
+    _virtual,
     cancelled,
     delayed,
     dropped,
@@ -249,6 +250,20 @@ def test_a_function_that_is_told_of_changes_may_ask_the_client(fakes):
 
     assert fakes.client.wait([ref], timeout=600, on_change=on_change).succeeded
     assert told == [(State.RUNNING, State.RUNNING)]
+
+
+def test_a_function_that_never_returns_is_not_waited_for_for_ever(fakes, monkeypatch):
+    """As on real time: after a while time goes on, and with it the wait."""
+    monkeypatch.setattr(_virtual, "_PATIENCE", 0.05)
+    ref = fakes.add("s", "weavr", running(60), succeeded())
+    over, returned = threading.Event(), []
+
+    def on_change(_):
+        returned.append(over.wait(20))
+
+    assert fakes.client.wait([ref], timeout=600, on_change=on_change).succeeded
+    assert returned == []
+    over.set()
 
 
 def test_a_journal_keeps_up_with_virtual_time(fakes, tmp_path):

@@ -35,7 +35,7 @@ class _Server(ThreadingHTTPServer):
     def server_bind(self) -> None:
         """Bind without asking a name server for the name of the address, as the base does."""
         TCPServer.server_bind(self)
-        self.server_name, self.server_port = self.server_address[:2]
+        self.server_name, self.server_port = "127.0.0.1", self.socket.getsockname()[1]
 
     def process_request(self, request: Any, client_address: Any) -> None:  # noqa: ANN401 - as in the base
         """Remember the connection before its thread is there: one that has hardly begun is closed with the others."""
