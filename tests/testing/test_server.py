@@ -203,6 +203,17 @@ def test_a_request_whose_end_cannot_be_told_is_refused(fake, url, line, status, 
     assert capfd.readouterr().err == ""
 
 
+def test_a_request_that_is_cut_off_has_not_been_asked(fake, url):
+    """Half of a body is none, and nothing has come of it."""
+    parts = urlsplit(url)
+    for head in ("Content-Length: 9", "Content-Length: 2\r\nContent-Length: 3"):
+        with socket.create_connection((parts.hostname, parts.port), timeout=10) as opened:
+            opened.sendall(f"POST /client/v4/token HTTP/1.1\r\n{head}\r\n\r\nabc".encode())
+            opened.shutdown(socket.SHUT_WR)
+            assert opened.recv(64).startswith(b"HTTP/1.1 400 ")
+    assert fake.requests == []
+
+
 def test_what_is_no_http_and_who_hangs_up_disturbs_nobody(fake, url, capfd):
     """The next client is answered, and nothing is written."""
     parts = urlsplit(url)

@@ -123,15 +123,18 @@ class _Handler(BaseHTTPRequestHandler):
             return FakeResponse(status=500, body=told.encode(), headers={"Content-Type": "text/plain"})
 
     def _body(self) -> bytes:
-        """The body of the request. Raises _Refused when its length is not told, or is too much."""
+        """The body of the request. Raises _Refused when its length is not told, or is too much, or when it is cut off."""
         if "Transfer-Encoding" in self.headers:
             raise _Refused(HTTPStatus.LENGTH_REQUIRED)
-        told = self.headers.get("Content-Length", "0")
-        if not (told.isascii() and told.isdigit()):
+        told, *others = set(self.headers.get_all("Content-Length", ["0"]))
+        if others or not (told.isascii() and told.isdigit()):
             raise _Refused(HTTPStatus.BAD_REQUEST)
         if len(told) > len(str(_LONGEST_BODY)) or int(told) > _LONGEST_BODY:
             raise _Refused(HTTPStatus.REQUEST_ENTITY_TOO_LARGE)
-        return self.rfile.read(int(told))
+        body = self.rfile.read(int(told))
+        if len(body) < int(told):
+            raise _Refused(HTTPStatus.BAD_REQUEST)  # the client has hung up
+        return body
 
     def _send(self, response: FakeResponse) -> None:
         try:
