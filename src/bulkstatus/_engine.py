@@ -365,7 +365,7 @@ class _Line:
                 self.budget.throttled(error, now())
             if isinstance(error, Unavailable) and error.reason != "abandoned":
                 self._gate.learn(error)
-            error.redact(credentials.values_alone())
+            error.redact((*credentials.values_alone(), *self._credentials.loaded()))
             raise
         except _Standstill:
             raise
