@@ -127,6 +127,20 @@ def test_a_bulk_that_failed_for_a_while_had_ended_nothing():
     assert part(WEAVR, [failed()]).life.stages[0].done is None
 
 
+def test_a_life_of_many_steps_is_read_in_one_go():
+    """What was said of the end is looked up once, and not for each step."""
+    reads = 0
+
+    class Steps(list):
+        def __reversed__(self):
+            nonlocal reads
+            reads += 1
+            return super().__reversed__()
+
+    part(WEAVR, Steps([failed(1)] * 500 + [succeeded()]))
+    assert reads == 1
+
+
 WRONG = [
     (WEAVR, [], {}, "a life needs a step that says what the bulk is"),
     (WEAVR, [outage()], {}, "a life needs a step"),
@@ -162,7 +176,22 @@ WRONG = [
     (WEAVR, [Fault(html="x", drop=True), running()], {}, "step 1: an answer in the place of the provider's"),
     (WEAVR, [outage(status=99), running()], {}, "step 1: status is 200 to 999, not 99"),
     (WEAVR, [outage(times=0), running()], {}, "step 1: times is 1 or more, not 0"),
+    (WEAVR, [outage(times=-1), running()], {}, "step 1: times is 1 or more, not -1"),
     (WEAVR, [delayed(-1), running()], {}, "step 1: times are numbers of seconds"),
+    (WEAVR, [delayed(1e300), running()], {}, "step 1: times are numbers of seconds, not below 0 and at most"),
+    (WEAVR, [running(2e9), running(2e9, done=1), failed()], {}, "step 2: by its end the bulk would be older"),
+    (
+        WEAVR,
+        [Fault(status=503, headers={"X\r\nY": "1"}), running()],
+        {},
+        r"step 1: 'X\\r\\nY' cannot be sent as a header",
+    ),
+    (
+        WEAVR,
+        [Fault(status=503, headers={"X": "\u20ac"}), running()],
+        {},
+        "step 1: 'X' cannot be sent as a header",
+    ),
 ]
 
 
