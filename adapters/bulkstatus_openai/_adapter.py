@@ -1,6 +1,5 @@
 """OpenAI's Batch API: https://developers.openai.com/api/docs/guides/batch."""
 
-import re
 from http import HTTPStatus
 from typing import ClassVar
 
@@ -8,7 +7,7 @@ import msgspec
 
 from bulkstatus import adapter
 from bulkstatus.adapter import BulkStatus, Call, Notes, Page, Request, Response, State
-from bulkstatus.errors import BulkStatusError, NotFound, ProtocolError
+from bulkstatus.errors import BulkStatusError
 
 WORDS = adapter.Vocabulary(
     "openai batch",
@@ -22,16 +21,11 @@ WORDS = adapter.Vocabulary(
         "expired": State.EXPIRED,
         "cancelled": State.CANCELLED,
     },
+    counted=True,  # LiteLLM says "completed" of Vertex AI's partial successes too, with an output file and no counts
 )
 _PHASES = ("finalizing", "cancelling")
-_GOING = (State.QUEUED, State.RUNNING)
 _STEPS = ("created_at", "in_progress_at", "finalizing_at", "cancelling_at")
 _ENDS = ("completed_at", "failed_at", "expired_at", "cancelled_at")
-# How a batch that is not there is told of without its id.
-_NO_BATCH = re.compile(
-    r"\bno (?:such )?batch (?:found|exists)\b(?! with)|\bbatch (?:job |object )?not found\b|\bbatch_not_found\b",
-    re.IGNORECASE,
-)
 
 
 class RequestCounts(msgspec.Struct, frozen=True):
@@ -51,8 +45,7 @@ class Fault(msgspec.Struct, frozen=True):
     line: int | None = None
 
     def __str__(self) -> str:
-        line = f"line {self.line}" if self.line else None
-        return ": ".join(str(part) for part in (line, self.code, self.message) if part)
+        return ": ".join(map(str, filter(None, (self.line and f"line {self.line}", self.code, self.message))))
 
 
 class Faults(msgspec.Struct, frozen=True):
@@ -90,46 +83,22 @@ class Batches(msgspec.Struct, frozen=True):
     last_id: str | None = None
 
 
-def _refused(response: Response, asked: str = "") -> BulkStatusError:
-    """The error for an answer that is no 200, to a question about batch `asked` or about none.
-
-    https://developers.openai.com/api/docs/guides/error-codes
-    """
+def _refused(response: Response, asked: str | None) -> BulkStatusError:
+    """The error for an answer that is no 200: https://developers.openai.com/api/docs/guides/error-codes."""
     fault = REFUSAL.glean(response).error or Fault()
     return adapter.status_error(
         response,
         code=str(fault.code or fault.type or "") or None,
         detail=None if response.status == HTTPStatus.UNAUTHORIZED else fault.message,  # it quotes the key
         request_id=response.headers.get("x-request-id"),
-        own=fault.type is not None and _is_missing(asked, f"{fault.code} {fault.message}"),
-    )
-
-
-def _is_missing(id: str, words: str) -> bool:
-    """Whether the words of a 404 say that there is no batch `id`.
-
-    Servers without batches (vLLM's and Anthropic's) word their 404 for an address that leads nowhere in the very form of
-    OpenAI's errors, so what it speaks of has to be the batch, and neither a URL nor a path.
-    """
-    rest = words.replace(id, "").lower() if id else "url"
-    if "url" in rest or "batches/" in rest:
-        return False
-    named = re.search(rf"(?<![\w/.-]){re.escape(id)}(?![\w-])", words)
-    return named is not None or _NO_BATCH.search(words) is not None
-
-
-def _cursor_gone(response: Response) -> ProtocolError:
-    return ProtocolError(
-        "the batch after which the list goes on is not there any more; list again",
-        status=response.status,
-        reason="moving_listing",
-        retryable=False,
+        # Servers without batches word the 404 of an address that leads nowhere as OpenAI words its errors.
+        own=bool(fault.type) and adapter.says_missing(f"{fault}", noun="batch", id=asked),
     )
 
 
 REFUSAL = adapter.Reader(Faults)
 _UNREAD = ("object", "model", "input_file_id", "completion_window", "expires_at", "metadata", "usage")
-BATCH = adapter.Reader(Batch, refused=_refused, unread=_UNREAD)
+BATCH = adapter.Reader(Batch, unread=_UNREAD)
 BATCHES = adapter.PageReader(Batches, "data", row=BATCH, unread=("object", "first_id"))
 
 
@@ -159,9 +128,7 @@ class OpenAI(adapter.Adapter, frozen=True, kw_only=True):
 
     def status(self, id: str) -> Call[BulkStatus]:
         def read(response: Response) -> BulkStatus:
-            if response.status != HTTPStatus.OK:
-                raise _refused(response, id)
-            batch, notes = BATCH.read(response)
+            batch, notes = BATCH.read(response, refused=lambda it: _refused(it, id))
             if batch.id != id:
                 raise adapter.wrong_id(response, asked=id, got=batch.id)
             return self._bulk(response, batch, notes).carrying(raw=response.body)
@@ -181,9 +148,7 @@ class OpenAI(adapter.Adapter, frozen=True, kw_only=True):
 
     def _page(self, after: str | None, limit: int | None = None) -> Call[Page[BulkStatus]]:
         def read(response: Response) -> Page[BulkStatus]:
-            if response.status != HTTPStatus.OK and isinstance(_refused(response, after or ""), NotFound):
-                raise _cursor_gone(response)
-            rows = BATCHES.read(response)
+            rows = BATCHES.read(response, refused=lambda it: _refused(it, after))
             items = tuple(self._bulk(response, batch, notes).carrying(raw=raw) for batch, notes, raw in rows)
             # Where a copy leaves has_more out, only an empty page is the end; so OpenAI's own client has it.
             more = bool(items) if rows.page.has_more is None else rows.page.has_more
@@ -202,13 +167,13 @@ class OpenAI(adapter.Adapter, frozen=True, kw_only=True):
         counts, odd_counts = adapter.clean_counts(told)
         unclear = told.total is not None and (counts.total is None or (told.finished or 0) > told.total)
         unclear |= adapter.is_unread(notes, "request_counts")
-        state, why = WORDS.decide(batch.status, told, self.state_map, unread=unclear)
-        state, doubts = self._shown(state, counts, batch)
-        why = (*why, *doubts)
-        if state in (State.CANCELLED, State.EXPIRED) and (batch.output_file_id or batch.error_file_id):
+        good, bad = batch.output_file_id and "output_file_id", batch.error_file_id and "error_file_id"
+        files = {"some_succeeded": good, "some_failed": bad}
+        state, why = WORDS.decide(batch.status, told, self.state_map, unread=unclear, **files)
+        if state in (State.CANCELLED, State.EXPIRED) and (good or bad):
             why = (*why, "Requests that had ended keep their results: it has an output or error file.")
         times, odd_times = adapter.from_epochs(batch, _STEPS + _ENDS, "s", now=response.received_at)
-        ends = [] if state in _GOING else [times[name] for name in _ENDS if name in times]
+        ends = [times[name] for name in _ENDS if name in times and state not in (State.QUEUED, State.RUNNING)]
         faults = (batch.errors or Faults()).data or []
         return BulkStatus(
             source=response.source,
@@ -227,18 +192,3 @@ class OpenAI(adapter.Adapter, frozen=True, kw_only=True):
             error=adapter.printable("; ".join(map(str, faults[:3]))) or None,
             evidence=(*why, *odd_counts, *odd_times, *notes),
         )
-
-    def _shown(self, state: State, counts: adapter.Counts, batch: Batch) -> tuple[State, Notes]:
-        """What is shown of an end that word and counts leave as it is.
-
-        `completed` says that a batch is over. LiteLLM says it of Vertex AI's partial successes too, without counts,
-        without an error file, and always with an output file: only counts show that all went well.
-        """
-        if state is State.SUCCEEDED and counts.failed is None and batch.error_file_id:
-            return State.PARTIAL, ("It has an error file, and no count of failures: partial.",)
-        if state is State.FAILED and counts.succeeded is None and batch.output_file_id:
-            return State.PARTIAL, ("It has an output file, and no count of successes: partial.",)
-        counted = counts.succeeded is not None and (counts.total is not None or counts.failed is not None)
-        if state is State.SUCCEEDED and not counted and not WORDS.is_pinned(batch.status, self.state_map):
-            return State.UNKNOWN, ("No counts show how its requests went: success is not proven.",)
-        return state, ()

@@ -11,7 +11,7 @@ from typing import Generic, Protocol, TypeVar
 from bulkstatus._call import Call, Page
 from bulkstatus._engine import Engine, Pending
 from bulkstatus._sweep import left_out
-from bulkstatus.errors import ProtocolError
+from bulkstatus.errors import NotFound, ProtocolError
 
 _WINDOW = 8
 _MOST_PAGES = 10_000
@@ -54,8 +54,22 @@ async def pages(engine: Engine, source: str, first: Call[Page[T]]) -> AsyncGener
             if page.cursor in cursors:
                 raise _no_end(source, "the provider gave the same cursor twice")
             cursors.add(page.cursor)
-        page = await engine.perform(source, page.next)
+        page = await _following(engine, source, page.next)
     raise _no_end(source, f"the listing has more than {_MOST_PAGES:,} pages")
+
+
+async def _following(engine: Engine, source: str, call: Call[Page[T]]) -> Page[T]:
+    """A later page. What its cursor stands for may be gone meanwhile, which says nothing of the list or of a bulk."""
+    try:
+        return await engine.perform(source, call)
+    except NotFound as error:
+        raise ProtocolError(
+            "the place where the list goes on is not there any more; list again",
+            source=source,
+            provider=error.provider,
+            status=error.status,
+            reason="moving_listing",
+        ) from error
 
 
 def _check_left_out(source: str, number: int) -> None:

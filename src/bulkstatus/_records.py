@@ -20,6 +20,8 @@ P = TypeVar("P", bound=msgspec.Struct)
 
 Notes = tuple[str, ...]
 """Sentences for the evidence."""
+Refused = Callable[[Response], BulkStatusError]
+"""Makes an error of an answer that is no 200."""
 
 _ARRAY = msgspec.json.Decoder(list[msgspec.Raw] | None)
 _NOTHING = msgspec.Raw(b"null")
@@ -50,7 +52,7 @@ class Reader(Generic[S]):
         record: type[S],
         *,
         unread: Collection[str] = (),
-        refused: Callable[[Response], BulkStatusError] = status_error,
+        refused: Refused = status_error,
     ) -> None:
         self._name = record.__name__
         self._record = record
@@ -64,14 +66,14 @@ class Reader(Generic[S]):
         self._apart = _cutter(fields)
         self.documented = frozenset(field.encode_name for field in fields) | frozenset(unread)
 
-    def read(self, response: Response) -> tuple[S, Notes]:
+    def read(self, response: Response, *, refused: Refused | None = None) -> tuple[S, Notes]:
         """The record, and what is to be said of members that could not be read.
 
-        Raises what `refused` makes of an answer that is no 200, and ProtocolError when it is not a JSON object, or is
-        beyond the bounds of its request.
+        Raises what `refused` makes of an answer that is no 200 (the reader's, unless one is given here that knows what
+        was asked), and ProtocolError when it is not a JSON object, or is beyond the bounds of its request.
         """
         if response.status != HTTPStatus.OK:
-            raise self.refused(response)
+            raise (refused or self.refused)(response)
         return decode(response, self._read)
 
     def glean(self, response: Response) -> S:
@@ -168,14 +170,14 @@ class PageReader(Generic[P, S]):
         self._row = row
         self._rows = rows
 
-    def read(self, response: Response) -> Rows[P, S]:
+    def read(self, response: Response, *, refused: Refused | None = None) -> Rows[P, S]:
         """The page. A row that is no record has nothing in it; without an id, it is counted as left out later.
 
-        Raises what the row's `refused` makes of an answer that is no 200, and ProtocolError when it is not a JSON
+        Raises what `refused` makes of an answer that is no 200 (the row's, unless one is given), and ProtocolError when it is not a JSON
         object, when its rows are not an array, and when it is beyond the bounds of its request.
         """
         if response.status != HTTPStatus.OK:
-            raise self._row.refused(response)
+            raise (refused or self._row.refused)(response)
         page, records, notes, of_page = decode(response, self._read)
         return Rows(page, records, notes, RawRows(response.body, self._split), of_page)
 

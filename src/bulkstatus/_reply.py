@@ -256,6 +256,23 @@ def status_error(  # noqa: C901, PLR0911 - one return a row of the table reads b
     )
 
 
+def says_missing(words: str, *, noun: str, id: str | None) -> bool:
+    """Whether the words of a 404 say that there is no bulk `id`, which the provider calls a `noun`.
+
+    For providers whose 404 for an address that leads nowhere has the form of their other errors, so that form alone
+    tells nothing: the words have to name the bulk, or say that there is no such `noun`, and may speak neither of a URL
+    nor of a path. Without an `id`, as for a list, they never say it.
+    """
+    rest = words.replace(id, "").lower() if id else "url"
+    if "url" in rest or "/" in rest:
+        return False
+    named = re.search(rf"(?<![\w/.-]){re.escape(id or '')}(?![\w-])", words)
+    missing = (
+        rf"\bno (?:such )?{noun} (?:found|exists)\b(?! with)|\b{noun}(?: job| object)?[ _]not[ _]found\b"
+    )
+    return named is not None or re.search(missing, words, re.IGNORECASE) is not None
+
+
 def _host_of(url: str) -> str:
     try:
         return printable(urlsplit(url[:500]).netloc.rpartition("@")[2], 100)

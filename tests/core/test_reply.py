@@ -12,7 +12,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bulkstatus._call import Response
-from bulkstatus._reply import bad_shape, decode, retry_after, status_error, whole_seconds, wrong_id
+from bulkstatus._reply import (
+    bad_shape,
+    decode,
+    retry_after,
+    says_missing,
+    status_error,
+    whole_seconds,
+    wrong_id,
+)
 from bulkstatus.errors import (
     AuthError,
     NotFound,
@@ -710,3 +718,40 @@ class TestStatusError:
         error = status_error(Response.now(status, b"", headers))
         assert error.status == status
         assert str(error).isprintable()
+
+
+class TestSaysMissing:
+    """Where the form of an error does not tell whether a bulk is missing, its words have to."""
+
+    @pytest.mark.parametrize(
+        "words",
+        [
+            "No batch found with id 'b-1'.",
+            "b-1 is not known",
+            "There is no such batch: none of that name. No such batch exists",
+            "batch_not_found None",
+            "Batch object not found",
+        ],
+    )
+    def test_words_about_the_bulk(self, words):
+        """They name it, or say that there is no such thing."""
+        assert says_missing(words, noun="batch", id="b-1")
+
+    @pytest.mark.parametrize(
+        "words",
+        [
+            "",
+            "Not Found",
+            "Invalid URL (GET /v1/batches/b-1)",
+            "no route for /v1/batches/b-1",
+            "No batch found with id 'b-12'.",
+            "model not found",
+        ],
+    )
+    def test_words_about_something_else(self, words):
+        """An address, another bulk, or nothing."""
+        assert not says_missing(words, noun="batch", id="b-1")
+
+    def test_a_list_is_no_bulk(self):
+        """Where none was asked for, none is missing."""
+        assert not says_missing("No such batch exists", noun="batch", id=None)

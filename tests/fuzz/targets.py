@@ -272,8 +272,11 @@ def openai(data):
     elif (status := played.result(adapter.status(OPENAI_ID))) is not None:
         check(status, OPENAI_ID)
     if isinstance(played.error, NotFound):
-        asked = ask not in _QUERIES and ask != "probe"
-        oracles.check_openai_missing(played.read[-1], OPENAI_ID, asked=asked)
+        # Of a list, a page after the first is about the batch that it goes on after.
+        listed = ask in _QUERIES or ask == "probe"
+        oracles.check_openai_missing(
+            played.read[-1], None if listed else OPENAI_ID, asked=len(played.read) > listed
+        )
 
 
 def _pages(answers):
