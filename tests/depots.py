@@ -18,6 +18,7 @@ from bulkstatus.adapter import (
     Remaining,
     Request,
     State,
+    bad_shape,
     bearer,
     decode,
     from_epoch,
@@ -365,6 +366,17 @@ class LogsAnswers(Depot, frozen=True, kw_only=True):
         failure.add_note(response.body.decode())
         failure.kept = TOKEN
         return failure
+
+
+@wrong("every_word_of_the_provider_is_read", _todo.UNREADABLE, leaks=True)
+class ReadsNothing(Depot, frozen=True, kw_only=True):
+    """Takes no answer, and says in its error and its path what it sent."""
+
+    def status(self, id):
+        def read(response):
+            raise bad_shape(response, f"not for {TOKEN}")
+
+        return Call(Request.to(self.base_url, "jobs", TOKEN), read)
 
 
 @wrong("ids_cannot_escape", _todo.IDS)

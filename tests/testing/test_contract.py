@@ -16,7 +16,8 @@ import pytest
 from bulkstatus.adapter import State
 from bulkstatus.testing import _summary as summary
 from bulkstatus.testing.contract import AdapterContract, _promise, _todo
-from depot import TOKEN, Depot, DepotFake
+from bulkstatus.testing.contract._driver import place_of
+from depot import JOB, TOKEN, Depot, DepotFake, fault
 from depots import WRONG, fake_of
 
 ROOT = Path(__file__).parents[2]
@@ -236,8 +237,38 @@ def test_a_fake_that_cannot_be_made_is_said_so(request):
 
     fake = type("NoFake", (DepotFake,), {"adapter": fail})
     said = broken("test_the_provider_s_word_is_kept", fake, request)
-    assert "KeyError while the fake and its adapter were made" in said
+    assert "KeyError while the fake and its adapter were made, from test_contract.py:" in said
     assert said.endswith(f"To do: {_todo.FAKE}")
+
+
+class Elsewhere(DepotFake):
+    """A fake that knows nothing of what its adapter asks for."""
+
+    def answer(self, request):
+        return fault(404, "no_such_path")
+
+
+def test_what_nothing_can_be_asked_of_is_told_once():
+    """The first promise of all says what was asked and what came; the others point to it."""
+    contract = type("Contract", (AdapterContract,), {"fake": Elsewhere})
+    first = next(name for name in vars(AdapterContract.__mro__[-3]) if name.startswith("test_"))
+    assert first == "test_every_word_of_the_provider_is_read"  # pytest takes the last base first
+    said = []
+    for name in (first, "test_a_wait_tells_how_a_bulk_ends"):
+        with pytest.raises(pytest.fail.Exception) as caught:
+            getattr(contract, name)(contract())
+        said.append(str(caught.value))
+    assert "asked for GET /v1/jobs/job-0" in said[0]
+    assert "[HTTP 404]" in said[0]
+    assert said[0].endswith(f"To do: {_todo.UNREADABLE}")
+    assert said[1].endswith(f"To do: {_todo.FIRST}")
+
+
+def test_what_is_raised_is_placed_in_the_author_s_own_file():
+    """Also where it came from a helper of ours that was given the wrong thing."""
+    with pytest.raises(TypeError) as caught:
+        JOB.of_row(7)
+    assert place_of(caught.value).startswith("test_contract.py:")
 
 
 def test_without_pytest_it_says_what_to_install():

@@ -413,3 +413,11 @@ def test_a_speed_that_is_none_is_refused(speed):
     """Time goes forward."""
     with pytest.raises(ConfigError, match="speed is above 0"):
         Fakes(speed=speed)
+
+
+def test_a_scenario_is_a_file_or_a_scenario():
+    """A marker takes whatever is written there; the error says what it can be."""
+    with pytest.raises(
+        ConfigError, match=r"scenario is a TOML file or a bulkstatus\.testing\.Scenario, not int"
+    ):
+        Fakes(7)  # type: ignore[arg-type] # on purpose

@@ -228,10 +228,14 @@ ERRORS = [
     (scenario("{ for = 3 }", DONE), "step 1: it says neither what the bulk is"),
     (scenario('{ state = "running", for = "2 s" }', DONE), "step 1: for = '2 s' is not a duration"),
     (scenario(RUNNING, '{ status = "503" }', DONE), "x.toml:5: "),
-    (scenario('{ status = "503" }', DONE), "cannot be used: Expected `int | null`, got `str` - at `status`"),
+    (scenario('{ status = "503" }', DONE), "step 1: status is a whole number"),
+    (scenario("{ status = 503, headers = { Server = 3 } }", DONE), "step 1: headers is a table of texts"),
+    (scenario("{ status = 503, after = true }", DONE), "step 1: after is a time, such as 2"),
+    (scenario("{ vanish = [] }", DONE), 'step 1: vanish is a time, such as 2, "2s" or "3m"; or true, for good'),
+    ("[sources.payments]\nprovider = 3", "provider is a text in quotes; write one such as"),
     (scenario(RUNNING, '{ state = "expired" }'), "x.toml:5: "),
     (scenario(DONE, more="trouble = 3"), "trouble is a list"),
-    (scenario(DONE, more="trouble = [{ vanish = 3 }]"), "x.toml:6: sources.payments.trouble: step 1: 'vanish' is not a key of a step"),
+    (scenario(DONE, more="trouble = [{ vanish = 3 }]"), "x.toml:6: sources.payments.trouble: step 1: 'vanish' is for the life of a bulk"),
     (scenario(DONE, more="trouble = [{ after = 3 }]"), "sources.payments.trouble: step 1: what goes wrong?"),
 ]  # fmt: skip
 

@@ -45,6 +45,14 @@ _ON_REAL_TIME = (
 )
 
 
+def _scenario(told: object) -> Scenario | None:
+    if told is None or isinstance(told, Scenario):
+        return told
+    if isinstance(told, str | Path):
+        return Scenario.read(told)
+    raise ConfigError(f"scenario is a TOML file or a bulkstatus.testing.Scenario, not {type(told).__name__}")
+
+
 class Fakes:
     """Providers that play a scenario, with clients that reach them. Use it in a `with` statement.
 
@@ -78,7 +86,7 @@ class Fakes:
     ) -> None:
         if not 0 < speed < _FASTEST:
             raise ConfigError(f"speed is above 0 and below {_FASTEST:,.0f}, not {speed:g}")
-        self._scenario = Scenario.read(scenario) if isinstance(scenario, str | Path) else scenario
+        self._scenario = _scenario(scenario)
         self._sockets = sockets
         self._time = None if sockets or real_time else _virtual.VirtualTime()
         self._speed = speed

@@ -59,7 +59,7 @@ def part(
     contradiction.
     """
     if not any(isinstance(step, InState) for step in steps):
-        raise StepError("a life needs a step that says what the bulk is, such as running(10)")
+        raise StepError("a life needs a step that says what the bulk is, such as running for 10 s")
     if not fake.counts and total is not None:
         raise StepError(f"{fake.word} tells no counts, so that nobody would see a total: leave it out")
     items = TOTAL if total is None else total

@@ -152,8 +152,7 @@ class Bench:
             return Scene(name, id, state, trail)
         except BulkStatusError as error:
             raise Broken(
-                f"{name}: the fake's own answer is {type(error).__name__} to its adapter (HTTP {error.status})",
-                _todo.FAKE,
+                f"{name}: the fake's own answer is {self.driver.told(error)}", _todo.UNREADABLE
             ) from None
 
     @property

@@ -127,6 +127,11 @@ FOUND = Todo(
 FAKE = Todo(
     "let the fake answer as the provider's documentation says, and its adapter(base_url) build an adapter that it accepts"
 )
+UNREADABLE = Todo(
+    "make the paths, the names of members and the credentials of the adapter and of the fake the same, each as the "
+    "provider's documentation has it"
+)
+FIRST = Todo("mend what the first failure says; this promise was not tried", "The contract")
 WAIT = Todo(
     "let the fake answer for a bulk whose word is None as the provider does for one it does not know, and the adapter "
     "raise NotFound for that"

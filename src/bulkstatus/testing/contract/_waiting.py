@@ -94,6 +94,7 @@ class WaitPromises(Promises):
         self, *stages: tuple[float, str | None], failed: int = 0, fault: Fault | None = None
     ) -> Outcome:
         """What a wait comes to for a bulk with this life; `fault` happens to its first requests."""
+        self.bench()  # an adapter that reads nothing is told so, and not that its waits go wrong
         clock = VirtualTime()
         fake: Fake[Any] = self.make_fake(clock)
         adapter = self.make_adapter(fake)
@@ -114,6 +115,7 @@ def _expect(outcome: Outcome, verdict: Verdict, what: str) -> None:
     found = outcome.results[0]
     if found.verdict is not verdict:
         state = name_of(None if found.status is None else found.status.state)
+        why = "" if found.failure is None else f", and why it could not look is `{found.failure.kind}`"
         raise Broken(
-            f"a wait for {what} ends in `{found.verdict}`, not `{verdict}`; its last state is {state}"
+            f"a wait for {what} ends in `{found.verdict}`, not `{verdict}`; its last state is {state}{why}"
         )
