@@ -16,7 +16,7 @@ from bulkstatus._adapter import (
     Probe,
     Remaining,
 )
-from bulkstatus._auth import Auth, all_of, api_key, app_token, bearer
+from bulkstatus._auth import Auth, all_of, api_key, app_token, basic, bearer
 from bulkstatus._call import MIB, Call, ListQuery, OperationQuery, Page, RawRows, Request, Response
 from bulkstatus._drift import is_collecting, new_fields, note_members, unknown_word, unreadable_time
 from bulkstatus._model import BulkOperation, BulkStatus, Counts, State
@@ -75,6 +75,7 @@ __all__ = [
     "app_token",
     "as_secret",
     "bad_shape",
+    "basic",
     "bearer",
     "can_be_count",
     "check_base_url",
