@@ -110,6 +110,7 @@ class _Basic:
         del now
         return None
 
+    @unseen
     def headers(self) -> dict[str, str]:
         user, *password = (secret.reveal() for secret in self.secrets)
         if ":" in user:
