@@ -10,6 +10,7 @@ import msgspec
 from bulkstatus.adapter import (
     Adapter,
     Auth,
+    BaseUrl,
     BulkOperation,
     BulkStatus,
     Call,
@@ -23,19 +24,19 @@ from bulkstatus.adapter import (
     Reader,
     Request,
     Response,
+    Rows,
     SecretText,
     State,
     Vocabulary,
     bad_shape,
     bearer,
-    check_base_url,
     clean_counts,
-    decode,
     from_text,
+    is_unread,
     status_error,
     wrong_id,
 )
-from bulkstatus.errors import BulkStatusError, ProtocolError
+from bulkstatus.errors import BulkStatusError
 from bulkstatus.testing import Fake, FakeBulk, FakeRequest, FakeResponse
 
 WORDS = Vocabulary(
@@ -91,7 +92,7 @@ class Refusal(msgspec.Struct, frozen=True):
 JOB = Reader(Job)
 JOBS = PageReader(Jobs, "jobs", row=JOB)
 ITEMS = PageReader(Items, "items", row=Reader(Item))
-REFUSAL = msgspec.json.Decoder(Refusal)
+REFUSAL = Reader(Refusal)
 
 
 class Depot(Adapter, frozen=True, kw_only=True):
@@ -104,21 +105,11 @@ class Depot(Adapter, frozen=True, kw_only=True):
     poll_ceiling: ClassVar[float] = 30.0
     rows_per_page: ClassVar[int | None] = SIZE
 
-    base_url: str
+    base_url: BaseUrl
     token: SecretText
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        self.check_urls()
-
-    def check_urls(self) -> None:
-        check_base_url(self.base_url, setting="base_url")
 
     def auth(self) -> Auth:
         return bearer(self.token)
-
-    def base_urls(self) -> tuple[str, ...]:
-        return (self.base_url,)
 
     def status(self, id: str) -> Call[BulkStatus]:
         def read(response: Response) -> BulkStatus:
@@ -141,7 +132,7 @@ class Depot(Adapter, frozen=True, kw_only=True):
             items = (
                 self.bulk(response, row.id or "", row, notes).carrying(raw=raw) for row, notes, raw in rows
             )
-            after = rows.page.next
+            after = self.following(response, rows)
             return Page(items=tuple(items), next=self.page(after) if after else None, cursor=after)
 
         return Call(self.request("jobs", query={"limit": SIZE, "after": cursor}), read)
@@ -156,10 +147,15 @@ class Depot(Adapter, frozen=True, kw_only=True):
             if not rows.found:
                 raise bad_shape(response, "it holds no items")
             items = (self.item(row).carrying(request=row.input, raw=raw) for row, _, raw in rows)
-            after = rows.page.next
+            after = self.following(response, rows)
             return Page(items=tuple(items), next=self.items(id, after) if after else None, cursor=after)
 
         return Call(self.request("jobs", id, "items", query={"limit": SIZE, "after": cursor}), read)
+
+    def following(self, response: Response, rows: Rows) -> str | None:
+        if is_unread(rows.notes, "next"):
+            raise bad_shape(response, "`next` cannot be read")
+        return rows.page.next
 
     def request(self, *segments: str, query: Mapping[str, str | int | None] | None = None) -> Request:
         return Request.to(self.base_url, *segments, query=query)
@@ -167,22 +163,20 @@ class Depot(Adapter, frozen=True, kw_only=True):
     def check(self, response: Response) -> None:
         if response.status != 200:
             raise self.error(response)
-        said = refusal(response)
-        if said is not None:
+        if refusal(response) is not None:
             raise bad_shape(response, "it holds an error")
 
     def error(self, response: Response) -> BulkStatusError:
-        said = refusal(response)
-        detail = None if said is None else said.message
-        return status_error(response, detail=detail, own=said is not None and said.code is not None)
+        said = refusal(response) or Said()
+        return status_error(response, detail=said.message, own=said.code is not None)
 
     def check_id(self, response: Response, *, asked: str, got: str | None) -> None:
         if got != asked:
-            raise wrong_id(response, asked=asked, got=str(got))
+            raise wrong_id(response, asked=asked, got=got)
 
     def bulk(self, response: Response, id: str, job: Job, notes: tuple[str, ...]) -> BulkStatus:
         told = self.told(job)
-        unread = sum(note.startswith(("good", "failed")) for note in notes)
+        unread = sum(is_unread(notes, member) for member in ("good", "failed"))
         state, why = self.decide(job, told, unread)
         counts, doubts = self.counts(told)
         created, odd_created = self.time(job.created, "created", response)
@@ -219,10 +213,7 @@ class Depot(Adapter, frozen=True, kw_only=True):
 
 def refusal(response: Response) -> Said | None:
     """What the depot says is wrong, in its own form."""
-    try:
-        return decode(response, REFUSAL.decode).error
-    except ProtocolError:
-        return None
+    return REFUSAL.glean(response).error
 
 
 class DepotFake(Fake[FakeBulk]):

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Callable
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import ClassVar, NamedTuple
 
 import msgspec
@@ -14,17 +14,20 @@ from bulkstatus.adapter import (
     Counts,
     IdGrammar,
     Page,
+    Reader,
     Remaining,
     Request,
     State,
+    bad_shape,
     bearer,
     decode,
+    from_epoch,
     from_text,
     status_error,
 )
 from bulkstatus.errors import NotFound, RateLimited
 from bulkstatus.testing.contract import _todo
-from depot import ITEMS, JOB, JOBS, SIZE, TOKEN, WORDS, Depot, DepotFake
+from depot import ITEMS, JOB, JOBS, SIZE, TOKEN, WORDS, Depot, DepotFake, refusal
 
 
 def fake_of(adapter: type[Depot]) -> type[DepotFake]:
@@ -60,6 +63,11 @@ def wrong(promise: str, todo: _todo.Todo, *, leaks: bool = False) -> Callable[[t
         return adapter
 
     return keep
+
+
+def then(call: Call, change: Callable) -> Call:
+    """As `call`, with what it reads changed."""
+    return Call(call.request, lambda response: change(call.read(response)))
 
 
 @wrong("an_unknown_word_is_unknown", _todo.WORDS)
@@ -360,6 +368,17 @@ class LogsAnswers(Depot, frozen=True, kw_only=True):
         return failure
 
 
+@wrong("every_word_of_the_provider_is_read", _todo.UNREADABLE, leaks=True)
+class ReadsNothing(Depot, frozen=True, kw_only=True):
+    """Takes no answer, and says in its error and its path what it sent."""
+
+    def status(self, id):
+        def read(response):
+            raise bad_shape(response, f"not for {TOKEN}")
+
+        return Call(Request.to(self.base_url, "jobs", TOKEN), read)
+
+
 @wrong("ids_cannot_escape", _todo.IDS)
 class FormatsPaths(Depot, frozen=True, kw_only=True):
     """Writes ids into the path as they are."""
@@ -376,12 +395,7 @@ class AnyId(Depot, frozen=True, kw_only=True):
     id_grammar: ClassVar[IdGrammar] = IdGrammar(r".*", "anything")
 
     def status(self, id):
-        call = super().status("job-0")
-
-        def read(response):
-            return msgspec.structs.replace(call.read(response), id=id)
-
-        return Call(call.request, read)
+        return then(super().status("job-0"), lambda found: msgspec.structs.replace(found, id=id))
 
 
 @wrong("ids_of_the_provider_are_accepted", _todo.IDS)
@@ -421,8 +435,10 @@ class Posts(Depot, frozen=True, kw_only=True):
 class AnyUrl(Depot, frozen=True, kw_only=True):
     """Takes any base URL."""
 
-    def check_urls(self):
-        pass
+    base_url: str
+
+    def base_urls(self):
+        return (self.base_url,)
 
 
 @wrong("a_list_without_end_ends", _todo.PAGES)
@@ -430,12 +446,7 @@ class EndlessCursor(Depot, frozen=True, kw_only=True):
     """Does not say what the next page is made of."""
 
     def page(self, cursor):
-        call = super().page(cursor)
-
-        def read(response):
-            return msgspec.structs.replace(call.read(response), cursor=None)
-
-        return Call(call.request, read)
+        return then(super().page(cursor), lambda found: msgspec.structs.replace(found, cursor=None))
 
 
 @wrong("every_bulk_is_listed_once", _todo.PAGES)
@@ -443,12 +454,7 @@ class FirstPageOnly(Depot, frozen=True, kw_only=True):
     """Never asks for the next page."""
 
     def page(self, cursor):
-        call = super().page(cursor)
-
-        def read(response):
-            return msgspec.structs.replace(call.read(response), next=None)
-
-        return Call(call.request, read)
+        return then(super().page(cursor), lambda found: msgspec.structs.replace(found, next=None))
 
 
 @wrong("bulks_that_come_meanwhile_hide_none", _todo.PAGES)
@@ -456,14 +462,11 @@ class DropsTheLast(Depot, frozen=True, kw_only=True):
     """Takes a page on which something is odd for the last: here, one whose first bulk is of a high number."""
 
     def page(self, cursor):
-        call = super().page(cursor)
-
-        def read(response):
-            found = call.read(response)
+        def change(found):
             is_new = any(len(item.id) > len("job-99999") for item in found.items)
             return msgspec.structs.replace(found, next=None) if is_new or cursor else found
 
-        return Call(call.request, read)
+        return then(super().page(cursor), change)
 
 
 @wrong("a_page_holds_what_is_declared", _todo.PAGES)
@@ -506,14 +509,11 @@ class HidesOddRows(Depot, frozen=True, kw_only=True):
     """Leaves out rows without an id, and says nothing of it."""
 
     def page(self, cursor):
-        call = super().page(cursor)
-
-        def read(response):
-            found = call.read(response)
+        def change(found):
             kept = tuple(item for item in found.items if self.id_grammar.fits(item.id))
             return msgspec.structs.replace(found, items=kept)
 
-        return Call(call.request, read)
+        return then(super().page(cursor), change)
 
 
 @wrong("a_question_for_states_gets_all_that_are_in_them", _todo.LISTING)
@@ -529,17 +529,14 @@ class ListsOtherStates(Depot, frozen=True, kw_only=True):
     """Reads rows in another way than the bulk itself."""
 
     def page(self, cursor):
-        call = super().page(cursor)
-
-        def read(response):
-            found = call.read(response)
+        def change(found):
             items = tuple(
                 item.changed(state=State.SUCCEEDED) if item.state is State.PARTIAL else item
                 for item in found.items
             )
             return msgspec.structs.replace(found, items=items)
 
-        return Call(call.request, read)
+        return then(super().page(cursor), change)
 
 
 @wrong("a_provisional_row_can_be_settled", _todo.CONFIRM)
@@ -547,14 +544,11 @@ class NeverSettles(Depot, frozen=True, kw_only=True):
     """Marks rows as provisional, and has no call for them."""
 
     def page(self, cursor):
-        call = super().page(cursor)
-
-        def read(response):
-            found = call.read(response)
+        def change(found):
             items = tuple(item.changed(provisional=item.state.is_terminal) for item in found.items)
             return msgspec.structs.replace(found, items=items)
 
-        return Call(call.request, read)
+        return then(super().page(cursor), change)
 
     def confirm(self, row: BulkStatus) -> Call[BulkStatus] | None:
         return None
@@ -565,14 +559,11 @@ class RowsWithoutRecords(Depot, frozen=True, kw_only=True):
     """Does not keep what was received of a row."""
 
     def page(self, cursor):
-        call = super().page(cursor)
-
-        def read(response):
-            found = call.read(response)
+        def change(found):
             items = tuple(msgspec.structs.replace(item) for item in found.items)
             return msgspec.structs.replace(found, items=items)
 
-        return Call(call.request, read)
+        return then(super().page(cursor), change)
 
 
 @wrong("every_operation_is_told_once", _todo.OPERATIONS)
@@ -580,12 +571,9 @@ class FirstItemsOnly(Depot, frozen=True, kw_only=True):
     """Tells the first page of operations."""
 
     def items(self, id, cursor):
-        call = super().items(id, cursor)
-
-        def read(response):
-            return msgspec.structs.replace(call.read(response), next=None, cursor=None)
-
-        return Call(call.request, read)
+        return then(
+            super().items(id, cursor), lambda found: msgspec.structs.replace(found, next=None, cursor=None)
+        )
 
 
 @wrong("payloads_are_not_shown", _todo.OPERATIONS)
@@ -657,8 +645,8 @@ class ChangesSettings(Depot, frozen=True, kw_only=True):
 
     label: str = ""
 
-    def check_urls(self):
-        super().check_urls()
+    def __post_init__(self):
+        super().__post_init__()
         msgspec.structs.force_setattr(self, "label", f"{self.label}x")
 
 
@@ -675,12 +663,7 @@ class WithoutRecord(Depot, frozen=True, kw_only=True):
     """Does not keep what was received."""
 
     def status(self, id):
-        call = super().status(id)
-
-        def read(response):
-            return msgspec.structs.replace(call.read(response))
-
-        return Call(call.request, read)
+        return then(super().status(id), msgspec.structs.replace)
 
 
 @wrong("no_bulks_are_an_empty_list", _todo.LISTING)
@@ -688,12 +671,190 @@ class NeverEmpty(Depot, frozen=True, kw_only=True):
     """Takes "there are no jobs" for an error."""
 
     def page(self, cursor):
-        call = super().page(cursor)
-
-        def read(response):
-            found = call.read(response)
+        def change(found):
             if not found.items:
                 raise NotFound("there are no jobs")
             return found
 
+        return then(super().page(cursor), change)
+
+
+@wrong("the_provider_s_word_is_kept", _todo.WORDS)
+class LowersWords(Depot, frozen=True, kw_only=True):
+    """Shows the provider's word in small letters."""
+
+    def bulk(self, response, id, job, notes):
+        found = super().bulk(response, id, job, notes)
+        return found.changed(native_state=found.native_state and found.native_state.lower())
+
+
+@wrong("a_word_can_be_pinned", _todo.WORDS)
+class PinsNewWords(Depot, frozen=True, kw_only=True):
+    """Looks into the user's state_map for words that it does not know."""
+
+    def decide(self, job, told, unread):
+        pins = {} if job.status in WORDS.table else self.state_map
+        return WORDS.decide(job.status, told, pins, unread=unread)
+
+
+@wrong("a_failure_that_the_counts_deny_is_none", _todo.FAILURE)
+class FailsWithSuccesses(Depot, frozen=True, kw_only=True):
+    """Does not look at counts where the word says that it failed."""
+
+    def decide(self, job, told, unread):
+        if job.status == "failed":
+            return WORDS.read(job.status, self.state_map)
+        return super().decide(job, told, unread)
+
+
+@wrong("counts_say_what_became_of_items", _todo.COUNTS)
+class CountsWhatIsDone(Depot, frozen=True, kw_only=True):
+    """Shows all operations that have ended as succeeded."""
+
+    def counts(self, told):
+        counts, doubts = super().counts(told)
+        if counts.succeeded is not None and counts.failed is not None:
+            counts = msgspec.structs.replace(counts, succeeded=counts.finished)
+        return counts, doubts
+
+
+@wrong("times_are_in_their_order", _todo.TIMES)
+class SwapsTimes(Depot, frozen=True, kw_only=True):
+    """Takes the end for the beginning."""
+
+    def bulk(self, response, id, job, notes):
+        found = super().bulk(response, id, job, notes)
+        if found.finished_at is None:
+            return found
+        return found.changed(created_at=found.finished_at, finished_at=found.created_at)
+
+
+@wrong("a_bulk_that_goes_on_has_not_finished", _todo.NO_END)
+class FinishedByNow(Depot, frozen=True, kw_only=True):
+    """Takes the last time that there is for the end."""
+
+    def bulk(self, response, id, job, notes):
+        found = super().bulk(response, id, job, notes)
+        return found.changed(finished_at=found.finished_at or found.created_at)
+
+
+@wrong("a_status_says_whose_it_is_and_when", _todo.SOURCE)
+class ItsOwnClock(Depot, frozen=True, kw_only=True):
+    """Takes the time of the answer from the computer's clock."""
+
+    def bulk(self, response, id, job, notes):
+        return super().bulk(response, id, job, notes).changed(observed_at=datetime.now(UTC))
+
+
+@wrong("an_outage_is_unavailable", _todo.STATUS)
+class CodesAlone(Depot, frozen=True, kw_only=True):
+    """Looks at the provider's code, whatever the status."""
+
+    def error(self, response):
+        said = refusal(response)
+        missing = said is not None and said.code == "no_such_job"
+        return NotFound("nothing", status=response.status) if missing else super().error(response)
+
+
+@wrong("an_answer_about_another_bulk_is_refused", _todo.WRONG_ID)
+class LooksAtBeginnings(Depot, frozen=True, kw_only=True):
+    """Takes an id that begins as the one asked for."""
+
+    def check_id(self, response, *, asked, got):
+        super().check_id(response, asked=asked, got=asked if got and got.startswith(asked) else got)
+
+
+@wrong("a_later_page_that_is_none_is_no_end", _todo.PAGES)
+class EndsAtErrors(Depot, frozen=True, kw_only=True):
+    """Takes "no such job", said of a cursor, for the end."""
+
+    def page(self, cursor):
+        call = super().page(cursor)
+
+        def read(response):
+            return Page(items=()) if cursor and response.status == 404 else call.read(response)
+
         return Call(call.request, read)
+
+
+@wrong("a_question_for_states_knows_pins_and_new_words", _todo.LISTING)
+class NothingIsUnknown(Depot, frozen=True, kw_only=True):
+    """Lists nothing for `unknown`, which its provider has no word for."""
+
+    def listing(self, query):
+        return () if query.states == {"unknown"} else super().listing(query)
+
+
+@wrong("a_question_for_states_knows_pins_and_new_words", _todo.LISTING)
+class ListsWithoutPins(Depot, frozen=True, kw_only=True):
+    """Asks for words by its own table, whatever the user's state_map."""
+
+    def listing(self, query):
+        return () if query.states == {"paused"} else super().listing(query)
+
+
+@wrong("any_question_about_operations_has_an_answer", _todo.OPERATIONS)
+class OnlyFailedItems(Depot, frozen=True, kw_only=True):
+    """Takes every question for some states as one for the failed."""
+
+    def operations(self, id, query):
+        return self.items(id, None) if query.states is None else self.failed_items(self.items(id, None))
+
+    def failed_items(self, call):
+        def read(response):
+            found = call.read(response)
+            failed = tuple(item for item in found.items if item.state is State.FAILED)
+            following = found.next and self.failed_items(found.next)
+            return msgspec.structs.replace(found, items=failed, next=following)
+
+        return Call(call.request, read)
+
+
+@wrong("a_cursor_that_cannot_be_read_is_no_end", _todo.CURSOR)
+class EndsAtOddCursors(Depot, frozen=True, kw_only=True):
+    """Takes a cursor of another type than it expects for none."""
+
+    def following(self, response, rows):
+        return rows.page.next
+
+
+class EpochJob(msgspec.Struct, frozen=True):
+    id: str | None = None
+    status: str | None = None
+    created: object = None
+    ended: object = None
+    total: int | None = None
+    good: int | None = None
+    failed: int | None = None
+
+
+@wrong("the_unit_of_a_time_is_not_guessed", _todo.TIMES)
+class GuessesUnits(Depot, frozen=True, kw_only=True):
+    """Reads a number as seconds or milliseconds by its size."""
+
+    def status(self, id):
+        def read(response):
+            self.check(response)
+            job, notes = EPOCH_JOB.read(response)
+            return self.bulk(response, id, job, notes).carrying(raw=response.body)
+
+        return Call(self.request("jobs", id), read)
+
+    def time(self, value, label, response):
+        unit = "s" if isinstance(value, int) and value < 10**11 else "ms"
+        return from_epoch(value, unit, label=label, now=response.received_at)
+
+
+EPOCH_JOB = Reader(EpochJob)
+
+
+class EpochFake(fake_of(GuessesUnits)):
+    """A depot that writes times as numbers."""
+
+    def members(self, bulk):
+        members = super().members(bulk)
+        times = {name: members[name] for name in ("created", "ended") if name in members}
+        return members | {name: int(datetime.fromisoformat(text).timestamp()) for name, text in times.items()}
+
+
+WRONG["GuessesUnits"] = WRONG["GuessesUnits"]._replace(fake=EpochFake)

@@ -2,6 +2,8 @@
 
 import ast
 import re
+import subprocess
+import sys
 import textwrap
 from pathlib import Path
 
@@ -74,3 +76,19 @@ def follow(folder):
             code = put(file.read_text(), code, within=head["within"], replaced=head["replaced"])
         file.write_text(code)
     return package
+
+
+def complaints(package, *formatting):
+    """What ruff has to say of a package once `ruff format` has run with these options; nothing where all is well."""
+    said = ""
+    for words in (["format", *formatting], ["check", "--no-cache"]):
+        done = subprocess.run(
+            [sys.executable, "-m", "ruff", *words, "."],
+            cwd=package,
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+        said += done.stdout + done.stderr if done.returncode else ""
+    return said

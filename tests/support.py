@@ -8,6 +8,7 @@ import subprocess
 import sys
 import textwrap
 import threading
+import time
 from collections.abc import Callable, Generator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -99,7 +100,27 @@ class Caseless(Plain, frozen=True, kw_only=True):
     id_grammar: ClassVar[IdGrammar] = IdGrammar(r"[A-Za-z0-9-]{1,32}", "letters and digits", cased=False)
 
 
-class Scripted(Fake):
+class Empty(Fake):
+    """A provider without bulks, for tests of what stands between it and whoever asks: it answers what its subclass says."""
+
+    def adapter(self, base_url: str) -> Plain:
+        return Plain(base_url=base_url)
+
+    @classmethod
+    def demo(cls, *, clock=time.time):
+        return cls(clock=clock)
+
+    def bulk_ids(self) -> tuple[str, ...]:
+        return ()
+
+    def bulk_id(self, number):
+        return f"a{number}"
+
+    def place(self, id, life, *, total=100, failed=0):
+        raise NotImplementedError
+
+
+class Scripted(Empty):
     """A plain provider: bulks that all run, and tokens for whoever asks. `respond` answers in its place."""
 
     word = "plain"
@@ -121,9 +142,6 @@ class Scripted(Fake):
             return FakeResponse(status=401)
         return FakeResponse.json({"id": request.path.rpartition("/")[2], "status": "running"})
 
-    def adapter(self, base_url: str) -> Plain:
-        return Plain(base_url=base_url)
-
     @classmethod
     def demo(cls, *, clock=None) -> "Scripted":
         del clock
@@ -131,12 +149,6 @@ class Scripted(Fake):
 
     def bulk_ids(self) -> tuple[str, ...]:
         return ("a1",)
-
-    def bulk_id(self, number):
-        return f"a{number}"
-
-    def place(self, id, life, *, total=100, failed=0):
-        raise NotImplementedError
 
     def paths(self) -> list[str]:
         """The paths that were asked for."""

@@ -11,12 +11,11 @@ from functools import partial
 from http import HTTPStatus
 from typing import ClassVar
 
-import msgspec
-
 from bulkstatus.adapter import (
     MIB,
     Adapter,
     Auth,
+    BaseUrl,
     BulkStatus,
     Call,
     IdGrammar,
@@ -33,7 +32,6 @@ from bulkstatus.adapter import (
     as_secret,
     bad_shape,
     bearer,
-    check_base_url,
     decode,
     from_text,
     printable,
@@ -127,7 +125,7 @@ class Cloudflare(Adapter, frozen=True, kw_only=True):
     token: SecretText | None = None
     email: str | None = None
     api_key: SecretText | None = None
-    base_url: str = "https://api.cloudflare.com/client/v4"
+    base_url: BaseUrl = "https://api.cloudflare.com/client/v4"
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -136,8 +134,6 @@ class Cloudflare(Adapter, frozen=True, kw_only=True):
         _check_one_way(token=self.token, email=self.email, key=self.api_key)
         for name in ("token", "email", "api_key"):
             _check_quotes(getattr(self, name), name)
-        base_url = check_base_url(self.base_url, setting="base_url")
-        msgspec.structs.force_setattr(self, "base_url", base_url)
 
     def auth(self) -> Auth:
         if self.email is not None and self.api_key is not None:
@@ -148,9 +144,6 @@ class Cloudflare(Adapter, frozen=True, kw_only=True):
         if self.token is None:  # pragma: no cover - refused when the adapter was made
             raise ConfigError("token is not set")
         return bearer(self.token)
-
-    def base_urls(self) -> tuple[str, ...]:
-        return (self.base_url,)
 
     def status(self, id: str) -> Call[BulkStatus]:
         """The call for bulk `id`. A failed bulk is an answer; its reading raises only when there is none.
@@ -256,7 +249,7 @@ class Cloudflare(Adapter, frozen=True, kw_only=True):
         if _NO_ROUTE in codes:
             message = "the provider knows no such address; check base_url, account_id and the bulk's id"
             return RequestRejected(message, status=response.status, code=code, detail=detail)
-        if _IDENTIFIER in codes:
+        if _IDENTIFIER in codes and response.status < HTTPStatus.INTERNAL_SERVER_ERROR:
             message = "no such bulk in this account, or not an id at all"
             return NotFound(message, status=response.status, code=code, detail=detail)
         if codes & _THROTTLE or response.status == HTTPStatus.TOO_MANY_REQUESTS:

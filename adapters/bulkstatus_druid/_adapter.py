@@ -11,6 +11,7 @@ from bulkstatus.adapter import (
     MIB,
     Adapter,
     Auth,
+    BaseUrl,
     BulkOperation,
     BulkStatus,
     Call,
@@ -27,7 +28,6 @@ from bulkstatus.adapter import (
     Vocabulary,
     app_token,
     bad_shape,
-    check_base_url,
     decode,
     from_epoch,
     from_text,
@@ -137,8 +137,8 @@ class Druid(Adapter, frozen=True, kw_only=True):
     poll_ceiling: ClassVar[float] = 60.0
     rows_per_page: ClassVar[int | None] = None
 
-    api_base_url: str | None = None
-    auth_base_url: str | None = None
+    api_base_url: BaseUrl | None = None
+    auth_base_url: BaseUrl | None = None
     client_id: SecretText
     client_secret: SecretText
     from_header: str | None = None
@@ -146,10 +146,6 @@ class Druid(Adapter, frozen=True, kw_only=True):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        for setting in ("api_base_url", "auth_base_url"):
-            url = getattr(self, setting)
-            if url is not None:
-                msgspec.structs.force_setattr(self, setting, check_base_url(url, setting=setting))
         for setting in ("from_header", "accept_language"):
             value = getattr(self, setting)
             if value is not None and _HEADER_VALUE.fullmatch(value) is None:
@@ -164,9 +160,6 @@ class Druid(Adapter, frozen=True, kw_only=True):
         if api is None or auth is None:
             raise ConfigError("api_base_url or auth_base_url is needed; one of them serves for both")
         return api, auth
-
-    def base_urls(self) -> tuple[str, ...]:
-        return tuple(dict.fromkeys(self._bases()))
 
     def auth(self) -> Auth:
         """Client credentials in the form body (https://dru-id.com/developers/apis/oauth-2/client-token/)."""

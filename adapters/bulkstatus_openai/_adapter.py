@@ -21,8 +21,9 @@ WORDS = adapter.Vocabulary(
         "expired": State.EXPIRED,
         "cancelled": State.CANCELLED,
     },
+    counted=True,  # LiteLLM says "completed" of Vertex AI's partial successes too, with an output file and no counts
 )
-_GOING = (State.QUEUED, State.RUNNING)
+_PHASES = ("finalizing", "cancelling")
 _STEPS = ("created_at", "in_progress_at", "finalizing_at", "cancelling_at")
 _ENDS = ("completed_at", "failed_at", "expired_at", "cancelled_at")
 
@@ -44,8 +45,7 @@ class Fault(msgspec.Struct, frozen=True):
     line: int | None = None
 
     def __str__(self) -> str:
-        line = f"line {self.line}" if self.line else None
-        return ": ".join(str(part) for part in (line, self.code, self.message) if part)
+        return ": ".join(map(str, filter(None, (self.line and f"line {self.line}", self.code, self.message))))
 
 
 class Faults(msgspec.Struct, frozen=True):
@@ -83,7 +83,7 @@ class Batches(msgspec.Struct, frozen=True):
     last_id: str | None = None
 
 
-def _refused(response: Response) -> BulkStatusError:
+def _refused(response: Response, asked: str | None) -> BulkStatusError:
     """The error for an answer that is no 200: https://developers.openai.com/api/docs/guides/error-codes."""
     fault = REFUSAL.glean(response).error or Fault()
     return adapter.status_error(
@@ -91,14 +91,14 @@ def _refused(response: Response) -> BulkStatusError:
         code=str(fault.code or fault.type or "") or None,
         detail=None if response.status == HTTPStatus.UNAUTHORIZED else fault.message,  # it quotes the key
         request_id=response.headers.get("x-request-id"),
-        # An address that leads nowhere is told in the form of a batch that is not there, and called a URL.
-        own=fault.type is not None and "url" not in f"{fault.code} {fault.message}".lower(),
+        # Servers without batches word the 404 of an address that leads nowhere as OpenAI words its errors.
+        own=bool(fault.type) and adapter.says_missing(f"{fault}", noun="batch", id=asked),
     )
 
 
 REFUSAL = adapter.Reader(Faults)
 _UNREAD = ("object", "model", "input_file_id", "completion_window", "expires_at", "metadata", "usage")
-BATCH = adapter.Reader(Batch, refused=_refused, unread=_UNREAD)
+BATCH = adapter.Reader(Batch, unread=_UNREAD)
 BATCHES = adapter.PageReader(Batches, "data", row=BATCH, unread=("object", "first_id"))
 
 
@@ -128,9 +128,9 @@ class OpenAI(adapter.Adapter, frozen=True, kw_only=True):
 
     def status(self, id: str) -> Call[BulkStatus]:
         def read(response: Response) -> BulkStatus:
-            batch, notes = BATCH.read(response)
+            batch, notes = BATCH.read(response, refused=lambda it: _refused(it, id))
             if batch.id != id:
-                raise adapter.wrong_id(response, asked=id, got=batch.id or "a batch without an id")
+                raise adapter.wrong_id(response, asked=id, got=batch.id)
             return self._bulk(response, batch, notes).carrying(raw=response.body)
 
         return Call(self._request(id), read)
@@ -148,14 +148,14 @@ class OpenAI(adapter.Adapter, frozen=True, kw_only=True):
 
     def _page(self, after: str | None, limit: int | None = None) -> Call[Page[BulkStatus]]:
         def read(response: Response) -> Page[BulkStatus]:
-            rows = BATCHES.read(response)
+            rows = BATCHES.read(response, refused=lambda it: _refused(it, after))
             items = tuple(self._bulk(response, batch, notes).carrying(raw=raw) for batch, notes, raw in rows)
             # Where a copy leaves has_more out, only an empty page is the end; so OpenAI's own client has it.
             more = bool(items) if rows.page.has_more is None else rows.page.has_more
             last = rows.page.last_id or (items[-1].id if items else "")
             if not rows.found or (more and not last):
                 raise adapter.bad_shape(response, "it holds no data, or more follows and nothing says where")
-            return Page(items=items, next=self._page(last) if more else None, cursor=last)
+            return Page(items=items, next=self._page(last) if more else None, cursor=last if more else None)
 
         return Call(self._request(limit=limit or self.rows_per_page, after=after), read)
 
@@ -164,16 +164,16 @@ class OpenAI(adapter.Adapter, frozen=True, kw_only=True):
         told = adapter.Counts(total=said.total, succeeded=said.completed, failed=said.failed)
         if not (told.total or told.succeeded or told.failed):
             told = adapter.Counts()  # zeros stand there before anything is counted, and are no "0 of 0"
-        unclear = told.total is not None and (told.finished or 0) > told.total
-        unclear |= adapter.is_unread(notes, "request_counts")
-        state, why = WORDS.decide(batch.status, told, self.state_map, unread=unclear)
-        if state is State.SUCCEEDED and told.failed is None and batch.error_file_id:
-            state, why = State.PARTIAL, (*why, "It has an error file, and no count of failures: partial.")
-        if state in (State.CANCELLED, State.EXPIRED) and (batch.output_file_id or batch.error_file_id):
-            why = (*why, "Requests that had ended keep their results: it has an output or error file.")
         counts, odd_counts = adapter.clean_counts(told)
+        unclear = told.total is not None and (counts.total is None or (told.finished or 0) > told.total)
+        unclear |= adapter.is_unread(notes, "request_counts")
+        good, bad = batch.output_file_id and "output_file_id", batch.error_file_id and "error_file_id"
+        files = {"some_succeeded": good, "some_failed": bad}
+        state, why = WORDS.decide(batch.status, told, self.state_map, unread=unclear, **files)
+        if state in (State.CANCELLED, State.EXPIRED) and (good or bad):
+            why = (*why, "Requests that had ended keep their results: it has an output or error file.")
         times, odd_times = adapter.from_epochs(batch, _STEPS + _ENDS, "s", now=response.received_at)
-        ends = [] if state in _GOING else [times[name] for name in _ENDS if name in times]
+        ends = [times[name] for name in _ENDS if name in times and state not in (State.QUEUED, State.RUNNING)]
         faults = (batch.errors or Faults()).data or []
         return BulkStatus(
             source=response.source,
@@ -181,7 +181,7 @@ class OpenAI(adapter.Adapter, frozen=True, kw_only=True):
             id=batch.id,
             state=state,
             native_state=batch.status,
-            phase=batch.status if batch.status in ("finalizing", "cancelling") else None,
+            phase=batch.status if state is State.RUNNING and batch.status in _PHASES else None,
             counts=counts if any(msgspec.structs.astuple(counts)) else None,
             created_at=times.get("created_at"),
             started_at=times.get("in_progress_at"),

@@ -14,6 +14,7 @@ from bulkstatus.adapter import (
     MIB,
     Adapter,
     Auth,
+    BaseUrl,
     BulkOperation,
     BulkStatus,
     Call,
@@ -37,10 +38,10 @@ from bulkstatus.adapter import (
     bad_shape,
     bearer,
     can_be_count,
-    check_base_url,
     clean_counts,
     decode,
     from_epoch,
+    is_unread,
     printable,
     status_error,
     unknown_word,
@@ -134,22 +135,18 @@ class Weavr(Adapter, frozen=True, kw_only=True):
     poll_ceiling: ClassVar[float] = 60.0
     rows_per_page: ClassVar[int | None] = _PAGE_SIZE
 
-    base_url: str
+    base_url: BaseUrl
     api_key: SecretText
     auth_token: SecretText
     epoch_unit: EpochUnit = "ms"
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        msgspec.structs.force_setattr(self, "base_url", check_base_url(self.base_url, setting="base_url"))
         if self.epoch_unit not in get_args(EpochUnit):
             raise ConfigError(f"epoch_unit is one of {', '.join(get_args(EpochUnit))}")
 
     def auth(self) -> Auth:
         return all_of(api_key(self.api_key), bearer(self.auth_token, name="auth_token"))
-
-    def base_urls(self) -> tuple[str, ...]:
-        return (self.base_url,)
 
     def status(self, id: str) -> Call[BulkStatus]:
         """One bulk with the counts of its operations.
@@ -162,7 +159,7 @@ class Weavr(Adapter, frozen=True, kw_only=True):
             if record.bulk_id in (None, ""):
                 raise bad_shape(response, "the value at `$.bulkId` is not there, or no id")
             if str(record.bulk_id) != id:
-                raise wrong_id(response, asked=id, got=str(record.bulk_id))
+                raise wrong_id(response, asked=id, got=record.bulk_id)
             return self._bulk(response, record, notes, id=id).carrying(raw=response.body)
 
         return Call(Request.to(self.base_url, "bulks", id), read)
@@ -342,7 +339,7 @@ def _counts(record: Process, pins: Mapping[str, State], notes: Notes) -> tuple[C
     """The counts as they came, how many operations or entries they could not take up, and what is to be said of those."""
     total = record.submitted_items_count
     # An array that was there and could not be read is not the same as none.
-    unread = sum(note.startswith("operationStatusCounts") for note in notes)
+    unread = int(is_unread(notes, "operationStatusCounts"))
     if record.operation_status_counts is None:
         return None if total is None else Counts(total=total), unread, ()
     sums: dict[str, int] = {}
@@ -408,7 +405,7 @@ def _answer(response: Response, read: Callable[[Response], T]) -> T:
         raise _refused(response)
     answer = read(response)
     # Payloads hold the key too, but written into strings, where its quotation marks are escaped.
-    if _ERROR_KEY in response.body and decode(response, REFUSAL.decode).error_code is not None:
+    if _ERROR_KEY in response.body and REFUSAL.glean(response).error_code is not None:
         raise bad_shape(response, "an `errorCode` stands in it, as in Weavr's errors")
     return answer
 
@@ -436,10 +433,7 @@ def _refused(response: Response) -> BulkStatusError:
 
     https://api.weavr.io/products/multi/openapi/manage/bulks.md
     """
-    try:
-        body = decode(response, REFUSAL.decode)
-    except ProtocolError:
-        body = Refusal()
+    body = REFUSAL.glean(response)
     code = _text(body.error_code) or _text(body.code)
     throttled = response.status == HTTPStatus.CONFLICT and code == _THROTTLED
     slow_down = throttled or response.status == HTTPStatus.TOO_MANY_REQUESTS

@@ -92,5 +92,5 @@ class OperationPage(msgspec.Struct, frozen=True, rename="camel"):
 PROCESS = Reader(Process)
 PROCESSES = PageReader(ProcessPage, "bulk_processes", "older", row=PROCESS)
 OPERATIONS = PageReader(OperationPage, "operations", row=Reader(Operation))
-REFUSAL = msgspec.json.Decoder(Refusal)
+REFUSAL = Reader(Refusal)
 ERROR_CODE = msgspec.json.Decoder(ErrorCode)

@@ -161,10 +161,10 @@ class Adapter(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
 
         Nothing is ever sent anywhere else.
         """
-        urls = tuple(url for name in _url_fields(type(self)) if (url := getattr(self, name)) is not None)
+        urls = [url for name in _url_fields(type(self)) if (url := getattr(self, name)) is not None]
         if not urls:
             raise NotImplementedError
-        return urls
+        return tuple(dict.fromkeys(urls))
 
     def status(self, id: str) -> Call[BulkStatus]:
         """The call that tells how bulk `id` stands. `id` has passed `id_grammar`."""

@@ -6,6 +6,7 @@ is `token`).
 """
 
 import re
+from base64 import b64encode
 from collections.abc import Mapping
 from http import HTTPStatus
 from typing import Literal, Protocol
@@ -94,6 +95,52 @@ def bearer(token: SecretText, *, name: str = "token") -> Auth:
 def api_key(key: SecretText, *, header: str = "api-key", name: str = "api_key") -> Auth:
     """A key in a header of the provider's choice."""
     return _Static(header, "", as_secret(key, name))
+
+
+class _Basic:
+    """A user and a password, written as one text."""
+
+    def __init__(self, user: Secret, password: Secret | None) -> None:
+        self.secrets = (user,) if password is None else (user, password)
+
+    def __repr__(self) -> str:
+        return "<Authorization: Basic ***>"
+
+    def renewal(self, now: float) -> Call[None] | None:
+        del now
+        return None
+
+    @unseen
+    def headers(self) -> dict[str, str]:
+        user, *password = (secret.reveal() for secret in self.secrets)
+        if ":" in user:
+            raise ConfigError(
+                f"{self.secrets[0].name} holds a colon, which ends it in this kind of credentials"
+            )
+        pair = f"{user}:{''.join(password)}"
+        return {"Authorization": f"Basic {b64encode(pair.encode()).decode('ascii')}"}
+
+    def rejected(self, sent: Mapping[str, str]) -> bool:
+        renewable = [secret for secret in self.secrets if secret.renewable]
+        if all(secret.loaded for secret in self.secrets) and self.headers().items() <= sent.items():
+            for secret in renewable:
+                secret.forget()
+        return bool(renewable)
+
+
+@unseen
+def basic(
+    user: SecretText,
+    password: SecretText | None = None,
+    *,
+    name: str = "user",
+    password_name: str = "password",  # noqa: S107 - the name of a setting
+) -> Auth:
+    """`Authorization: Basic` (RFC 7617), also for a key that is sent as the user, without a password.
+
+    Those that are functions are asked again after a 401. A user that holds a colon is a ConfigError.
+    """
+    return _Basic(as_secret(user, name), None if password is None else as_secret(password, password_name))
 
 
 class _All:

@@ -42,18 +42,27 @@ class Headers(Masked[str]):
 
     def scrub(self, response: Response) -> Response:
         """The reply without credentials that the provider repeats in it."""
-        written = spellings(filter(_TELLING.fullmatch, self.values_alone()))
+        written = [
+            text.encode()
+            for value in spellings(filter(_TELLING.fullmatch, self.values_alone()))
+            for text in _in_json(value)
+        ]
         body = _unescaped(response.body, written)
-        for value in written:
-            # Some writers of JSON put a backslash before each slash.
-            for text in {value, value.replace("/", "\\/")}:
-                body = body.replace(
-                    text.encode(), b"***"
-                )  # the same object where there is nothing to replace
+        for text in written:
+            body = body.replace(text, b"***")  # the same object where there is nothing to replace
         return response if body is response.body else msgspec.structs.replace(response, body=body)
 
 
-def _unescaped(body: bytes, secrets: Iterable[str]) -> bytes:
+def _in_json(text: str) -> Iterable[str]:
+    """As writers of JSON have it, some of which put a backslash before each slash; as it is comes last.
+
+    Taken out in that order, a quotation mark at its beginning leaves no backslash behind.
+    """
+    quoted = text.replace("\\", r"\\").replace('"', r"\"")
+    return dict.fromkeys(form for each in (quoted, text) for form in (each, each.replace("/", r"\/")))
+
+
+def _unescaped(body: bytes, secrets: Iterable[bytes]) -> bytes:
     """`body` with plain characters in the place of their JSON escapes, where one of `secrets` comes to light by that.
 
     .NET's writer escapes the `+` of a token by default, others `&`, `<` and `=`. To JSON, both are the same text.
@@ -61,14 +70,16 @@ def _unescaped(body: bytes, secrets: Iterable[str]) -> bytes:
     if b"\\u00" not in body or body.count(b"\\") > _MOST_ESCAPES:
         return body
     plain = _ESCAPE.sub(_unescape, body)
-    return plain if any(secret.encode() in plain for secret in secrets) else body
+    return plain if any(secret in plain for secret in secrets) else body
 
 
 def _unescape(escape: re.Match[bytes]) -> bytes:
     if escape[0] == rb"\/":
         return b"/"
     character = bytes.fromhex(escape[1].decode()) if escape[1] else b""
-    return escape[0] if character in b'"\\\x7f' else character  # an empty one is in it too
+    if not character or character == b"\x7f":
+        return escape[0]
+    return b"\\" + character if character in b'"\\' else character
 
 
 class Credentials:
@@ -87,6 +98,11 @@ class Credentials:
         self._tries = 0
         self._trying = False
         self._error: BulkStatusError | None = None
+
+    @unseen
+    def loaded(self) -> list[str]:
+        """What the headers come from, such as the secret that a token was fetched for."""
+        return [secret.reveal() for secret in self._auth.secrets if secret.loaded]
 
     def rejected(self, sent: Headers) -> bool:
         """The provider refused `sent`; True when others can be had.

@@ -14,7 +14,7 @@ from typing import Literal, NamedTuple
 
 import msgspec
 
-from bulkstatus._samples import kind_of, shown, time_shown
+from bulkstatus._samples import kind_of, name_shown, shown, time_shown
 from bulkstatus._text import printable
 
 DriftKind = Literal["word", "field", "time"]
@@ -102,7 +102,7 @@ class Collector:
             odd = Oddity("word", _place(vocabulary), sample, sample, word if pinnable and whole else None)
             found.setdefault(odd[:3], odd)
         for (where, name), value in self._fields.items():
-            form, _ = shown(name, secrets)
+            form = name_shown(name, secrets)
             odd = Oddity("field", _place(where), form, f"{form} ({kind_of(value)})")
             found.setdefault(odd[:3], odd)
         for label, value in self._times.items():

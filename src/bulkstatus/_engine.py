@@ -367,7 +367,7 @@ class _Line:
                 self.budget.throttled(error, now())
             if isinstance(error, Unavailable) and error.reason != "abandoned":
                 self._gate.learn(error)
-            error.redact(credentials.values_alone())
+            error.redact((*credentials.values_alone(), *self._credentials.loaded()))
             raise
         except _Standstill:
             raise
@@ -391,7 +391,8 @@ class _Line:
                     self._pass_on(odd, credentials)
 
     def _pass_on(self, odd: Collector, credentials: Headers) -> None:
-        found = odd.found(credentials.values_alone(), is_pinned=lambda word: fold(word) in self._pinned)
+        secrets = (*credentials.values_alone(), *self._credentials.loaded())
+        found = odd.found(secrets, is_pinned=lambda word: fold(word) in self._pinned)
         if found and self._notice is not None:
             self._notice(self._name, found)
 

@@ -11,7 +11,7 @@ from typing import Generic, Protocol, TypeVar
 from bulkstatus._call import Call, Page
 from bulkstatus._engine import Engine, Pending
 from bulkstatus._sweep import left_out
-from bulkstatus.errors import ProtocolError
+from bulkstatus.errors import NotFound, ProtocolError
 
 _WINDOW = 8
 _MOST_PAGES = 10_000
@@ -54,8 +54,22 @@ async def pages(engine: Engine, source: str, first: Call[Page[T]]) -> AsyncGener
             if page.cursor in cursors:
                 raise _no_end(source, "the provider gave the same cursor twice")
             cursors.add(page.cursor)
-        page = await engine.perform(source, page.next)
+        page = await _following(engine, source, page.next)
     raise _no_end(source, f"the listing has more than {_MOST_PAGES:,} pages")
+
+
+async def _following(engine: Engine, source: str, call: Call[Page[T]]) -> Page[T]:
+    """A later page. What its cursor stands for may be gone meanwhile, which says nothing of the list or of a bulk."""
+    try:
+        return await engine.perform(source, call)
+    except NotFound as error:
+        raise ProtocolError(
+            "the place where the list goes on is not there any more; list again",
+            source=source,
+            provider=error.provider,
+            status=error.status,
+            reason="moving_listing",
+        ) from error
 
 
 def _check_left_out(source: str, number: int) -> None:
@@ -83,6 +97,7 @@ class _OffsetWalk(Generic[T]):
         self._at = at
         self._seen: set[str] = set()
         self._rows = 0
+        self._nameless = False
         self._left_out = 0
         self._total: int | None = None
         self._ahead: deque[tuple[int, Pending[Page[T]]]] = deque()
@@ -141,20 +156,24 @@ class _OffsetWalk(Generic[T]):
     def _is_worth_asking(self, offset: int) -> bool:
         return self._total is not None and offset + self._overlap < self._total
 
-    def _take(self, page: Page[T]) -> tuple[T, ...]:
+    def _take(self, page: Page[T], *, again: bool = False) -> tuple[T, ...]:
+        """The rows of a page that are new; `again` where it was read before, and nothing tells what has no key."""
         if page.total is not None:
             if self._total not in (None, page.total):
                 self._moved = self._shifted = True
             self._total = page.total
         fresh: list[T] = []
         for item in page.items:
-            if item.key not in self._seen:
+            self._nameless = self._nameless or not item.key
+            if item.key not in self._seen and (item.key or not again):
                 if item.key:
                     self._seen.add(item.key)
                 fresh.append(item)
         self._moved = self._moved or len(page.items) - len(fresh) > self._overlap
-        self._rows += len(fresh) + page.received - len(page.items)
-        self._left_out += page.left_out
+        self._rows += len(fresh)
+        if not again:
+            self._rows += page.received - len(page.items)
+            self._left_out += page.left_out
         return tuple(fresh)
 
     def _joins(self, page: Page[T]) -> bool:
@@ -177,9 +196,9 @@ class _OffsetWalk(Generic[T]):
         """
         passes = 0
         while self._shifted and not self._overlap:
-            if passes == _MOST_PASSES:
+            if passes == _MOST_PASSES or self._nameless:
                 raise ProtocolError(
-                    "rows came or went each time that the list was read, so some may be missing; the list is not complete",
+                    "rows came or went while the list was read, so some may be missing; the list is not complete",
                     source=self._source,
                     reason="moving_listing",
                 )
@@ -189,7 +208,7 @@ class _OffsetWalk(Generic[T]):
             while page is None or (page.received and not self._is_over(offset)):
                 self._count()
                 page = await self._engine.perform(self._source, self._at(offset))
-                items = self._take(page)
+                items = self._take(page, again=True)
                 if items:
                     yield items
                 offset += page.received
@@ -200,7 +219,7 @@ class _OffsetWalk(Generic[T]):
         while (self._overlap and self._moved) or (self._total is not None and self._rows < self._total):
             self._count()
             page = await self._engine.perform(self._source, self._at(offset))
-            items = self._take(page)
+            items = self._take(page, again=True)
             if items:
                 yield items
                 offset += page.received

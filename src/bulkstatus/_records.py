@@ -20,6 +20,8 @@ P = TypeVar("P", bound=msgspec.Struct)
 
 Notes = tuple[str, ...]
 """Sentences for the evidence."""
+Refused = Callable[[Response], BulkStatusError]
+"""Makes an error of an answer that is no 200."""
 
 _ARRAY = msgspec.json.Decoder(list[msgspec.Raw] | None)
 _NOTHING = msgspec.Raw(b"null")
@@ -50,7 +52,7 @@ class Reader(Generic[S]):
         record: type[S],
         *,
         unread: Collection[str] = (),
-        refused: Callable[[Response], BulkStatusError] = status_error,
+        refused: Refused = status_error,
     ) -> None:
         self._name = record.__name__
         self._record = record
@@ -64,14 +66,14 @@ class Reader(Generic[S]):
         self._apart = _cutter(fields)
         self.documented = frozenset(field.encode_name for field in fields) | frozenset(unread)
 
-    def read(self, response: Response) -> tuple[S, Notes]:
+    def read(self, response: Response, *, refused: Refused | None = None) -> tuple[S, Notes]:
         """The record, and what is to be said of members that could not be read.
 
-        Raises what `refused` makes of an answer that is no 200, and ProtocolError when it is not a JSON object, or is
-        beyond the bounds of its request.
+        Raises what `refused` makes of an answer that is no 200 (the reader's, unless one is given here that knows what
+        was asked), and ProtocolError when it is not a JSON object, or is beyond the bounds of its request.
         """
         if response.status != HTTPStatus.OK:
-            raise self.refused(response)
+            raise (refused or self.refused)(response)
         return decode(response, self._read)
 
     def glean(self, response: Response) -> S:
@@ -131,11 +133,15 @@ class Row(NamedTuple, Generic[S]):
 class Rows(Generic[P, S]):
     """An answer that is a page: `page` as a whole, and its rows in order when it is iterated over.
 
-    `found` is false when the answer had no array of rows at all.
+    `found` is false when the answer had no array of rows at all. `notes` speak of the page's own members: a cursor
+    that was sent and could not be read (`is_unread`) is no end of the list.
     """
 
-    def __init__(self, page: P, records: list[S] | None, notes: Mapping[int, Notes], raw: RawRows) -> None:
+    def __init__(
+        self, page: P, records: list[S] | None, notes: Mapping[int, Notes], raw: RawRows, of_page: Notes = ()
+    ) -> None:
         self.page = page
+        self.notes = of_page
         self.found = records is not None
         self._records = records or []
         self._notes = notes
@@ -164,18 +170,18 @@ class PageReader(Generic[P, S]):
         self._row = row
         self._rows = rows
 
-    def read(self, response: Response) -> Rows[P, S]:
+    def read(self, response: Response, *, refused: Refused | None = None) -> Rows[P, S]:
         """The page. A row that is no record has nothing in it; without an id, it is counted as left out later.
 
-        Raises what the row's `refused` makes of an answer that is no 200, and ProtocolError when it is not a JSON
+        Raises what `refused` makes of an answer that is no 200 (the row's, unless one is given), and ProtocolError when it is not a JSON
         object, when its rows are not an array, and when it is beyond the bounds of its request.
         """
         if response.status != HTTPStatus.OK:
-            raise self._row.refused(response)
-        page, records, notes = decode(response, self._read)
-        return Rows(page, records, notes, RawRows(response.body, self._split))
+            raise (refused or self._row.refused)(response)
+        page, records, notes, of_page = decode(response, self._read)
+        return Rows(page, records, notes, RawRows(response.body, self._split), of_page)
 
-    def _read(self, body: bytes) -> tuple[P, list[S] | None, Mapping[int, Notes]]:
+    def _read(self, body: bytes) -> tuple[P, list[S] | None, Mapping[int, Notes], Notes]:
         try:
             page = self._decoder.decode(body)
         except msgspec.ValidationError:
@@ -183,20 +189,21 @@ class PageReader(Generic[P, S]):
         if is_collecting():
             self._note(body, self._split(body))
         places: list[list[S] | None] = [getattr(page, name) for name in self._rows]
-        return page, next((rows for rows in places if rows is not None), None), {}
+        return page, next((rows for rows in places if rows is not None), None), {}, ()
 
-    def _read_apart(self, body: bytes) -> tuple[P, list[S] | None, Mapping[int, Notes]]:
+    def _read_apart(self, body: bytes) -> tuple[P, list[S] | None, Mapping[int, Notes], Notes]:
         members = self._apart.decode(body)
         rows = self._arrays(members)
         self._note(body, rows or [])
-        page, _ = self._page.of_members(members, but=self._rows)
+        page, of_page = self._page.of_members(members, but=self._rows)
         if rows is None:
-            return page, None, {}
+            return page, None, {}, of_page
         read = [self._row.of_row(row) for row in rows]
         return (
             page,
             [record for record, _ in read],
             {at: notes for at, (_, notes) in enumerate(read) if notes},
+            of_page,
         )
 
     def _note(self, body: bytes, rows: list[msgspec.Raw]) -> None:

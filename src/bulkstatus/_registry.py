@@ -8,8 +8,8 @@ import msgspec
 
 from bulkstatus._adapter import Adapter, IdGrammar
 from bulkstatus._auth import Auth, all_of
-from bulkstatus._call import Call, ListQuery, Page
-from bulkstatus._model import BulkStatus
+from bulkstatus._call import Call, ListQuery, OperationQuery, Page
+from bulkstatus._model import BulkOperation, BulkStatus
 from bulkstatus._text import printable
 from bulkstatus.errors import ConfigError
 
@@ -101,6 +101,12 @@ class _Absent(Adapter, frozen=True, kw_only=True):
         raise copy(self.why)
 
     def listing(self, query: ListQuery) -> tuple[Call[Page[BulkStatus]], ...]:  # noqa: ARG002 - whatever is asked
+        raise copy(self.why)
+
+    def operations(self, id: str, query: OperationQuery) -> Call[Page[BulkOperation]]:  # noqa: ARG002 - likewise
+        raise copy(self.why)
+
+    def probe(self) -> Call[object]:
         raise copy(self.why)
 
 

@@ -129,10 +129,12 @@ def bad_shape(response: Response, why: str) -> ProtocolError:
     return _bad_payload(response, why)
 
 
-def wrong_id(response: Response, *, asked: str, got: str) -> ProtocolError:
-    """The error for an answer about another bulk than the one asked for."""
+def wrong_id(response: Response, *, asked: str, got: str | int | None) -> ProtocolError:
+    """The error for an answer about another bulk than the one asked for; without an id, it is about none."""
+    if got is None or got == "":
+        return _bad_payload(response, "a record without an id")
     return ProtocolError(
-        f"asked about {asked}, answered about {printable(got, 128)}",
+        f"asked about {asked}, answered about {printable(str(got), 128)}",
         status=response.status,
         reason="id_mismatch",
     )
@@ -252,6 +254,23 @@ def status_error(  # noqa: C901, PLR0911 - one return a row of the table reads b
     return error(
         ProtocolError, "the answer has a status that means nothing here", reason="protocol", retryable=True
     )
+
+
+def says_missing(words: str, *, noun: str, id: str | None) -> bool:
+    """Whether the words of a 404 say that there is no bulk `id`, which the provider calls a `noun`.
+
+    For providers whose 404 for an address that leads nowhere has the form of their other errors, so that form alone
+    tells nothing: the words have to name the bulk, or say that there is no such `noun`, and may speak neither of a URL
+    nor of a path. Without an `id`, as for a list, they never say it.
+    """
+    rest = words.replace(id, "").lower() if id else "url"
+    if "url" in rest or "/" in rest:
+        return False
+    named = re.search(rf"(?<![\w/.-]){re.escape(id or '')}(?![\w-])", words)
+    missing = (
+        rf"\bno (?:such )?{noun} (?:found|exists)\b(?! with)|\b{noun}(?: job| object)?[ _]not[ _]found\b"
+    )
+    return named is not None or re.search(missing, words, re.IGNORECASE) is not None
 
 
 def _host_of(url: str) -> str:

@@ -12,6 +12,9 @@ _LONGEST_PATTERN = 48
 # Words of a vocabulary and names of fields hold neither; addresses, numbers of cards and accounts, and ids do.
 _MOST_DIGITS = 5
 _PERSONAL = "@"
+# A long run of small and capital letters with digits here and there is a credential, or one that was encoded.
+_RUN = re.compile(r"[A-Za-z0-9+/=_.~-]{20,}", re.ASCII)
+_MIXED = re.compile("(?=.*[a-z])(?=.*[A-Z]).*[0-9][^0-9].*[0-9]")
 _KINDS = {"{": "object", "[": "array", '"': "text", "t": "boolean", "f": "boolean", "n": "null"}
 
 _MONTHS = "Jan|Feb|Mar|Apr|May|Jun|Jul|Aug|Sep|Oct|Nov|Dec"
@@ -44,10 +47,23 @@ def shown(text: str, secrets: Collection[str]) -> tuple[str, bool]:
     clean = text
     for secret in telling(secrets):
         clean = clean.replace(secret, "***")
-    if _PERSONAL in clean or sum(map(str.isdigit, clean)) > _MOST_DIGITS:
+    if _is_telling(clean):
         clean = pattern(clean)
     line = printable(clean, _LONGEST)
     return line, line == text
+
+
+def _is_telling(text: str) -> bool:
+    """True for what may be about a person, or be a credential that nobody here knows."""
+    if _PERSONAL in text or sum(map(str.isdigit, text)) > _MOST_DIGITS:
+        return True
+    return any(map(_MIXED.match, _RUN.findall(text)))
+
+
+def name_shown(name: str, secrets: Collection[str]) -> str:
+    """The name of a field, as `shown`; of one with a blank in it only the pattern: objects may go by people's names."""
+    line, _ = shown(name, secrets)
+    return pattern(line) if " " in name and len(name) <= _LONGEST else line
 
 
 def pattern(text: str) -> str:

@@ -32,11 +32,13 @@ class Vocabulary:
     """The words one provider uses for one kind of thing, and the state each stands for.
 
     `name` is how evidence speaks of it ("weavr bulk"). A word is looked up as it is, then folded. A word in neither
-    form is `unknown`, which is not an end.
+    form is `unknown`, which is not an end. With `counted` a word for success says only that a bulk is over: `decide`
+    takes it for one where counts show how it went.
     """
 
-    def __init__(self, name: str, table: Mapping[str, State]) -> None:
+    def __init__(self, name: str, table: Mapping[str, State], *, counted: bool = False) -> None:
         self.name = name
+        self.counted = counted
         self.table = dict(table)
         self._folded = {fold(word): (word, state) for word, state in table.items()}
         self._read = lru_cache(maxsize=256)(self._read_word)
@@ -53,15 +55,20 @@ class Vocabulary:
             return Decision(
                 State.UNKNOWN, (f"{self.name} word of {len(word)} characters is not a documented one.",)
             )
-        if pins:
-            pinned = pins.get(word) or {fold(key): state for key, state in pins.items()}.get(fold(word))
-            if pinned:
-                return Decision(pinned, (f"The configuration's state_map reads {word!r} as {pinned}.",))
+        pinned = self._pinned(word, pins)
+        if pinned:
+            return Decision(pinned, (f"The configuration's state_map reads {word!r} as {pinned}.",))
         said = self._read(word)
         # Here, since what is remembered of a word is not read again.
         if said.state is State.UNKNOWN and not self._knows(word):
             unknown_word(self.name, word)
         return said
+
+    @staticmethod
+    def _pinned(word: str, pins: Mapping[str, State]) -> State | None:
+        if not pins:  # nearly always
+            return None
+        return pins.get(word) or {fold(key): state for key, state in pins.items()}.get(fold(word))
 
     def _knows(self, word: str) -> bool:
         return word in self.table or fold(word) in self._folded
@@ -81,21 +88,39 @@ class Vocabulary:
         )
 
     def decide(
-        self, word: str | None, counts: Counts | None, pins: Mapping[str, State], *, unread: int = 0
+        self,
+        word: str | None,
+        counts: Counts | None,
+        pins: Mapping[str, State],
+        *,
+        unread: int = 0,
+        some_succeeded: str | None = None,
+        some_failed: str | None = None,
     ) -> Decision:
         """What word and counts say together; the rule of `settle` is applied to what `read` gives.
 
         `counts` are as they came: one that cannot be counts as one that could not be read. `unread` is how many
-        operations, or entries about them, there were besides that no count could take up.
+        operations, or entries about them, there were besides that no count could take up. `some_succeeded` and
+        `some_failed` name a member that shows by itself that there are such, as that of a file of their results.
         """
         said = self.read(word, pins)
-        if counts is None and not unread:
+        if counts is None and not (unread or self.counted or some_succeeded or some_failed):
             return said
         counts = counts or Counts()
         odd = _impossible(counts)
         if odd:
             counts, _ = clean_counts(counts)
         state, why = settle(said.state, counts, unread=unread + len(odd - {"total"}))
+        sure = not self.counted or _shows_success(counts) or (word and self._pinned(word, pins))
+        if some_failed and state is State.SUCCEEDED and counts.failed is None:
+            state, why = State.PARTIAL, (*why, f"{some_failed} shows that some failed, uncounted: partial.")
+        elif some_succeeded and state is State.FAILED and counts.succeeded is None:
+            state, why = (
+                State.PARTIAL,
+                (*why, f"{some_succeeded} shows that some succeeded, uncounted: partial."),
+            )
+        elif state is State.SUCCEEDED and not sure:
+            state, why = State.UNKNOWN, (*why, "No counts show how it went: success is not proven.")
         return Decision(state, said.evidence + why) if why else said
 
     def words(self, states: Collection[State], pins: Mapping[str, State]) -> tuple[str, ...] | None:
@@ -106,6 +131,10 @@ class Vocabulary:
         if pins or State.UNKNOWN in states:
             return None
         return tuple(word for word, state in self.table.items() if state in states)
+
+
+def _shows_success(counts: Counts) -> bool:
+    return counts.succeeded is not None and (counts.total is not None or counts.failed is not None)
 
 
 def settle(state: State, counts: Counts, *, unread: int = 0) -> tuple[State, tuple[str, ...]]:

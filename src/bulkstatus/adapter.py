@@ -16,12 +16,20 @@ from bulkstatus._adapter import (
     Probe,
     Remaining,
 )
-from bulkstatus._auth import Auth, all_of, api_key, app_token, bearer
+from bulkstatus._auth import Auth, all_of, api_key, app_token, basic, bearer
 from bulkstatus._call import MIB, Call, ListQuery, OperationQuery, Page, RawRows, Request, Response
 from bulkstatus._drift import is_collecting, new_fields, note_members, unknown_word, unreadable_time
 from bulkstatus._model import BulkOperation, BulkStatus, Counts, State
 from bulkstatus._records import Notes, PageReader, Reader, Row, Rows, is_unread
-from bulkstatus._reply import bad_shape, decode, retry_after, status_error, whole_seconds, wrong_id
+from bulkstatus._reply import (
+    bad_shape,
+    decode,
+    retry_after,
+    says_missing,
+    status_error,
+    whole_seconds,
+    wrong_id,
+)
 from bulkstatus._secrets import Secret, SecretText, as_secret
 from bulkstatus._states import Decision, Vocabulary, can_be_count, clean_counts
 from bulkstatus._text import printable
@@ -67,6 +75,7 @@ __all__ = [
     "app_token",
     "as_secret",
     "bad_shape",
+    "basic",
     "bearer",
     "can_be_count",
     "check_base_url",
@@ -81,6 +90,7 @@ __all__ = [
     "note_members",
     "printable",
     "retry_after",
+    "says_missing",
     "status_error",
     "unknown_word",
     "unreadable_time",

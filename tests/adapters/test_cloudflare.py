@@ -476,6 +476,12 @@ class TestErrors:
         assert caught.value.request_id == "8f1c2d3e4f5a6b7c-FRA"
         assert "second line" not in str(caught.value)
 
+    @pytest.mark.parametrize("status", [500, 502, 503])
+    def test_an_outage_knows_nothing_of_bulks(self, status):
+        """The code for an id that is not there, under a status that says that Cloudflare cannot answer, is an outage."""
+        with pytest.raises(Unavailable):
+            read(refusal(problem(7003, "their words")), status)
+
     @pytest.mark.parametrize(("status", "kind"), [(404, NotFound), (410, NotFound), (403, AuthError)])
     @pytest.mark.parametrize("body", [refusal(problem(10026, "unheard of")), refusal()])
     def test_what_is_missing_or_forbidden_is_said_in_the_envelope(self, body, status, kind):

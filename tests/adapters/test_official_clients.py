@@ -31,6 +31,13 @@ def _nobodys_settings(monkeypatch):
             monkeypatch.delenv(name)
 
 
+@pytest.fixture
+def url(fake):
+    """Where the fake of a class is served."""
+    with serve(fake) as url:
+        yield url
+
+
 def moment(seconds):
     """A time of OpenAI's as the library has it."""
     return None if seconds is None else datetime.fromtimestamp(seconds, UTC)
@@ -61,12 +68,6 @@ class TestOpenAI:
         fake.place("batch_none", Life.of((0, "completed")), total=9, failed=9)
         clock.advance(500.0)
         return fake
-
-    @pytest.fixture
-    def url(self, fake):
-        """Where it is served."""
-        with serve(fake) as url:
-            yield url
 
     @pytest.fixture
     def theirs(self, url, fake):
@@ -197,12 +198,6 @@ class TestCloudflare:
             fake.place(fake.bulk_id(number), Life.of((0, "pending"), (10 + number, word)))
         clock.advance(100.0)
         return fake
-
-    @pytest.fixture
-    def url(self, fake):
-        """Where it is served."""
-        with serve(fake) as url:
-            yield url
 
     @pytest.fixture
     def ask(self, url, fake):

@@ -121,7 +121,8 @@ def test_a_batch_that_failed_ran_nothing():
     """`failed` is what a refused input file leads to, with zeros for counts and the file's faults."""
     faults = [{"code": "invalid_json_line", "message": "not parseable", "param": None, "line": 3}]
     counts = {"total": 0, "completed": 0, "failed": 0}
-    found = status(status="failed", request_counts=counts, errors={"object": "list", "data": faults})
+    members = {"output_file_id": None, "errors": {"object": "list", "data": faults}}
+    found = status(status="failed", request_counts=counts, **members)
     assert (found.state, found.counts) == (State.FAILED, None)
     assert found.error == "line 3: invalid_json_line: not parseable"
 
@@ -146,7 +147,7 @@ def test_what_is_wrong_with_the_input_file(faults, text):
 @pytest.mark.parametrize("errors", ["why", ["why"], {"data": "why"}, {"data": [{"message": 7}]}])
 def test_odd_errors_cost_nothing_else(errors):
     """Errors in a form that nobody documents are named, and the batch is read."""
-    found = status(status="failed", request_counts=..., errors=errors)
+    found = status(status="failed", request_counts=..., output_file_id=None, errors=errors)
     assert (found.state, found.error) == (State.FAILED, None)
     assert "errors is not of the documented type" in why(found)
 
@@ -163,8 +164,12 @@ def test_odd_errors_cost_nothing_else(errors):
         ((10, 12, 0), State.UNKNOWN, Counts(total=10, succeeded=12, failed=0)),
         ((10, 10, -1), State.UNKNOWN, Counts(total=10, succeeded=10)),
         ((10, 2**70, 0), State.UNKNOWN, Counts(total=10, failed=0)),
-        ((10, None, None), State.SUCCEEDED, Counts(total=10)),
-        ((None, 10, None), State.SUCCEEDED, Counts(succeeded=10)),
+        ((10, None, None), State.UNKNOWN, Counts(total=10)),
+        ((None, 10, None), State.UNKNOWN, Counts(succeeded=10)),
+        ((10, 10, None), State.SUCCEEDED, Counts(total=10, succeeded=10)),
+        ((None, 10, 0), State.SUCCEEDED, Counts(succeeded=10, failed=0)),
+        ((-5, 10, None), State.UNKNOWN, Counts(succeeded=10)),
+        ((2**70, 10, 0), State.UNKNOWN, Counts(succeeded=10, failed=0)),
         ((None, None, 2), State.PARTIAL, Counts(failed=2)),
     ],
 )
@@ -186,13 +191,35 @@ def test_counts_that_cannot_be_read_are_no_success(odd):
 
 @pytest.mark.parametrize(
     ("word", "state"),
-    [("validating", State.QUEUED), ("in_progress", State.RUNNING), ("completed", State.SUCCEEDED)],
+    [("validating", State.QUEUED), ("in_progress", State.RUNNING), ("completed", State.UNKNOWN)],
 )
 @pytest.mark.parametrize("counts", [{"total": 0, "completed": 0, "failed": 0}, {}, None, ...])
 def test_zeros_and_nothing_are_not_said(word, state, counts):
-    """Before requests are counted there are zeros, or no counts: neither is "0 of 0"; the word stands."""
+    """Zeros, which stand there before requests are counted, and no counts are not "0 of 0", and show no success.
+
+    LiteLLM calls Vertex AI's JOB_STATE_PARTIALLY_SUCCEEDED `completed`, without counts or error file, with an output file.
+    """
     found = status(status=word, request_counts=counts)
     assert (found.state, found.counts) == (state, None)
+    assert ("success is not proven" in why(found)) is (word == "completed")
+
+
+def test_completed_without_counts_can_be_pinned():
+    """Who knows that an API says `completed` of nothing but successes says so; an error file still has its say."""
+    sure = openai(state_map={"Completed": State.SUCCEEDED})
+    assert status(adapter=sure, request_counts=...).state is State.SUCCEEDED
+    assert status(adapter=sure, request_counts=..., error_file_id="file-1").state is State.PARTIAL
+    other = openai(state_map={"in_progress": State.RUNNING})
+    assert status(adapter=other, request_counts=...).state is State.UNKNOWN
+
+
+@pytest.mark.parametrize("counts", [{"total": 0, "completed": 0, "failed": 0}, {"failed": 3}, None, ...])
+def test_a_failed_batch_with_an_output_file_is_partial(counts):
+    """The file holds the results of requests that succeeded: who submits all of them again pays for those twice."""
+    found = status(status="failed", request_counts=counts)
+    assert found.state is State.PARTIAL
+    assert "output_file_id shows" in why(found)
+    assert status(status="failed", request_counts=counts, output_file_id="").state is State.FAILED
 
 
 @pytest.mark.parametrize(
@@ -202,8 +229,8 @@ def test_an_error_file_without_a_count_of_failures_is_partial(counts):
     """Copies may leave counts out; the file of requests with errors shows that not all went well."""
     found = status(request_counts=counts, error_file_id="file-HOWS94")
     assert found.state is State.PARTIAL
-    assert "error file" in why(found)
-    assert status(request_counts=counts, error_file_id="").state is State.SUCCEEDED
+    assert "error_file_id shows" in why(found)
+    assert status(request_counts=counts, error_file_id="").state is State.UNKNOWN
 
 
 @pytest.mark.parametrize("word", ["expired", "cancelled"])
@@ -378,6 +405,17 @@ class TestList:
         assert (row.state, row.counts, row.evidence) == (alone.state, alone.counts, alone.evidence)
         assert not row.provisional
 
+    def test_a_cursor_that_is_gone(self):
+        """A 404 is about the batch after which the list goes on where it names that one; the engine makes no more of it."""
+        found = page(rows(batch(id="b1"), has_more=True))
+        body = refusal(message="No batch found with id 'b1'.", param="after")
+        with pytest.raises(NotFound):
+            found.next.read(answer(body, 404))
+        with pytest.raises(Unavailable):
+            found.next.read(answer({"message": "no Route matched"}, 404))
+        with pytest.raises(Unavailable):  # nothing was asked about b1
+            openai().listing(ALL)[0].read(answer(body, 404))
+
     def test_the_probe_is_the_shortest_list(self):
         """It reads a page and raises what a list raises."""
         adapter = openai()
@@ -420,7 +458,8 @@ class TestErrors:
     )
     def test_by_their_status(self, code, kind):
         """With OpenAI's code, words and request id."""
-        error = refused(refusal(code="some_code"), code, x_request_id="req_1")
+        body = refusal(code="some_code", message=f"No batch found with id '{ID}'.")
+        error = refused(body, code, x_request_id="req_1")
         assert type(error) is kind
         assert (error.status, error.code, error.request_id) == (code, "some_code", "req_1")
 
@@ -441,11 +480,20 @@ class TestErrors:
             {"message": f"No batch found with id '{ID}'."},
             {"message": f"No such Batch object: {ID}"},
             {"message": "Batch not found", "code": "batch_not_found"},
+            {"message": f"{ID} is not there"},
+            {"message": f"Batch job {ID}: none"},
+            {"message": "none", "code": "batch_not_found"},
         ],
     )
     def test_a_missing_batch(self, members):
         """As OpenAI, and those who copied it, are reported to tell it."""
         assert type(refused(refusal(**members), 404)) is NotFound
+
+    def test_an_id_that_looks_like_an_address(self):
+        """The letters of an id say nothing of what a 404 is about."""
+        body = refusal(message="No batch found with id 'bGurLs='.")
+        with pytest.raises(NotFound):
+            openai().status("bGurLs=").read(answer(body, 404))
 
     def test_a_pause(self):
         """`Retry-After` is heeded."""
@@ -461,6 +509,19 @@ class TestErrors:
             refusal(code="unknown_url"),
             refusal(message="Invalid URL (GET /v2/batches/batch_1)"),
             refusal(message="Unknown request URL", code="not_found"),
+            refusal(message="Not Found", type="NotFoundError", code=404),  # vLLM, for any address
+            {
+                "type": "error",
+                "error": {"type": "not_found_error", "message": "Not Found"},
+            },  # Anthropic, likewise
+            refusal(message=f"Cannot GET /v1/batches/{ID}"),
+            refusal(message=f"Not found: batches/{ID}"),
+            refusal(
+                message="The model does not exist or you do not have access to it.", code="model_not_found"
+            ),
+            refusal(message="The batch API is not available in this region."),
+            refusal(message=f"No batch found with id '{ID}0'."),
+            refusal(message=None),
             {"object": "error", "message": "none"},
         ],
     )

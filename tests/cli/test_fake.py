@@ -1,10 +1,13 @@
 """`bulkstatus fake`: scenarios served by a real process, and asked by the command line and by plain HTTP."""
 
+import errno
 import http.client
 import json
+import os
 import re
 import signal
 import stat
+from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
@@ -194,3 +197,37 @@ def test_a_configuration_of_somebody_elses_is_left_alone(here, serving, tmp_path
     serving("weavr", "--write-config", config, sources=1)
     assert "[sources.weavr]" in config.read_text()
     assert [path.name for path in tmp_path.iterdir()] == [config.name]
+
+
+def test_what_is_no_file_is_left_alone(here, tmp_path):
+    """A pipe is not waited for, and a folder stays one."""
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    for path in (pipe, tmp_path):
+        done = here("fake", "weavr", "--write-config", path)
+        assert done.code == 2
+        assert "is already there" in done.err
+    assert stat.S_ISFIFO(pipe.stat().st_mode)
+
+
+def test_a_link_is_replaced_and_what_it_leads_to_is_not(serving, tmp_path):
+    """Somebody else's link in a shared folder leads no writing anywhere."""
+    config, aim = tmp_path / "fakes.toml", tmp_path / "aim"
+    config.symlink_to(aim)
+    serving("weavr", "--write-config", config, sources=1)
+    assert not config.is_symlink()
+    assert stat.S_IMODE(config.stat().st_mode) == 0o600
+    assert not aim.exists()
+
+
+def test_nothing_is_left_of_a_configuration_that_cannot_be_written(here, tmp_path, monkeypatch):
+    """The draft beside it goes too."""
+
+    def full(path, target):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(Path, "replace", full)
+    done = here("fake", "weavr", "--write-config", tmp_path / "fakes.toml")
+    assert done.code == 2
+    assert "No space left on device" in done.err
+    assert list(tmp_path.iterdir()) == []

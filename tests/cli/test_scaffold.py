@@ -3,7 +3,6 @@
 import ast
 import os
 import re
-import subprocess
 import sys
 import tomllib
 from importlib.metadata import version
@@ -15,6 +14,7 @@ import pytest
 from bulkstatus import ConfigError
 from bulkstatus.cli import _scaffold, main
 from bulkstatus.cli._scaffold import Names
+from guide import complaints
 
 MARK = "FILL IN:"
 LONGEST = "w" + "0123456789" * 3 + "9"
@@ -124,7 +124,7 @@ def test_the_places_to_fill_in_are_marked(package):
         "README.md": 1,
         "docs/acme_pay.md": 1,
         "pyproject.toml": 1,
-        f"{code}/_adapter.py": 9,
+        f"{code}/_adapter.py": 8,
         f"{code}/_wire.py": 3,
         f"{code}/fake.py": 1,
         "tests/test_adapter.py": 1,
@@ -136,7 +136,7 @@ def test_the_page_that_leads_through_it_names_every_place(package):
     page = (Path(__file__).parents[2] / "docs" / "writing-an-adapter.md").read_text()
     code = [text for name, text in files_in(package).items() if name.endswith(".py") and "src/" in name]
     marks = [mark for text in code for mark in re.findall(rf"# {MARK} ([a-z ]+)[.,:]", text)]
-    assert len(marks) == 11
+    assert len(marks) == 10
     for mark in marks:
         assert f"`{MARK} {mark}`" in page
 
@@ -144,16 +144,7 @@ def test_the_page_that_leads_through_it_names_every_place(package):
 @pytest.mark.skipif(find_spec("ruff") is None, reason="needs ruff, of the group `check`")
 def test_it_is_clean_to_the_formatter_and_the_linter(any_package):
     """By its own configuration, however long the word is."""
-    for words in (["format", "--check"], ["check", "--no-cache"]):
-        done = subprocess.run(
-            [sys.executable, "-m", "ruff", *words, "."],
-            cwd=any_package,
-            capture_output=True,
-            text=True,
-            timeout=60,
-            check=False,
-        )
-        assert done.returncode == 0, done.stdout + done.stderr
+    assert complaints(any_package, "--check") == ""
 
 
 @pytest.mark.parametrize(

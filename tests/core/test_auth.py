@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bulkstatus._auth import all_of, api_key, app_token, bearer
+from bulkstatus._auth import all_of, api_key, app_token, basic, bearer
 from bulkstatus._call import Request, Response
 from bulkstatus._secrets import Secret
 from bulkstatus.errors import (
@@ -138,6 +138,35 @@ class TestGivenCredentials:
         new = auth.headers()
         assert auth.rejected(old) is True
         assert auth.headers() == new
+
+    def test_a_user_and_a_password_are_one_credential(self):
+        """Written as RFC 7617 has it; and a key that is sent as the user, without a password."""
+        auth = basic("Aladdin", "sesame")
+        assert auth.headers() == {"Authorization": "Basic QWxhZGRpbjpzZXNhbWU="}
+        assert auth.renewal(0.0) is None
+        assert basic("key").headers() == {"Authorization": "Basic a2V5Og=="}
+        assert [secret.name for secret in basic("a", "b", name="id", password_name="key").secrets] == [
+            "id",
+            "key",
+        ]
+        assert auth.rejected(auth.headers()) is False
+        assert "sesame" not in repr(auth)
+
+    def test_a_password_that_is_a_function_is_asked_again_after_it_was_refused(self):
+        """The user stays; of many requests refused at once, only the first costs a new one."""
+        auth = basic("Aladdin", vault("one", "two"))
+        old = auth.headers()
+        assert auth.rejected(old) is True
+        new = auth.headers()
+        assert new != old
+        assert auth.rejected(old) is True
+        assert auth.headers() == new
+
+    def test_a_user_with_a_colon_is_no_user(self):
+        """The provider would take what is behind it for the password."""
+        with pytest.raises(ConfigError, match="login holds a colon") as caught:
+            basic(f"{TOKEN}:x", "y", name="login").headers()
+        assert TOKEN not in str(caught.value)
 
     def test_a_refusal_before_anything_was_loaded_asks_for_nothing(self):
         """The next request fetches what it needs."""

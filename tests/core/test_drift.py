@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from bulkstatus import State
 from bulkstatus._drift import OTHERS, collecting, is_collecting, note_members, pin
-from bulkstatus._samples import shown, time_shown
+from bulkstatus._samples import pattern, shown, time_shown
 from bulkstatus._states import Vocabulary
 from bulkstatus._tally import MOST, Tally
 from bulkstatus.adapter import (
@@ -103,6 +103,31 @@ def test_what_is_read_on_a_thread_is_noticed_there():
     assert [odd.sample for odd in found(on_thread)] == ["ARCHIVING"]
 
 
+@pytest.mark.parametrize(
+    "secret", ["QWxhZGRpbjpvcGVu1HNl3FtZTAx", "dG9rLTdjMWYtc2VjcmV0LXRoYXQ=", "sk-proj-aB3xYz7QmNpLkJh"]
+)
+def test_what_looks_like_a_credential_is_a_pattern(secret):
+    """One that is not ours, or that was encoded: nothing here knows it."""
+    for text in (secret, f"HELD:{secret}", f"by {secret}"):
+        (word,) = found(lambda text=text: WORDS.read(text, {}))
+        (name,) = found(lambda text=text: new_fields("r", {text: 1}))
+        assert secret[:6] not in word.sample + name.sample
+        assert word.word is None
+
+
+@pytest.mark.parametrize("name", ["beneficiaryAddressLine1", "@type", "$ref", "x-request-id", "a.b", "größe"])
+def test_the_name_of_a_field_is_shown(name):
+    """Whatever programs use; only an `@` may be of an address."""
+    (odd,) = found(lambda: new_fields("r", {name: 1}))
+    assert odd.form == ("@aaaa" if name == "@type" else name)
+
+
+def test_a_name_that_may_be_somebodys_is_a_pattern():
+    """Objects may go by people's names, and those hold blanks."""
+    (odd,) = found(lambda: new_fields("r", {"Jane Döe": 1}), secrets=["Döe Döe"])
+    assert odd == ("field", "r", "Aaaa Aaa", "Aaaa Aaa (number)", None)
+
+
 # --- times ---
 
 
@@ -191,12 +216,13 @@ def test_times_of_one_form_are_one():
     ],
 )
 def test_a_word_shows_neither_a_person_nor_a_credential(text, sample):
-    """And can be pinned only when all of it is shown as it is."""
+    """And can be pinned only when all of it is shown as it is. Nor does a name, with a blank in it only its pattern."""
     assert shown(text, [SECRET]) == (sample, sample == text)
     (odd,) = found(lambda: unknown_word("v", text), secrets=[SECRET])
     assert odd == ("word", "v", sample, sample, text if sample == text else None)
     (odd,) = found(lambda: new_fields("r", {text: None}), secrets=[SECRET])
-    assert odd.sample == f"{sample} (null)"
+    named = pattern(sample) if " " in text and len(text) <= 80 else sample
+    assert odd.sample == f"{named} (null)"
 
 
 @given(st.text() | st.text("aZ09@. -", min_size=40))

@@ -258,9 +258,11 @@ class TestPage:
         assert rows[1].raw() == odd.encode()
 
     def test_an_odd_member_of_the_page(self):
-        """It is not said; the rows are what they are."""
+        """It is not said, which is known; the rows are what they are."""
         found = page({"count": "two", "jumps": 1, "jobs": [{"jobId": "a"}]})
         assert (found.page.count, found.page.jumps) == (None, None)
+        assert is_unread(found.notes, "count")
+        assert page({"jobs": []}).notes == ()
         assert [row.record for row in found] == [Job("a")]
 
     @pytest.mark.parametrize("body", [{}, {"jobs": None}, {"count": 0}, {"count": "x"}])

@@ -7,8 +7,9 @@ import sys
 
 import pytest
 
+from bulkstatus import Client
 from bulkstatus._adapter import Adapter
-from bulkstatus._registry import GROUP, Provider, load, providers
+from bulkstatus._registry import GROUP, Provider, absent, load, providers
 from bulkstatus.errors import ConfigError
 
 ADAPTER = """
@@ -265,3 +266,27 @@ def test_with_no_adapter_at_all_the_error_says_none(monkeypatch):
     monkeypatch.setattr("bulkstatus._registry.distributions", lambda: ())
     assert providers() == ()
     assert "none" in refused("weavr")
+
+
+QUESTIONS = {
+    "get": lambda client: client.get("ghost:1"),
+    "operations": lambda client: list(client.operations("ghost:1")),
+    "list": lambda client: client.list().raise_for_failures(),
+    "get_many": lambda client: client.get_many(["ghost:1", "ghost:2"]).raise_for_failures(),
+}
+
+
+@pytest.mark.parametrize("ask", QUESTIONS.values(), ids=QUESTIONS)
+def test_whatever_is_asked_of_an_absent_adapter_says_why(ask):
+    """Never that its provider shows no operations, or no list: nobody knows that."""
+    ghost = absent("ghost", ConfigError("it cannot be imported", reason="adapter"))
+    with Client({"ghost": ghost}) as client, pytest.raises(ConfigError, match="it cannot be imported"):
+        ask(client)
+
+
+def test_a_check_tells_of_an_absent_adapter():
+    """A source that cannot be asked is no healthy one."""
+    ghost = absent("ghost", ConfigError("it cannot be imported", reason="adapter"))
+    with Client({"ghost": ghost}) as client:
+        (health,) = client.check()
+    assert (health.reachable, health.accepted, health.failure.reason) == (None, None, "adapter")

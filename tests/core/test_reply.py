@@ -12,7 +12,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bulkstatus._call import Response
-from bulkstatus._reply import bad_shape, decode, retry_after, status_error, whole_seconds, wrong_id
+from bulkstatus._reply import (
+    bad_shape,
+    decode,
+    retry_after,
+    says_missing,
+    status_error,
+    whole_seconds,
+    wrong_id,
+)
 from bulkstatus.errors import (
     AuthError,
     NotFound,
@@ -363,6 +371,14 @@ class TestOwnErrors:
         assert "42" in str(error)
         assert "43" in str(error)
         assert len(str(wrong_id(Response.now(200), asked="42", got="4" * 100_000))) < 300
+        assert str(wrong_id(Response.now(200), asked="42", got=43)) == str(error)
+
+    @pytest.mark.parametrize("got", [None, ""])
+    def test_an_answer_about_no_bulk_is_none(self, got):
+        """Without an id it is no answer, and the provider is worth asking again."""
+        error = wrong_id(Response.now(200), asked="42", got=got)
+        assert (error.reason, error.retryable) == ("bad_payload", True)
+        assert "a record without an id" in str(error)
 
     def test_the_other_id_is_made_printable(self):
         """An id is the provider's text, and reaches no terminal raw."""
@@ -702,3 +718,40 @@ class TestStatusError:
         error = status_error(Response.now(status, b"", headers))
         assert error.status == status
         assert str(error).isprintable()
+
+
+class TestSaysMissing:
+    """Where the form of an error does not tell whether a bulk is missing, its words have to."""
+
+    @pytest.mark.parametrize(
+        "words",
+        [
+            "No batch found with id 'b-1'.",
+            "b-1 is not known",
+            "There is no such batch: none of that name. No such batch exists",
+            "batch_not_found None",
+            "Batch object not found",
+        ],
+    )
+    def test_words_about_the_bulk(self, words):
+        """They name it, or say that there is no such thing."""
+        assert says_missing(words, noun="batch", id="b-1")
+
+    @pytest.mark.parametrize(
+        "words",
+        [
+            "",
+            "Not Found",
+            "Invalid URL (GET /v1/batches/b-1)",
+            "no route for /v1/batches/b-1",
+            "No batch found with id 'b-12'.",
+            "model not found",
+        ],
+    )
+    def test_words_about_something_else(self, words):
+        """An address, another bulk, or nothing."""
+        assert not says_missing(words, noun="batch", id="b-1")
+
+    def test_a_list_is_no_bulk(self):
+        """Where none was asked for, none is missing."""
+        assert not says_missing("No such batch exists", noun="batch", id=None)

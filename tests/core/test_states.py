@@ -495,3 +495,59 @@ class TestCleanCounts:
             assert after == (before if before is not None and 0 <= before < 2**53 else None)
         assert clean_counts(cleaned)[0] == cleaned
         assert cleaned == counts or evidence
+
+
+COUNTED = Vocabulary(
+    "batch", {"over": State.SUCCEEDED, "bad": State.FAILED, "going": State.RUNNING}, counted=True
+)
+
+
+class TestCounted:
+    """Words by which a bulk is only over."""
+
+    @pytest.mark.parametrize(
+        "counts", [None, Counts(), Counts(total=3), Counts(succeeded=3), Counts(failed=0), Counts(queued=0)]
+    )
+    def test_success_that_no_counts_show_is_not_proven(self, counts):
+        """Neither without counts, nor with such as do not say how all of it went."""
+        found = COUNTED.decide("over", counts, {})
+        assert found.state is State.UNKNOWN
+        assert "success is not proven" in found.evidence[-1]
+
+    @pytest.mark.parametrize("counts", [Counts(total=3, succeeded=3), Counts(succeeded=3, failed=0)])
+    def test_counts_show_it(self, counts):
+        """A total, or a count of failures, beside that of successes."""
+        assert COUNTED.decide("over", counts, {}).state is State.SUCCEEDED
+
+    def test_a_pinned_word_is_taken_as_the_user_has_it(self):
+        """In any spelling; another pin changes nothing."""
+        assert COUNTED.decide("over", None, {"OVER": State.SUCCEEDED}).state is State.SUCCEEDED
+        assert COUNTED.decide("over", None, {"bad": State.SUCCEEDED}).state is State.UNKNOWN
+
+    def test_other_words_need_no_counts(self):
+        """Only success has to be shown."""
+        assert COUNTED.decide("bad", None, {}).state is State.FAILED
+        assert COUNTED.decide("going", None, {}).state is State.RUNNING
+        assert COUNTED.decide(None, None, {}).state is State.UNKNOWN
+
+
+class TestShownOtherwise:
+    """Operations that a member shows without counting them, such as a file of their results."""
+
+    @pytest.mark.parametrize("vocabulary", [BULK, COUNTED])
+    def test_failures_leave_no_success(self, vocabulary):
+        """Partial, and said by which member; where failures were counted, the count stands."""
+        word = "COMPLETED" if vocabulary is BULK else "over"
+        found = vocabulary.decide(word, None, {}, some_failed="error_file")
+        assert found.state is State.PARTIAL
+        assert found.evidence[-1] == "error_file shows that some failed, uncounted: partial."
+        counts = Counts(total=2, succeeded=2, failed=0)
+        assert vocabulary.decide(word, counts, {}, some_failed="error_file").state is State.SUCCEEDED
+
+    def test_successes_leave_no_failure(self):
+        """Who re-runs all of a bulk that failed would pay twice for those."""
+        found = BULK.decide("FAILED", None, {}, some_succeeded="output_file")
+        assert found.state is State.PARTIAL
+        assert found.evidence[-1] == "output_file shows that some succeeded, uncounted: partial."
+        counts = Counts(succeeded=0, failed=2)
+        assert BULK.decide("FAILED", counts, {}, some_succeeded="output_file").state is State.FAILED

@@ -13,7 +13,7 @@ import pytest
 from bulkstatus import adapter
 from bulkstatus.cli import _scaffold
 from bulkstatus.testing.contract import _todo
-from guide import GUIDE, follow
+from guide import GUIDE, complaints, follow
 
 
 @pytest.fixture(scope="module")
@@ -47,10 +47,9 @@ def test_a_broken_promise_reads_as_the_guide_shows_it(followed, tmp_path):
     package = shutil.copytree(followed, tmp_path / "broken")
     adapter = package / "src" / "bulkstatus_globex" / "_adapter.py"
     text = adapter.read_text()
-    assert text.count("            _rows(response)\n") == 1
-    adapter.write_text(
-        text.replace("            _rows(response)\n", "            _answer(response, JOBS.read)\n")
-    )
+    taken_out = re.findall(r"^ +if not rows\.found:\n.*\n", text, re.MULTILINE)
+    assert len(taken_out) == 1
+    adapter.write_text(text.replace(taken_out[0], ""))
     done = run_tests(package, "tests/test_contract.py")
     assert done.returncode == 1
     (sample,) = re.findall(r"^```text\n(Promised: .*?)^```$", GUIDE.read_text(), re.MULTILINE | re.DOTALL)
@@ -67,16 +66,7 @@ def test_who_follows_the_guide_has_filled_in_all_code(followed):
 @pytest.mark.skipif(find_spec("ruff") is None, reason="needs ruff, of the group `check`")
 def test_who_follows_the_guide_has_no_loose_ends(followed):
     """Once formatted, the linter finds nothing, such as names that are imported and not used."""
-    for words in (["format", "--quiet"], ["check", "--no-cache"]):
-        done = subprocess.run(
-            [sys.executable, "-m", "ruff", *words, "."],
-            cwd=followed,
-            capture_output=True,
-            text=True,
-            timeout=60,
-            check=False,
-        )
-        assert done.returncode == 0, done.stdout + done.stderr
+    assert complaints(followed, "--quiet") == ""
 
 
 def test_the_guide_says_what_the_scaffold_has_in_its_project_file(tmp_path):

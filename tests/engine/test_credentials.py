@@ -1,6 +1,8 @@
 """The credentials of a source while it is used: fetched once, renewed, and kept out of sight."""
 
+import json
 import pickle
+import random
 import traceback
 
 import anyio
@@ -255,7 +257,7 @@ def test_a_credential_is_taken_out_however_it_is_written(written):
         (rb"S3CR3T/abcdefghi\u002B==", b"***"),  # as .NET writes it
         (rb"S3CR3T\/abcdefghi\u002b\u003d=", b"***"),
         (rb"\u00533CR3T%2Fabcdefghi%2B%3D%3D", b"***"),
-        (rb"\u0022\u005c\n\\u0053 S3CR3T/abcdefghi\u002B==", rb"\u0022\u005c\n\\u0053 ***"),
+        (rb"\u0022\u005c\n\\u0053 S3CR3T/abcdefghi\u002B==", rb"\"\\\n\\u0053 ***"),
         (rb"\u002B\u00e9", rb"\u002B\u00e9"),
         (rb"\\u00533CR3T/abcdefghi\u002B==", rb"\\u00533CR3T/abcdefghi\u002B=="),
     ],
@@ -264,6 +266,31 @@ def test_a_credential_is_taken_out_whatever_json_escapes_of_it(sent, left):
     """The rest means what it meant, and is left as it is where there is no credential in it."""
     headers = Headers({"Authorization": "Bearer S3CR3T/abcdefghi+=="})
     assert headers.scrub(Response.now(200, b'{"sent":"%b"}' % sent)).body == b'{"sent":"%b"}' % left
+
+
+def test_a_credential_with_signs_that_json_escapes_is_taken_out():
+    """Wherever it stands, whatever of it is escaped, and nothing else changes: what was JSON stays JSON."""
+    chances = random.Random(7)
+
+    def written(text, share):
+        for character in text:
+            if chances.random() < share:
+                yield f"\\u{ord(character):04x}"
+            else:
+                yield f"\\{character}" if character in '"\\' else character
+
+    for secret in (
+        '"quoted-at-both-ends"',
+        "\\back/slash-and/slash\\",
+        'in "the" middle/\\n of it'.replace(" ", "_"),
+    ):
+        headers = Headers({"api-key": secret})
+        for share in (0.0, 0.1, 0.5, 1.0):
+            texts = [f"\\{secret}", f'u0022 {secret}\\"', '\\u0041\\\\n"', f"{secret}{secret}"]
+            quoted = ['"' + "".join(written(text, share)) + '"' for text in texts]
+            body = f"[{','.join(quoted)}]"
+            scrubbed = json.loads(headers.scrub(Response.now(200, body)).body)
+            assert scrubbed == [text.replace(secret, "***") for text in texts]
 
 
 def test_a_body_of_nothing_but_escapes_holds_nobody_up():

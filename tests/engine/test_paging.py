@@ -12,7 +12,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from bulkstatus import Policy, ProtocolError, Unavailable
+from bulkstatus import NotFound, Policy, ProtocolError, Unavailable
 from bulkstatus._engine import Engine
 from bulkstatus._paging import pages
 from bulkstatus.adapter import Adapter, Call, IdGrammar, Page, Request, Response, api_key
@@ -227,6 +227,23 @@ async def test_rows_without_a_key_are_all_kept():
     provider = Provider([""] * 10)
     found, error, _ = await walk(provider.sheet, by_offset())
     assert (found, error) == ([""] * 10, None)
+
+
+@pytest.mark.parametrize("size", [3, 5])
+async def test_rows_without_a_key_that_are_read_again_do_not_make_up_the_number(size):
+    """Nothing tells whether one that comes again was seen: it stands for none of those that are missing."""
+    provider = Provider([""] * 8, size=size, total=lambda rows: 10)
+    found, error, _ = await walk(provider.sheet, by_offset())
+    assert found == [""] * 8
+    assert (type(error), error.reason) == (ProtocolError, "short_listing")
+
+
+async def test_rows_without_a_key_that_moved_are_no_complete_list():
+    """The number of rows tells that some came or went, and reading them again would only tell the same ones twice."""
+    provider = Provider([""] * 9, change=lambda rows, read: rows.pop() if read == 1 else None)
+    found, error, _ = await walk(provider.sheet, by_offset())
+    assert found == [""] * 8
+    assert (type(error), error.reason) == (ProtocolError, "moving_listing")
 
 
 async def test_pages_without_an_end_are_bounded(monkeypatch):
@@ -458,6 +475,19 @@ async def test_a_cursor_that_comes_twice_is_an_error_after_the_rows(length):
     assert error.reason == "endless_listing"
     assert found[:length] == keys(length)
     assert len(found) <= 2 * length + 1
+
+
+async def test_a_cursor_that_leads_nowhere_any_more_is_an_error_after_the_rows():
+    """What it stands for may be gone meanwhile: that makes no list complete, and no bulk "not found"."""
+
+    def sheet(query):
+        if "cursor" in query:
+            raise NotFound("no such row", status=404)
+        return Sheet(["a"], next="1")
+
+    found, error, _ = await walk(sheet, by_cursor())
+    assert found == ["a"]
+    assert (type(error), error.reason, error.status) == (ProtocolError, "moving_listing", 404)
 
 
 async def test_cursors_without_an_end_are_bounded():

@@ -170,6 +170,19 @@ def test_no_credential_and_no_person_is_in_a_sample(tmp_path):
         assert text not in kept
 
 
+def test_what_a_token_was_fetched_for_is_in_no_sample():
+    """Nor is the token: a provider that repeats either shows `***`."""
+    records = [
+        {"access_token": "T" * 8},
+        {"id": "a1", "status": "OF plain-secret"},
+        {"id": "a1", "status": "T" * 8},
+    ]
+    with serve(answering(*records)) as url, Client({"s": Plain(base_url=url, token_url=url)}) as client:
+        client.get("s:a1")
+        client.get("s:a1", fresh=True)
+        assert [one.sample for one in client.drift()] == ["***", "OF ***"]
+
+
 def test_what_is_documented_is_no_drift():
     """Everything that the providers document is read, or named as unread: their fakes tell nothing new."""
     weavr, cloudflare, druid = WeavrFake(), CloudflareFake(), DruidFake()

@@ -99,6 +99,7 @@ ODD = (
         "PARTIALLY_COMPLETED",
         "ARCHIVING",
     ),
+    *("validating", "in_progress", "finalizing", "cancelling", "expired", "file-1", "Batch not found"),
     *("pending", "running", "completed", "failed", "received", "scheduled", "processing", " Completed "),
     *("2026-01-15T09:30:00Z", "9999-12-31T23:59:59-23:59", "0001-01-01T00:00:00+23:59", "2026-01-15 09:30"),
     *("1760000000000", 1760000000000, 253402300799999, 10**20, "9" * 20),

@@ -78,7 +78,7 @@ def check_status(status, adapter, *, id=None):
         assert all(count is None or count >= 0 for count in msgspec.structs.astuple(status.counts))
         assert status.counts.progress is None or 0 <= status.counts.progress <= 1
     assert not status.provisional or status.state.is_terminal
-    assert status.phase is None or status.state is State.QUEUED
+    assert status.phase is None or status.state in (State.QUEUED, State.RUNNING)
     assert _round_trip(status) == status
     report = Report(statuses=(status,), complete=True, observed_at=NOW)
     assert _round_trip(report) == report
@@ -298,6 +298,60 @@ def check_cloudflare_state(status):
     result = envelope["result"]
     assert status.state is _CLOUDFLARE.get(_folded(result.get("status")), State.UNKNOWN)
     assert status.finished_at is None or status.state.is_terminal
+
+
+_OPENAI = {
+    "VALIDATING": State.QUEUED,
+    "IN_PROGRESS": State.RUNNING,
+    "FINALIZING": State.RUNNING,
+    "CANCELLING": State.RUNNING,
+    "COMPLETED": State.SUCCEEDED,
+    "FAILED": State.FAILED,
+    "EXPIRED": State.EXPIRED,
+    "CANCELLED": State.CANCELLED,
+}
+
+
+def check_openai_state(status):
+    """Success is what the counts show of `completed`, failure what no count and no file denies; other words stand alone."""
+    record = parsed(status.raw)
+    record = record if isinstance(record, dict) else {}
+    said, found = _OPENAI.get(_folded(record.get("status")), State.UNKNOWN), status.state
+    assert status.finished_at is None or found not in (State.QUEUED, State.RUNNING)
+    if said not in (State.SUCCEEDED, State.FAILED):
+        assert found is said, (said, found)
+        return
+    counts = record.get("request_counts")
+    counts = counts if isinstance(counts, dict) else {}
+    total, good, bad = (counts.get(name) for name in ("total", "completed", "failed"))
+    proven = _is_number(good) and good > 0 and not bad and (good == total or (total is None and bad == 0))
+    kept = isinstance(record.get("output_file_id"), str) and record["output_file_id"]
+    denied = (_is_number(good) and good > 0) or (kept and not _is_number(good))
+    allowed = {
+        State.SUCCEEDED: said is State.SUCCEEDED and proven,
+        State.FAILED: not denied and (said is State.FAILED or (_is_number(bad) and bad > 0)),
+        State.PARTIAL: kept
+        or record.get("error_file_id")
+        or (_is_number(good) and good)
+        or (_is_number(bad) and bad),
+        State.UNKNOWN: True,
+    }
+    assert allowed.get(found), (said, counts, found)
+
+
+def _is_number(value):
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def check_openai_missing(response, id, *, asked):
+    """No batch is missing but one that was asked for, where a 404 has the form of the API's errors and is about it."""
+    assert asked, "a list is not a batch"
+    assert response.status in (404, 410)
+    fault = parsed(response.body)["error"]
+    text = f"{fault.get('code')} {fault.get('message')}"
+    assert isinstance(fault["type"], str)
+    assert id is None or id in text or "batch" in text.lower()
+    assert id is None or "url" not in text.replace(id, "").lower()
 
 
 _DRUID = {

@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 HERE = Path(__file__).parent
-CODE = ("bulkstatus", "bulkstatus_weavr", "bulkstatus_cloudflare", "bulkstatus_druid")
+CODE = ("bulkstatus", "bulkstatus_weavr", "bulkstatus_cloudflare", "bulkstatus_druid", "bulkstatus_openai")
 LONGEST = 8_192
 _PATIENCE = 60  # seconds for one input, generous: a busy machine is no finding
 _TOLD = 6_000

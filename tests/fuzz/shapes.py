@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from bulkstatus import State
 from fuzz.inputs import BETWEEN, ODD, Members, written
 from fuzz.oracles import WEAVR_WORDS
-from fuzz.targets import CLOUDFLARE_ID, DRUID_ID, WEAVR_ID
+from fuzz.targets import CLOUDFLARE_ID, DRUID_ID, OPENAI_ID, WEAVR_ID
 
 
 class Told(NamedTuple):
@@ -289,6 +289,21 @@ _DRUID_FAILED = {
 _DRUID_REFUSAL = {
     "result": {"status": 404, "elapsed": 3.2, "errors": [{"message": "not_found", "details": "No"}]}
 }
+_OPENAI_ONE = {
+    "id": OPENAI_ID,
+    "endpoint": "/v1/embeddings",
+    "status": "completed",
+    "errors": {"data": [{"code": "empty_file", "line": 1}]},
+    "output_file_id": "file-1",
+    "error_file_id": None,
+    "created_at": 1_780_000_000,
+    "completed_at": 1_780_000_060,
+    "request_counts": {"total": 9, "completed": 8, "failed": 1},
+}
+_OPENAI_NO_MORE = ({"data": [], "has_more": False},)
+_OPENAI_MISSING = {
+    "error": {"message": f"No batch found with id '{OPENAI_ID}'.", "type": "invalid_request_error"}
+}
 _INVALID = {"fieldName": "limit", "error": "RANGE", "params": ["1", "100"]}
 _CHAIN = {"code": 6003, "message": "Invalid", "error_chain": [{"code": 6111, "message": "Invalid format"}]}
 
@@ -336,6 +351,9 @@ SHAPES = (
     Shape("druid", "probe", _DRUID_NONE),
     Shape("druid", "status", _DRUID_REFUSAL, status=404),
     Shape("druid", "status", _DRUID_REFUSAL),
+    Shape("openai", "status", _OPENAI_ONE),
+    Shape("openai", "listing", {"data": [_OPENAI_ONE, {"id": "b2"}], "has_more": True}, _OPENAI_NO_MORE),
+    Shape("openai", "status", _OPENAI_MISSING, status=404),
     Shape(
         "token",
         "token",

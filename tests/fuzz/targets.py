@@ -47,8 +47,10 @@ from bulkstatus._urls import check_base_url, join_path, origin
 from bulkstatus.adapter import Call, ListQuery, OperationQuery, Page, Remaining, Request, app_token
 from bulkstatus.cli import _changes, _export, _options, _output, _refs
 from bulkstatus.cli._text import STDIN
+from bulkstatus.errors import NotFound
 from bulkstatus_cloudflare import Cloudflare
 from bulkstatus_druid import Druid
+from bulkstatus_openai import OpenAI
 from bulkstatus_weavr import Weavr
 from fuzz import oracles
 from fuzz.inputs import replies, text_of
@@ -58,6 +60,7 @@ TARGETS = {}
 WEAVR_ID = "112233445566778899"
 CLOUDFLARE_ID = "7be1c3f09a5d4e21b6c8d7f00a94e152"
 DRUID_ID = "019a0a00-1111-7222-8333-444455556666"
+OPENAI_ID = "batch_67c4cbe3b79881908feda6cb417cea47"
 _MOST_CALLS = 12
 
 
@@ -96,6 +99,11 @@ def _druid(pins):
     )
 
 
+@cache
+def _openai(pins):
+    return OpenAI(api_key=CANARY, state_map=dict(pins))
+
+
 def _pins(text):
     """The user's own readings that an input asks for: `archiving=running, done=succeeded`."""
     pairs = (pair.partition("=") for pair in (text or "").split(","))
@@ -109,6 +117,7 @@ class _Played:
         self.adapter = adapter
         self.answers = answers
         self.read = []
+        self.error = None
 
     def result(self, call):
         """What reading comes to, or None after an error of ours and after too many calls."""
@@ -122,6 +131,7 @@ class _Played:
                 found = call.read(response)
             except BulkStatusError as error:
                 check_error(error, canary=not echoed)
+                self.error = error
                 return None
             if not isinstance(found, Call):
                 return found
@@ -237,6 +247,36 @@ def druid(data):
         assert played.result(adapter.probe()) is None
     elif (status := played.result(adapter.status(DRUID_ID))) is not None:
         check(status, _pages(played.read[1:]), DRUID_ID)
+
+
+@target
+def openai(data):
+    """OpenAI's readers: one batch, lists, the probe, and its errors."""
+    answers = replies(data, "openai")
+    options = answers[0].options
+    pins = _pins(options.get("pins"))
+    adapter = _openai(pins)
+    played = _Played(adapter, answers)
+
+    def check(status, id=None):
+        oracles.check_status(status, adapter, id=id)
+        assert oracles.parsed(status.raw)["id"] == status.id
+        if not pins:
+            oracles.check_openai_state(status)
+
+    ask = options.get("ask")
+    if ask in _QUERIES:
+        played.pages(adapter.listing(_QUERIES[ask])[0], check)
+    elif ask == "probe":
+        played.pages(adapter.probe(), check)
+    elif (status := played.result(adapter.status(OPENAI_ID))) is not None:
+        check(status, OPENAI_ID)
+    if isinstance(played.error, NotFound):
+        # Of a list, a page after the first is about the batch that it goes on after.
+        listed = ask in _QUERIES or ask == "probe"
+        oracles.check_openai_missing(
+            played.read[-1], None if listed else OPENAI_ID, asked=len(played.read) > listed
+        )
 
 
 def _pages(answers):
@@ -598,8 +638,13 @@ def records(data):
             assert to_status(kept) is None or isinstance(to_status(kept), BulkStatus)
 
 
-_PLACES = {"weavr": WEAVR_ID, "cloudflare": CLOUDFLARE_ID, "druid": DRUID_ID}
-_ADAPTERS = {"weavr": partial(_weavr, "ms"), "cloudflare": _cloudflare, "druid": _druid}
+_PLACES = {"weavr": WEAVR_ID, "cloudflare": CLOUDFLARE_ID, "druid": DRUID_ID, "openai": OPENAI_ID}
+_ADAPTERS = {
+    "weavr": partial(_weavr, "ms"),
+    "cloudflare": _cloudflare,
+    "druid": _druid,
+    "openai": _openai,
+}
 _FRESH = 500
 _kept = [0]
 

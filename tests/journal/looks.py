@@ -1,6 +1,8 @@
 """What the tests of the journal share: places, answers about bulks, and a look into the file."""
 
+import os
 import sqlite3
+from collections.abc import Callable
 from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -90,3 +92,19 @@ def rows(path: Path, query: str) -> list[tuple]:
 def is_whole(path: Path) -> bool:
     """True when SQLite finds nothing wrong with the file."""
     return rows(path, "PRAGMA integrity_check") == [("ok",)] and not rows(path, "PRAGMA foreign_key_check")
+
+
+def at_once(processes: int, work: Callable[[int], object]) -> list[int]:
+    """Let so many forks of this process do their work from the same moment on, each by its number; their exit codes."""
+    read, go = os.pipe()
+    children = []
+    for number in range(processes):
+        child = os.fork()
+        if not child:
+            os.close(go)
+            os.read(read, 1)
+            work(number)
+            os._exit(0)
+        children.append(child)
+    os.close(go)
+    return [os.waitpid(child, 0)[1] for child in children]

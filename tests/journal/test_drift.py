@@ -89,24 +89,16 @@ def test_text_that_is_no_utf_8_is_kept_as_it_is_shown(journal):
 
 
 MANY = """
-    import os, sys
+    import sys
     from bulkstatus._journal import Journal
-    from journal.looks import odd
+    from journal.looks import at_once, odd
 
-    read, go = os.pipe()
-    children = []
-    for number in range(4):
-        child = os.fork()
-        if not child:
-            os.close(go)
-            os.read(read, 1)
-            with Journal(sys.argv[1]) as journal:
-                for turn in range(25):
-                    journal.record([odd(), odd(f"of {number}", kind="field", seen=turn)])
-            os._exit(0)
-        children.append(child)
-    os.close(go)
-    print([os.waitpid(child, 0)[1] for child in children])
+    def work(number):
+        with Journal(sys.argv[1]) as journal:
+            for turn in range(25):
+                journal.record([odd(), odd(f"of {number}", kind="field", seen=turn)])
+
+    print(at_once(4, work))
 """
 
 

@@ -203,24 +203,18 @@ def test_threads_that_open_it_at_once_bring_it_up_to_date_once(path, later):
 
 
 AT_ONCE = r"""
-    import json, os, sys
+    import os, sys
     from bulkstatus import _sqlite as sqlite
     from bulkstatus._journal import Journal
+    from journal.looks import at_once
     sqlite.MIGRATIONS = (*sqlite.MIGRATIONS, *sys.argv[2:])
-    read, go = os.pipe()
-    children = []
-    for _ in range(8):
-        child = os.fork()
-        if not child:
-            os.close(go)
-            os.read(read, 1)
-            with Journal(sys.argv[1]) as journal:
-                assert journal.stats().schema == len(sqlite.MIGRATIONS)
-                os.write(1, f"{journal.cursor()}\n".encode())
-            os._exit(0)
-        children.append(child)
-    os.close(go)
-    print([os.waitpid(child, 0)[1] for child in children])
+
+    def work(_):
+        with Journal(sys.argv[1]) as journal:
+            assert journal.stats().schema == len(sqlite.MIGRATIONS)
+            os.write(1, f"{journal.cursor()}\n".encode())
+
+    print(at_once(8, work))
 """
 
 

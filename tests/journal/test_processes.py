@@ -12,31 +12,24 @@ from support import run_script
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="processes here are forked")
 
 EIGHT = """
-    import os, sys
+    import sys
     from bulkstatus import State
     from bulkstatus._journal import Journal
-    from journal.looks import look
+    from journal.looks import at_once, look
 
     STEPS = (State.QUEUED, State.RUNNING, State.PAUSED, State.RUNNING, State.PARTIAL)
-    read, go = os.pipe()
-    children = []
-    for number in range(8):
-        child = os.fork()
-        if not child:
-            os.close(go)
-            os.read(read, 1)
-            with Journal(sys.argv[1]) as journal:
-                for turn, state in enumerate(STEPS):
-                    # All ask at the same moment, and each hears at one of its own.
-                    seen = 10.0 * turn + number / 10
-                    journal.record(
-                        [look(state, seen, asked=10.0 * turn - 1, id=str(id)) for id in range(50)],
-                        observer=f"here:{number}",
-                    )
-            os._exit(0)
-        children.append(child)
-    os.close(go)
-    print([os.waitpid(child, 0)[1] for child in children])
+
+    def work(number):
+        with Journal(sys.argv[1]) as journal:
+            for turn, state in enumerate(STEPS):
+                # All ask at the same moment, and each hears at one of its own.
+                seen = 10.0 * turn + number / 10
+                journal.record(
+                    [look(state, seen, asked=10.0 * turn - 1, id=str(id)) for id in range(50)],
+                    observer=f"here:{number}",
+                )
+
+    print(at_once(8, work))
 """
 
 

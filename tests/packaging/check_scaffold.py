@@ -6,6 +6,8 @@ Run it in an environment with the group `check`: `.venv/bin/python tests/packagi
 import os
 import subprocess
 import sys
+from contextlib import redirect_stderr, redirect_stdout
+from io import StringIO
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -38,9 +40,10 @@ def check(package, *checks):
 def main():
     """Check both packages; the exit code."""
     with TemporaryDirectory() as folder:
-        _scaffold.new_adapter("acme", Path(folder))
+        with redirect_stdout(StringIO()), redirect_stderr(StringIO()):  # what comes next is not for us
+            _scaffold.new_adapter("acme", Path(folder))
+            guide = follow(Path(folder))
         scaffold = Path(folder) / "bulkstatus-acme"
-        guide = follow(Path(folder))
         broken = check(scaffold, ["ruff", "format", "--check"], *CHECKS)
         # Blocks that are put in the place of others leave empty lines, as they do in an editor.
         broken += check(guide, ["ruff", "format", "--quiet"], *CHECKS)

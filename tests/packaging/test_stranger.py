@@ -46,7 +46,7 @@ import msgspec
 
 from bulkstatus.adapter import (
     Adapter, Auth, BulkStatus, Call, IdGrammar, Reader, Request, Response, SecretText, State, Vocabulary, api_key,
-    from_epoch, status_error,
+    from_epoch,
 )
 
 WORDS = Vocabulary("globex import", {"open": State.RUNNING, "closed": State.SUCCEEDED})
@@ -75,8 +75,6 @@ class Imports(Adapter, frozen=True, kw_only=True):
 
     def status(self, id: str) -> Call[BulkStatus]:
         def read(response: Response) -> BulkStatus:
-            if response.status != 200:
-                raise status_error(response)
             record, notes = IMPORT.read(response)
             state, why = WORDS.decide(record.state, None, self.state_map)
             ended, odd = from_epoch(record.closed, "ms", label="closed", now=response.received_at)

@@ -20,10 +20,12 @@ from bulkstatus import (
     Policy,
     ProtocolError,
     RateLimited,
+    RequestRejected,
     State,
     Unavailable,
     read_config,
 )
+from bulkstatus.adapter import Call, Request, status_error
 from bulkstatus.testing import FakeResponse, Life, ManualClock, load_fake, serve
 from canaries import frames
 from commands import PROGRAM, command
@@ -461,6 +463,30 @@ def test_the_command_line_does_not_follow_a_redirect_of_the_token_endpoint(tmp_p
     assert elsewhere.removeprefix("http://") in done.err
     assert other.requests == []
     assert fake.paths() == [_TOKEN_PATH]
+
+
+class Quoting(Plain, frozen=True, kw_only=True):
+    """One whose errors quote the provider."""
+
+    def status(self, id):
+        def read(response):
+            raise status_error(response, detail=response.body.decode())
+
+        return Call(Request.to(self.base_url, "bulks", id), read)
+
+
+def test_the_secret_behind_a_token_is_not_quoted():
+    """Also where the provider of the bulks repeats it, which is never sent it by us."""
+    answers = iter(
+        [FakeResponse.json({"access_token": _TOKEN}), FakeResponse(status=400, body=b"not plain-secret")]
+    )
+    with (
+        serve(Scripted(lambda _: next(answers))) as url,
+        Client({"s": Quoting(base_url=url, token_url=url)}) as client,
+        pytest.raises(RequestRejected) as caught,
+    ):
+        client.get("s:a1")
+    assert "not ***" in str(caught.value)
 
 
 # --- commands ---

@@ -10,13 +10,15 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import ClassVar
 
+import msgspec
 import pytest
 
-from bulkstatus import _contract_summary as summary
 from bulkstatus.adapter import State
+from bulkstatus.testing import _summary as summary
 from bulkstatus.testing.contract import AdapterContract, _promise, _todo
-from depot import TOKEN, DepotFake
-from depots import WRONG
+from bulkstatus.testing.contract._driver import place_of
+from depot import JOB, TOKEN, Depot, DepotFake, fault
+from depots import WRONG, fake_of
 
 ROOT = Path(__file__).parents[2]
 
@@ -37,6 +39,20 @@ class TestBareFake(AdapterContract):
     """With such a fake the suite looks at the bulks of its demo, and leaves out what it cannot bring about."""
 
     fake = Bare
+
+
+class Nameless(Depot, frozen=True, kw_only=True):
+    """Tells operations that have neither an id nor a position."""
+
+    def item(self, item):
+        return msgspec.structs.replace(super().item(item), sequence=None)
+
+
+@pytest.mark.parametrize("name", [name for name in dir(AdapterContract) if "operation" in name])
+def test_operations_without_names_are_right(name):
+    """A provider may tell what became of operations and not which they are: no promise takes that for a fault."""
+    contract = type("Contract", (AdapterContract,), {"fake": fake_of(Nameless)})
+    getattr(contract, name)(contract())
 
 
 def broken(name: str, fake: type[DepotFake], request: pytest.FixtureRequest) -> str:
@@ -102,9 +118,7 @@ def test_every_promise_is_broken_by_somebody():
             "a_status_survives_json",
             "a_wait_tells_how_a_bulk_ends",
             "an_operation_survives_json",
-            "an_outage_is_unavailable",
             "an_outage_is_waited_out",
-            "any_question_about_operations_has_an_answer",
             "blocking_and_async_say_the_same",
             "bulks_that_go_meanwhile_hide_none",
             "errors_survive_being_kept",
@@ -115,7 +129,6 @@ def test_every_promise_is_broken_by_somebody():
             "operations_without_end_end",
             "other_statuses_are_errors",
             "settings_do_not_change",
-            "the_provider_s_word_is_kept",
             "throttling_is_waited_out",
             "whatever_comes_as_a_page_is_read_or_an_error_of_ours",
             "an_empty_page_is_no_end",
@@ -154,19 +167,11 @@ class TestWhole(AdapterContract):
 class TestGuessing(AdapterContract):
     fake = Guessing
 """
-CONFTEST = """
-def pytest_configure(config):
-    from bulkstatus import _contract_summary
-
-    if not config.pluginmanager.is_registered(_contract_summary):
-        config.pluginmanager.register(_contract_summary)
-"""
 
 
 def test_the_summary_tells_the_level(tmp_path):
     """One line for each adapter, also where other processes ran the tests; what does not apply is not there at all."""
     (tmp_path / "test_package.py").write_text(PACKAGE)
-    (tmp_path / "conftest.py").write_text(CONFTEST)
     printed = run_pytest(tmp_path, "-n", "2", "-k", "TestWhole or unknown_word").stdout
     assert re.search(
         r"^bulkstatus contract: cloudflare: level 3 \(get, clock\), \d+ promises held, 0 broken$",
@@ -209,11 +214,11 @@ def test_the_summary_tells_the_level(tmp_path):
 def test_the_level_is_what_holds_as_a_whole(broken_at, lacks, left_out, said):
     """The highest level up to which nothing is broken, nothing left out, and nothing missing in the fake."""
     due = 3 + len(left_out)
-    kept = [
-        summary._Kept(level, "get, list", lacks, due, left_out, held=level not in broken_at)
-        for level in (1, 2, 3)
+    tried = [
+        (summary.Note("acme", "TestAcme", level, "get, list", lacks, due, left_out), level not in broken_at)
+        for level in summary.LEVELS
     ]
-    assert summary._line("acme", kept) == f"bulkstatus contract: acme: {said}"
+    assert summary._line("acme", tried) == f"bulkstatus contract: acme: {said}"
 
 
 def test_a_promise_that_is_taken_out_is_missed():
@@ -232,8 +237,38 @@ def test_a_fake_that_cannot_be_made_is_said_so(request):
 
     fake = type("NoFake", (DepotFake,), {"adapter": fail})
     said = broken("test_the_provider_s_word_is_kept", fake, request)
-    assert "KeyError while the fake and its adapter were made" in said
+    assert "KeyError while the fake and its adapter were made, from test_contract.py:" in said
     assert said.endswith(f"To do: {_todo.FAKE}")
+
+
+class Elsewhere(DepotFake):
+    """A fake that knows nothing of what its adapter asks for."""
+
+    def answer(self, request):
+        return fault(404, "no_such_path")
+
+
+def test_what_nothing_can_be_asked_of_is_told_once():
+    """The first promise of all says what was asked and what came; the others point to it."""
+    contract = type("Contract", (AdapterContract,), {"fake": Elsewhere})
+    first = next(name for name in vars(AdapterContract.__mro__[-3]) if name.startswith("test_"))
+    assert first == "test_every_word_of_the_provider_is_read"  # pytest takes the last base first
+    said = []
+    for name in (first, "test_a_wait_tells_how_a_bulk_ends"):
+        with pytest.raises(pytest.fail.Exception) as caught:
+            getattr(contract, name)(contract())
+        said.append(str(caught.value))
+    assert "asked for GET /v1/jobs/job-0" in said[0]
+    assert "[HTTP 404]" in said[0]
+    assert said[0].endswith(f"To do: {_todo.UNREADABLE}")
+    assert said[1].endswith(f"To do: {_todo.FIRST}")
+
+
+def test_what_is_raised_is_placed_in_the_author_s_own_file():
+    """Also where it came from a helper of ours that was given the wrong thing."""
+    with pytest.raises(TypeError) as caught:
+        JOB.of_row(7)
+    assert place_of(caught.value).startswith("test_contract.py:")
 
 
 def test_without_pytest_it_says_what_to_install():

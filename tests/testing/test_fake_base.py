@@ -10,7 +10,6 @@ import httpx
 import pytest
 
 from bulkstatus import testing as door
-from bulkstatus.adapter import Adapter
 from bulkstatus.errors import ConfigError
 from bulkstatus.testing import (
     Fake,
@@ -23,11 +22,12 @@ from bulkstatus.testing import (
     fake_names,
     load_fake,
 )
+from support import Empty
 
 FOUND = {"x-answer": "yes"}
 
 
-class Echo(Fake):
+class Echo(Empty):
     """A provider that answers with what it was asked."""
 
     word = "echo"
@@ -43,22 +43,6 @@ class Echo(Fake):
             },
             headers=FOUND,
         )
-
-    def adapter(self, base_url):
-        return Adapter()
-
-    @classmethod
-    def demo(cls, *, clock=lambda: 0.0):
-        return cls(clock=clock)
-
-    def bulk_ids(self):
-        return ()
-
-    def bulk_id(self, number):
-        return f"a{number}"
-
-    def place(self, id, life, *, total=100, failed=0):
-        raise NotImplementedError
 
 
 def get(path="/v4/bulks", **fields):

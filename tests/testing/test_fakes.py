@@ -5,6 +5,7 @@ import http.client
 import random
 import stat
 import threading
+from datetime import UTC, datetime
 from urllib.parse import urlsplit
 
 import anyio
@@ -16,6 +17,7 @@ from bulkstatus.testing import (
     FakeRequest,
     Fakes,
     Fault,
+    _virtual,
     cancelled,
     delayed,
     dropped,
@@ -237,9 +239,9 @@ def test_what_a_watch_has_planned_happens_while_time_is_moved(fakes):
 
 
 def test_a_function_that_is_told_of_changes_may_ask_the_client(fakes):
-    """Time stands still while it works, and goes on while it waits for an answer that takes its time."""
+    """Time stands still while it works, and goes on while it waits for an answer, less than it may take in all."""
     ref = fakes.add("s", "weavr", running(60), succeeded())
-    other = fakes.add("s", "weavr", throttled(retry_after=30), running())
+    other = fakes.add("s", "weavr", throttled(retry_after=20), running())
     told = []
 
     def on_change(change):
@@ -248,6 +250,20 @@ def test_a_function_that_is_told_of_changes_may_ask_the_client(fakes):
 
     assert fakes.client.wait([ref], timeout=600, on_change=on_change).succeeded
     assert told == [(State.RUNNING, State.RUNNING)]
+
+
+def test_a_function_that_never_returns_is_not_waited_for_for_ever(fakes, monkeypatch):
+    """As on real time: after a while time goes on, and with it the wait."""
+    monkeypatch.setattr(_virtual, "_PATIENCE", 0.05)
+    ref = fakes.add("s", "weavr", running(60), succeeded())
+    over, returned = threading.Event(), []
+
+    def on_change(_):
+        returned.append(over.wait(20))
+
+    assert fakes.client.wait([ref], timeout=600, on_change=on_change).succeeded
+    assert returned == []
+    over.set()
 
 
 def test_a_journal_keeps_up_with_virtual_time(fakes, tmp_path):
@@ -315,6 +331,24 @@ def test_everything_is_put_back():
         _ = fakes.client
 
 
+def test_everything_is_put_back_when_the_end_is_interrupted(fakes, monkeypatch):
+    """Ctrl-C while the client is closed does not leave the process on virtual time."""
+    fakes.add("s", "weavr", running())
+    fakes.client.list()
+    close = fakes.client.close
+
+    def interrupted():
+        close()
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(fakes.client, "close", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        fakes.__exit__(None, None, None)
+    assert abs((_times.utc_now() - datetime.now(UTC)).total_seconds()) < 3_600
+    with Fakes():
+        pass
+
+
 @pytest.mark.parametrize("name", NAMES)
 def test_the_configuration_reaches_the_fakes(name, tmp_path):
     """A file for its owner's eyes, gone afterwards; what it holds are the fake's own credentials."""
@@ -379,3 +413,11 @@ def test_a_speed_that_is_none_is_refused(speed):
     """Time goes forward."""
     with pytest.raises(ConfigError, match="speed is above 0"):
         Fakes(speed=speed)
+
+
+def test_a_scenario_is_a_file_or_a_scenario():
+    """A marker takes whatever is written there; the error says what it can be."""
+    with pytest.raises(
+        ConfigError, match=r"scenario is a TOML file or a bulkstatus\.testing\.Scenario, not int"
+    ):
+        Fakes(7)  # type: ignore[arg-type] # on purpose

@@ -127,6 +127,20 @@ def test_a_bulk_that_failed_for_a_while_had_ended_nothing():
     assert part(WEAVR, [failed()]).life.stages[0].done is None
 
 
+def test_a_life_of_many_steps_is_read_in_one_go():
+    """What was said of the end is looked up once, and not for each step."""
+    reads = 0
+
+    class Steps(list):
+        def __reversed__(self):
+            nonlocal reads
+            reads += 1
+            return super().__reversed__()
+
+    part(WEAVR, Steps([failed(1)] * 500 + [succeeded()]))
+    assert reads == 1
+
+
 WRONG = [
     (WEAVR, [], {}, "a life needs a step that says what the bulk is"),
     (WEAVR, [outage()], {}, "a life needs a step"),
@@ -162,7 +176,22 @@ WRONG = [
     (WEAVR, [Fault(html="x", drop=True), running()], {}, "step 1: an answer in the place of the provider's"),
     (WEAVR, [outage(status=99), running()], {}, "step 1: status is 200 to 999, not 99"),
     (WEAVR, [outage(times=0), running()], {}, "step 1: times is 1 or more, not 0"),
+    (WEAVR, [outage(times=-1), running()], {}, "step 1: times is 1 or more, not -1"),
     (WEAVR, [delayed(-1), running()], {}, "step 1: times are numbers of seconds"),
+    (WEAVR, [delayed(1e300), running()], {}, "step 1: times are numbers of seconds, not below 0 and at most"),
+    (WEAVR, [running(2e9), running(2e9, done=1), failed()], {}, "step 2: by its end the bulk would be older"),
+    (
+        WEAVR,
+        [Fault(status=503, headers={"X\r\nY": "1"}), running()],
+        {},
+        r"step 1: 'X\\r\\nY' cannot be sent as a header",
+    ),
+    (
+        WEAVR,
+        [Fault(status=503, headers={"X": "\u20ac"}), running()],
+        {},
+        "step 1: 'X' cannot be sent as a header",
+    ),
 ]
 
 
@@ -199,10 +228,14 @@ ERRORS = [
     (scenario("{ for = 3 }", DONE), "step 1: it says neither what the bulk is"),
     (scenario('{ state = "running", for = "2 s" }', DONE), "step 1: for = '2 s' is not a duration"),
     (scenario(RUNNING, '{ status = "503" }', DONE), "x.toml:5: "),
-    (scenario('{ status = "503" }', DONE), "cannot be used: Expected `int | null`, got `str` - at `status`"),
+    (scenario('{ status = "503" }', DONE), "step 1: status is a whole number"),
+    (scenario("{ status = 503, headers = { Server = 3 } }", DONE), "step 1: headers is a table of texts"),
+    (scenario("{ status = 503, after = true }", DONE), "step 1: after is a time, such as 2"),
+    (scenario("{ vanish = [] }", DONE), 'step 1: vanish is a time, such as 2, "2s" or "3m"; or true, for good'),
+    ("[sources.payments]\nprovider = 3", "provider is a text in quotes; write one such as"),
     (scenario(RUNNING, '{ state = "expired" }'), "x.toml:5: "),
     (scenario(DONE, more="trouble = 3"), "trouble is a list"),
-    (scenario(DONE, more="trouble = [{ vanish = 3 }]"), "x.toml:6: sources.payments.trouble: step 1: 'vanish' is not a key of a step"),
+    (scenario(DONE, more="trouble = [{ vanish = 3 }]"), "x.toml:6: sources.payments.trouble: step 1: 'vanish' is for the life of a bulk"),
     (scenario(DONE, more="trouble = [{ after = 3 }]"), "sources.payments.trouble: step 1: what goes wrong?"),
 ]  # fmt: skip
 

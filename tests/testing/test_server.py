@@ -6,16 +6,16 @@ import socket
 import struct
 import threading
 from contextlib import contextmanager
+from socketserver import ThreadingMixIn
 from urllib.parse import urlsplit
 
 import pytest
 
-from bulkstatus.adapter import Adapter
-from bulkstatus.testing import Fake, FakeResponse, Fault, ManualClock, serve
-from support import held_port
+from bulkstatus.testing import FakeResponse, Fault, ManualClock, serve
+from support import Empty, held_port
 
 
-class Echo(Fake):
+class Echo(Empty):
     """A provider that answers with what it was asked."""
 
     word = "echo"
@@ -23,22 +23,6 @@ class Echo(Fake):
 
     def answer(self, request):
         return FakeResponse.json({"path": request.path, "now": self.clock()}, headers={"X-Answer": "yes"})
-
-    def adapter(self, base_url):
-        return Adapter()
-
-    @classmethod
-    def demo(cls, *, clock=lambda: 0.0):
-        return cls(clock=clock)
-
-    def bulk_ids(self):
-        return ()
-
-    def bulk_id(self, number):
-        return f"a{number}"
-
-    def place(self, id, life, *, total=100, failed=0):
-        raise NotImplementedError
 
 
 @pytest.fixture
@@ -202,6 +186,17 @@ def test_a_request_whose_end_cannot_be_told_is_refused(fake, url, line, status, 
     assert capfd.readouterr().err == ""
 
 
+def test_a_request_that_is_cut_off_has_not_been_asked(fake, url):
+    """Half of a body is none, and nothing has come of it."""
+    parts = urlsplit(url)
+    for head in ("Content-Length: 9", "Content-Length: 2\r\nContent-Length: 3"):
+        with socket.create_connection((parts.hostname, parts.port), timeout=10) as opened:
+            opened.sendall(f"POST /client/v4/token HTTP/1.1\r\n{head}\r\n\r\nabc".encode())
+            opened.shutdown(socket.SHUT_WR)
+            assert opened.recv(64).startswith(b"HTTP/1.1 400 ")
+    assert fake.requests == []
+
+
 def test_what_is_no_http_and_who_hangs_up_disturbs_nobody(fake, url, capfd):
     """The next client is answered, and nothing is written."""
     parts = urlsplit(url)
@@ -285,6 +280,48 @@ def leave_and_come_back(fake, port):
         socket.create_connection((parts.hostname, parts.port), timeout=10)
     with serve(fake, port=parts.port), connection(url) as again:
         assert ask(again)[0] == 200
+
+
+def test_leaving_ends_a_connection_that_has_hardly_begun(fake, monkeypatch):
+    """One whose thread has not come to it yet is closed like all others."""
+    taken, gate = threading.Event(), threading.Event()
+    begin = ThreadingMixIn.process_request_thread
+
+    def late(*arguments):
+        taken.set()
+        gate.wait(10)
+        begin(*arguments)
+
+    monkeypatch.setattr(ThreadingMixIn, "process_request_thread", late)
+    with serve(fake) as url:
+        parts = urlsplit(url)
+        opened = socket.create_connection((parts.hostname, parts.port), timeout=5)
+        assert taken.wait(10)
+    with opened:
+        assert opened.recv(1) == b""
+    gate.set()
+    assert fake.requests == []
+
+
+def test_no_name_server_is_asked(fake, monkeypatch):
+    """A machine without one takes seconds to say so."""
+    asked = []
+    monkeypatch.setattr(socket, "getfqdn", asked.append)
+    with serve(fake), serve(fake):
+        assert asked == []
+
+
+@pytest.mark.parametrize("status", [204, 304])
+def test_an_answer_that_may_have_no_body_has_none(fake, url, status):
+    """Otherwise the body would be taken for the next answer on that connection."""
+    fake.fail(Fault(status=status, body=b"surplus"))
+    parts = urlsplit(url)
+    with socket.create_connection((parts.hostname, parts.port), timeout=10) as opened:
+        opened.sendall(b"GET /client/v4/bulks HTTP/1.1\r\nConnection: close\r\n\r\n")
+        answer = b"".join(iter(lambda: opened.recv(4096), b""))
+    head, _, rest = answer.partition(b"\r\n\r\n")
+    assert (head.split()[1], rest) == (str(status).encode(), b"")
+    assert b"content-length" not in head.lower()
 
 
 def test_leaving_by_an_exception_switches_it_off_too(fake):

@@ -3,6 +3,7 @@
 import difflib
 import os
 import re
+import stat
 import sys
 import tempfile
 import threading
@@ -139,13 +140,29 @@ def _log(source: str, request: FakeRequest, response: FakeResponse | None) -> No
 def _write(path: Path, text: str) -> None:
     """Write a configuration, for its owner's eyes, whole or not at all; only one of our own is overwritten."""
     try:
-        if path.exists() and not path.read_text(encoding="utf-8", errors="replace").startswith(_MARK):
+        if not _may_be_written(path):
             raise ConfigError(
                 f"{path} is already there, and 'bulkstatus fake' has not written it; it was left as it is"
             )
         descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")  # mode 0600
-        with os.fdopen(descriptor, "w", encoding="utf-8") as stream:
-            stream.write(text)
-        Path(name).replace(path)
+        try:
+            with os.fdopen(descriptor, "w", encoding="utf-8") as stream:
+                stream.write(text)
+            Path(name).replace(path)
+        except BaseException:
+            Path(name).unlink(missing_ok=True)
+            raise
     except OSError as error:
         raise ConfigError(f"cannot write {path}: {error.strerror}") from None
+
+
+def _may_be_written(path: Path) -> bool:
+    """True where nothing is, or a file that begins as ours do; a pipe is not opened, which would wait for a writer."""
+    try:
+        found = path.stat()
+    except FileNotFoundError:
+        return True
+    if not stat.S_ISREG(found.st_mode):
+        return False
+    with path.open("rb") as stream:
+        return stream.read(len(_MARK)) == _MARK.encode()

@@ -24,7 +24,7 @@ from bulkstatus.cli._text import say, tell
 _WORD = re.compile(r"[a-z][a-z0-9]*(?:_[a-z0-9]+)*")
 _LONGEST_WORD = 32
 # What the templates call things, beside what they import.
-_USED = frozenset({"Fault", "Job", "JobCounts", "JobPage", "Members", "Refusal", "T"})
+_USED = frozenset({"Fault", "Job", "JobCounts", "JobPage", "Members", "Refusal"})
 _SUFFIX = ".tmpl"
 
 

@@ -51,7 +51,7 @@ class FakeResponse(msgspec.Struct, frozen=True, kw_only=True):
         return cls(status=status, body=body, headers={"Content-Type": "application/json", **(headers or {})})
 
 
-_AS_LONG = -1
+_AS_LONG = -(2**62)  # a number that nobody writes
 
 
 class Fault(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):

@@ -24,12 +24,12 @@ from bulkstatus._retry import Policy
 from bulkstatus.adapter import Adapter
 from bulkstatus.errors import ConfigError
 from bulkstatus.testing import _virtual
+from bulkstatus.testing._configuration import configuration
 from bulkstatus.testing._fake import Fake, FakeRequest, FakeResponse, Fault
 from bulkstatus.testing._play import copied, part
 from bulkstatus.testing._registry import load_fake
 from bulkstatus.testing._scenario import Scenario
 from bulkstatus.testing._server import serve
-from bulkstatus.testing._settings import configuration
 from bulkstatus.testing._steps import Step
 from bulkstatus.testing._transport import FakeTransport
 
@@ -43,6 +43,14 @@ _ON_REAL_TIME = (
     "these fakes are on virtual time, and this event loop is not: run the coroutine with fakes.run(main), or give the "
     "fakes real_time=True"
 )
+
+
+def _scenario(told: object) -> Scenario | None:
+    if told is None or isinstance(told, Scenario):
+        return told
+    if isinstance(told, str | Path):
+        return Scenario.read(told)
+    raise ConfigError(f"scenario is a TOML file or a bulkstatus.testing.Scenario, not {type(told).__name__}")
 
 
 class Fakes:
@@ -78,7 +86,7 @@ class Fakes:
     ) -> None:
         if not 0 < speed < _FASTEST:
             raise ConfigError(f"speed is above 0 and below {_FASTEST:,.0f}, not {speed:g}")
-        self._scenario = Scenario.read(scenario) if isinstance(scenario, str | Path) else scenario
+        self._scenario = _scenario(scenario)
         self._sockets = sockets
         self._time = None if sockets or real_time else _virtual.VirtualTime()
         self._speed = speed
@@ -119,9 +127,9 @@ class Fakes:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         client, self._client = self._client, None
-        if client is not None:
-            client.close()
-        self._stack.close()
+        with self._stack:  # also when the client's close is interrupted, the process has its own time again
+            if client is not None:
+                client.close()
 
     def _play(self, scenario: Scenario) -> None:
         parts = {name: script.parts(speed=self._speed) for name, script in scenario.sources.items()}

@@ -1,11 +1,13 @@
 """From the steps of a scenario to the life of a fake's bulk."""
 
-from collections.abc import Iterable, Sequence
+import re
+from collections.abc import Sequence
 from math import isfinite
 from typing import Any, NamedTuple
 
 import msgspec
 
+from bulkstatus._text import printable
 from bulkstatus.adapter import State
 from bulkstatus.errors import ConfigError
 from bulkstatus.testing._fake import Fake, Fault, Life, Stage
@@ -13,6 +15,10 @@ from bulkstatus.testing._steps import InState, Step, Vanished
 
 TOTAL = 100
 _MOST_ITEMS = 1_000_000
+# A century in seconds: with more, moments could not be written as dates any more.
+_LONGEST = 36_525 * 86_400.0
+_HEADER = re.compile(r"[\w!#$%&'*+.^`|~-]+", re.ASCII)
+_HEADER_VALUE = re.compile(r"[\x20-\x7e]*")
 
 
 class StepError(ConfigError):
@@ -53,7 +59,7 @@ def part(
     contradiction.
     """
     if not any(isinstance(step, InState) for step in steps):
-        raise StepError("a life needs a step that says what the bulk is, such as running(10)")
+        raise StepError("a life needs a step that says what the bulk is, such as running for 10 s")
     if not fake.counts and total is not None:
         raise StepError(f"{fake.word} tells no counts, so that nobody would see a total: leave it out")
     items = TOTAL if total is None else total
@@ -61,21 +67,26 @@ def part(
         raise StepError(f"total is 0 to {_MOST_ITEMS:,}, not {items:,}")
     lasting = [number for number, step in enumerate(steps, 1) if not isinstance(step, Fault)]
     failing = _failing(fake, steps, items)
+    ends_failed = _last(steps).state is State.FAILED
     stages: list[Stage] = []
     troubles: list[Fault] = []
     age = 0.0
     for number, step in enumerate(steps, 1):
         if isinstance(step, Fault):
-            _check_fault(step, number)
+            why = fault_of(step)
+            if why is not None:
+                raise StepError(why, number)
             troubles.append(_begun(step, age, speed))
             continue
-        done = _done(fake, step, number, items, steps)
+        done = _done(fake, step, number, items, ends_failed=ends_failed)
         if done is None and stages and isinstance(step, InState) and step.state is State.PAUSED:
             done = stages[-1].done  # what stood still before goes on standing still
         stage = Stage(age, _word(fake, step, number), done)
         if not stages or stages[-1][1:] != stage[1:]:
             stages.append(stage)
         age += _lasts(step, number, is_last=number == lasting[-1]) / speed
+        if age > _LONGEST:
+            raise StepError("by its end the bulk would be older than a century", number)
     return Part(Life(tuple(stages)), items, failing, tuple(troubles))
 
 
@@ -118,13 +129,13 @@ def _lasts(step: InState | Vanished, number: int, *, is_last: bool) -> float:
 
 
 def _done(
-    fake: type[Fake[Any]], step: InState | Vanished, number: int, total: int, steps: Sequence[Step]
+    fake: type[Fake[Any]], step: InState | Vanished, number: int, total: int, *, ends_failed: bool
 ) -> int | None:
     if isinstance(step, Vanished):
         return None
     if step.done is None:
         # Where a bulk "failed" for a while, its items had not ended: they do later, as its last step says.
-        return 0 if step.state is State.FAILED and _last(steps).state is not State.FAILED else None
+        return 0 if step.state is State.FAILED and not ends_failed else None
     if not fake.counts:
         raise StepError(f"{fake.word} tells no counts, so that nobody would see `done`: leave it out", number)
     if step.state is not None and step.state.is_terminal:
@@ -134,8 +145,8 @@ def _done(
     return step.done
 
 
-def _last(steps: Iterable[Step]) -> InState:
-    return [step for step in steps if isinstance(step, InState)][-1]
+def _last(steps: Sequence[Step]) -> InState:
+    return next(step for step in reversed(steps) if isinstance(step, InState))
 
 
 def _failing(fake: type[Fake[Any]], steps: Sequence[Step], total: int) -> int:
@@ -172,12 +183,6 @@ def _failing(fake: type[Fake[Any]], steps: Sequence[Step], total: int) -> int:
     return said or 0
 
 
-def _check_fault(fault: Fault, number: int) -> None:
-    why = fault_of(fault)
-    if why is not None:
-        raise StepError(why, number)
-
-
 def fault_of(fault: Fault) -> str | None:
     """What is wrong with a fault, as a sentence; None if nothing."""
     if fault.status is None and not fault.drop and not fault.delay:
@@ -186,9 +191,26 @@ def fault_of(fault: Fault) -> str | None:
         return "an answer in the place of the provider's needs a status"
     if fault.status is not None and not 200 <= fault.status <= 999:  # noqa: PLR2004 - three digits, 1xx is no answer
         return f"status is 200 to 999, not {fault.status}"
+    return _odd_number(fault) or _odd_header(fault)
+
+
+def _odd_number(fault: Fault) -> str | None:
     if fault.times is not None and fault.times < 1:
         return f"times is 1 or more, not {fault.times}"
     times = (fault.delay, fault.after, fault.retry_after or 0.0, fault.seconds or 0.0)
-    if not all(isfinite(time) and time >= 0 for time in times):
-        return "times are numbers of seconds, and not below 0"
+    if not all(isfinite(time) and 0 <= time <= _LONGEST for time in times):
+        return "times are numbers of seconds, not below 0 and at most a century"
     return None
+
+
+def _odd_header(fault: Fault) -> str | None:
+    wrong = next((name for name, value in fault.headers.items() if not _can_be_sent(name, value)), None)
+    if wrong is not None:
+        return (
+            f"{printable(wrong, 64)!r} cannot be sent as a header: name and value are of ASCII, on one line"
+        )
+    return None
+
+
+def _can_be_sent(name: str, value: str) -> bool:
+    return _HEADER.fullmatch(name) is not None and _HEADER_VALUE.fullmatch(value) is not None

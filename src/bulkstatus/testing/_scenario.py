@@ -21,6 +21,16 @@ from bulkstatus.testing._steps import InState, Step, Vanished
 
 _LONGEST_NAME = 64
 _DURATIONS = frozenset({"for", "vanish", "delay", "after", "retry_after"})
+_TIME = 'a time, such as 2, "2s" or "3m"'
+_SHAPES = {
+    **dict.fromkeys(_DURATIONS, _TIME),
+    "vanish": f"{_TIME}; or true, for good",
+    **dict.fromkeys(("done", "failed", "times", "status"), "a whole number"),
+    **dict.fromkeys(("word", "body", "html", "where"), "a text in quotes"),
+    "headers": 'a table of texts, such as { Server = "edge" }',
+    "drop": "true or false",
+}
+"""What each key of a step takes."""
 _KINDS: tuple[type[Step], ...] = (InState, Vanished, Fault)
 _Table: TypeAlias = Mapping[str, object]
 
@@ -95,7 +105,9 @@ class _Reader:
         self._check_keys(name, None, told, SourceScript.__struct_fields__, "a source")
         provider = told.get("provider")
         if not isinstance(provider, str):
-            raise self._error(name, None, 'provider is missing; write one such as provider = "weavr"')
+            is_missing = "provider" not in told
+            why = f'provider is {"missing" if is_missing else "a text in quotes"}; write one such as provider = "weavr"'
+            raise self._error(name, None, why)
         try:
             fake = load_fake(provider)()
         except ConfigError as error:
@@ -195,7 +207,7 @@ class _Reader:
 
 
 def _step(told: object, number: int, *, kinds: tuple[type[Step], ...] = _KINDS) -> Step:
-    """One step. Raises StepError."""
+    """One step, of one of these kinds. Raises StepError."""
     if not isinstance(told, Mapping) or not told:
         raise StepError('a step is a table, such as { state = "running", for = "10s" }', number)
     table = cast("_Table", told)
@@ -218,10 +230,14 @@ def _step(told: object, number: int, *, kinds: tuple[type[Step], ...] = _KINDS) 
             {key: _value(key, value, number) for key, value in table.items()}, kind, builtin_types=(bytes,)
         )
     except msgspec.ValidationError as error:
-        raise StepError(f"cannot be used: {printable(str(error), 200).replace('$.', '')}", number) from None
+        key = next((key for key in table if f"`$.{key}" in str(error)), "")
+        raise StepError(f"{key} is {_SHAPES.get(key) or 'something else'}", number) from None
 
 
 def _kind(table: _Table, number: int, kinds: tuple[type[Step], ...]) -> type[Step]:
+    life = next((key for key in ("state", "word", "vanish") if key in table), None)
+    if life and InState not in kinds:
+        raise StepError(f"{life!r} is for the life of a bulk: trouble is what goes wrong", number)
     if Vanished in kinds and "vanish" in table:
         return Vanished
     if InState in kinds and ("state" in table or "word" in table):

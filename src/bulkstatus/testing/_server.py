@@ -1,5 +1,6 @@
 """A fake on a real loopback socket."""
 
+import socket
 import sys
 import threading
 import time
@@ -7,6 +8,7 @@ from collections.abc import Callable, Generator
 from contextlib import contextmanager, suppress
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from socketserver import TCPServer
 from typing import Any, cast
 from urllib.parse import parse_qsl
 
@@ -15,6 +17,8 @@ from bulkstatus.testing._fake import Fake, FakeRequest, FakeResponse
 OnRequest = Callable[[FakeRequest, FakeResponse | None], object]
 
 _LONGEST_BODY = 8 * 1024 * 1024
+# A body behind one of these would be read as the beginning of the next answer (RFC 9110, 6.4.1).
+_WITHOUT_BODY = (HTTPStatus.NO_CONTENT, HTTPStatus.NOT_MODIFIED)
 
 
 class _Server(ThreadingHTTPServer):
@@ -25,8 +29,34 @@ class _Server(ThreadingHTTPServer):
         super().__init__(("127.0.0.1", port), _Handler)
         self.fake = fake
         self.on_request = on_request
-        self.connections: set[_Handler] = set()
-        self.guard = threading.Lock()
+        self._connections: set[socket.socket] = set()
+        self._guard = threading.Lock()
+
+    def server_bind(self) -> None:
+        """Bind without asking a name server for the name of the address, as the base does."""
+        TCPServer.server_bind(self)
+        self.server_name, self.server_port = "127.0.0.1", self.socket.getsockname()[1]
+
+    def process_request(self, request: Any, client_address: Any) -> None:  # noqa: ANN401 - as in the base
+        """Remember the connection before its thread is there: one that has hardly begun is closed with the others."""
+        with self._guard:
+            self._connections.add(request)
+        super().process_request(request, client_address)
+
+    def shutdown_request(self, request: Any) -> None:  # noqa: ANN401 - as in the base
+        """Forget the connection, and close it."""
+        with self._guard:
+            self._connections.discard(request)
+        super().shutdown_request(request)
+
+    def close_all(self) -> None:
+        """Close every connection, once no more are taken."""
+        with self._guard:
+            connections = tuple(self._connections)
+        for connection in connections:
+            with suppress(OSError):  # the client may have hung up
+                connection.shutdown(socket.SHUT_RDWR)  # also wakes the thread that reads from it
+            self.shutdown_request(connection)
 
     def handle_error(self, request: Any, client_address: Any) -> None:  # noqa: ANN401 - as in the base
         """Say what went wrong, unless the client hung up."""
@@ -49,16 +79,6 @@ class _Handler(BaseHTTPRequestHandler):
     @property
     def owner(self) -> _Server:
         return cast("_Server", self.server)
-
-    def setup(self) -> None:
-        super().setup()
-        with self.owner.guard:
-            self.owner.connections.add(self)
-
-    def finish(self) -> None:
-        with self.owner.guard:
-            self.owner.connections.discard(self)
-        super().finish()
 
     def __getattr__(self, name: str) -> Callable[[], None]:
         """Answer every method (`do_GET`, ...): which of them there are is for the fake to say."""
@@ -103,27 +123,32 @@ class _Handler(BaseHTTPRequestHandler):
             return FakeResponse(status=500, body=told.encode(), headers={"Content-Type": "text/plain"})
 
     def _body(self) -> bytes:
-        """The body of the request. Raises _Refused when its length is not told, or is too much."""
+        """The body of the request. Raises _Refused when its length is not told, or is too much, or when it is cut off."""
         if "Transfer-Encoding" in self.headers:
             raise _Refused(HTTPStatus.LENGTH_REQUIRED)
-        told = self.headers.get("Content-Length", "0")
-        if not (told.isascii() and told.isdigit()):
+        told, *others = set(self.headers.get_all("Content-Length", ["0"]))
+        if others or not (told.isascii() and told.isdigit()):
             raise _Refused(HTTPStatus.BAD_REQUEST)
         if len(told) > len(str(_LONGEST_BODY)) or int(told) > _LONGEST_BODY:
             raise _Refused(HTTPStatus.REQUEST_ENTITY_TOO_LARGE)
-        return self.rfile.read(int(told))
+        body = self.rfile.read(int(told))
+        if len(body) < int(told):
+            raise _Refused(HTTPStatus.BAD_REQUEST)  # the client has hung up
+        return body
 
     def _send(self, response: FakeResponse) -> None:
         try:
             reason = HTTPStatus(response.status).phrase
         except ValueError:
             reason = "Unknown"
-        headers = {"Content-Length": str(len(response.body)), **response.headers}
+        is_bare = response.status in _WITHOUT_BODY
+        length = {} if is_bare else {"Content-Length": str(len(response.body))}
+        headers = {**length, **response.headers}
         lines = [
             f"HTTP/1.1 {response.status} {reason}",
             *(f"{name}: {value}" for name, value in headers.items()),
         ]
-        body = b"" if self.command == "HEAD" else response.body
+        body = b"" if is_bare or self.command == "HEAD" else response.body
         with suppress(OSError):  # the client may have hung up
             # One write: two would wait for the client's delayed acknowledgement.
             self.wfile.write("\r\n".join(lines).encode("latin-1") + b"\r\n\r\n" + body)
@@ -149,8 +174,5 @@ def serve(fake: Fake[Any], *, port: int = 0, on_request: OnRequest | None = None
     finally:
         server.shutdown()
         thread.join()
-        with server.guard:
-            connections = list(server.connections)
-        for handler in connections:
-            server.shutdown_request(handler.request)
+        server.close_all()
         server.server_close()

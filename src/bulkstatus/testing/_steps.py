@@ -85,41 +85,32 @@ def throttled(
     seconds: float | None = None, *, retry_after: float | None = None, times: int | None = None
 ) -> Fault:
     """The provider answers 429: once, so many `times`, or for `seconds`."""
-    return _fault(429, seconds, times, retry_after)
+    return _repeated(Fault(status=429, seconds=seconds, retry_after=retry_after), times)
 
 
 def outage(
     seconds: float | None = None, *, status: int = 503, html: str | None = None, times: int | None = None
 ) -> Fault:
     """The provider cannot answer: once, so many `times`, or for `seconds`; with `html`, it is a gateway's page."""
-    fault = _fault(status, seconds, times)
-    fault.html = html
-    return fault
+    return _repeated(Fault(status=status, seconds=seconds, html=html), times)
 
 
 def refused(seconds: float | None = None, *, status: int = 401, times: int | None = None) -> Fault:
     """The provider refuses the credentials: once, so many `times`, or for `seconds`."""
-    return _fault(status, seconds, times)
+    return _repeated(Fault(status=status, seconds=seconds), times)
 
 
 def dropped(seconds: float | None = None, *, times: int | None = None) -> Fault:
     """The connection is closed without an answer: once, so many `times`, or for `seconds`."""
-    fault = _fault(None, seconds, times)
-    fault.drop = True
-    return fault
+    return _repeated(Fault(drop=True, seconds=seconds), times)
 
 
 def delayed(delay: float, *, seconds: float | None = None, times: int | None = None) -> Fault:
     """The answer takes `delay` seconds: once, so many `times`, or for `seconds`."""
-    fault = _fault(None, seconds, times)
-    fault.delay = delay
-    return fault
+    return _repeated(Fault(delay=delay, seconds=seconds), times)
 
 
-def _fault(
-    status: int | None, seconds: float | None, times: int | None, retry_after: float | None = None
-) -> Fault:
-    fault = Fault(status=status, seconds=seconds, retry_after=retry_after)
+def _repeated(fault: Fault, times: int | None) -> Fault:
     if times is not None:
         fault.times = times
     return fault

@@ -30,6 +30,7 @@ LONGEST = 86_400.0
 # Seconds of real time: how long a thread may keep the loop's time from passing, and how long a loop with nothing
 # planned waits for somebody to wake it.
 _PATIENCE = 20.0
+_STILL = "nothing happens any more: no timer is set, or a thread does not come back"
 # Passes of the loop at one moment: whoever needs more goes round in circles.
 _MOST_PASSES = 300_000
 
@@ -84,12 +85,15 @@ class _Selector(selectors.DefaultSelector):
         if self.loop.is_idle:
             self.loop.rested()
             return super().select(None)
-        if self.loop.is_busy or timeout is None:
+        if self.loop.is_busy:
+            ready = super().select(_PATIENCE)
+            if not ready:
+                self.loop.give_up_jobs()
+            return ready
+        if timeout is None:
             ready = super().select(self.loop.patience)
             if not ready:
-                self.loop.stop_with(
-                    "nothing happens any more: no timer is set, or a thread does not come back"
-                )
+                self.loop.stop_with(_STILL)
             return ready
         self.loop.move(timeout)
         return ready
@@ -161,6 +165,13 @@ class VirtualLoop(asyncio.SelectorEventLoop):
         if not self._stopped:
             self._stopped = True
             raise AssertionError(f"virtual time: {why}")
+
+    def give_up_jobs(self) -> None:
+        """Threads do not come back: fail the test, or where callers have timers of their own, let time come to those."""
+        if self.patience is not None:
+            self.stop_with(_STILL)
+        for job in tuple(self.jobs):
+            job.resting = True
 
     def begin_rest(self, job: Job, seconds: float, over: threading.Event) -> None:
         """Let time pass although `job` has not ended."""

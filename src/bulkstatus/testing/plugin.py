@@ -1,4 +1,7 @@
-"""The pytest plugin: the fixture `bulkstatus_fakes`. pytest loads it by itself, so it imports nothing before it is used."""
+"""The pytest plugin: the fixture `bulkstatus_fakes`, and the level of the contract that each adapter keeps.
+
+Every run of pytest loads it, where bulkstatus is installed, so it imports nothing before that is used.
+"""
 
 from collections.abc import Generator
 from typing import TYPE_CHECKING, Any
@@ -28,6 +31,14 @@ def bulkstatus_fakes(request: pytest.FixtureRequest) -> "Generator[Fakes]":
 
     with Fakes(**_options(request)) as fakes:
         yield fakes
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Write what was found of each adapter."""
+    from bulkstatus.testing import _summary
+
+    for line in _summary.lines(terminalreporter.stats):
+        terminalreporter.write_line(line)
 
 
 def _options(request: pytest.FixtureRequest) -> dict[str, Any]:

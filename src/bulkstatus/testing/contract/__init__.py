@@ -39,8 +39,9 @@ from bulkstatus.testing.contract._waiting import WaitPromises as _Waits
 __all__ = ["AdapterContract"]
 
 
+# pytest takes the tests of the last base first: what the others stand on comes before them.
 class AdapterContract(
-    _States, _Values, _Answers, _Pages, _Operations, _Requests, _Privacy, _Settings, _Clients, _Waits
+    _Waits, _Clients, _Operations, _Pages, _Settings, _Privacy, _Requests, _Answers, _Values, _States
 ):
     """All promises. Set `fake` to the fake's class; its `adapter(url)` gives the adapter that is tried.
 

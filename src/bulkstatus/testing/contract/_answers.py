@@ -165,9 +165,10 @@ class AnswerPromises(Promises):
     @promise(_todo.STATUS)
     def test_an_outage_is_unavailable(self) -> None:
         """A 500, 502, 503 or 504, whatever its body, is Unavailable and worth asking again."""
+        own = Reply('the words of "no such bulk"', 0, not_found(self.bench()).body)
         for question in self._questions():
             for status in (500, 502, 503, 504):
-                for form in GATEWAYS:
+                for form in (*GATEWAYS, own):
                     found = _expect(question, form._replace(status=status), (Unavailable,))
                     if not found.retryable:
                         raise Broken(f"{question}: HTTP {status} with {form.name} is not retryable")
@@ -225,8 +226,11 @@ class AnswerPromises(Promises):
     def test_an_answer_about_another_bulk_is_refused(self) -> None:
         """What is said of another bulk is not taken for this one, and leads to no question about that one."""
         bench = self.bench()
-        other = bench.fake.bulk_id(NOBODY)
-        for scene in bench.scenes:
+        others = [(scene, bench.fake.bulk_id(NOBODY)) for scene in bench.scenes]
+        others += [
+            (scene, f"{scene.id}{scene.id[-1]}") for scene in bench.scenes
+        ]  # begins as the id asked for
+        for scene, other in others:
             step = scene.trail.steps[0]
             roles = bench.roles[scene.name, 0]
             # All at once: a record may repeat its id.

@@ -15,8 +15,8 @@ from bulkstatus.testing.contract._answers import GATEWAYS
 from bulkstatus.testing.contract._driver import SOURCE, Broken, outcome
 from bulkstatus.testing.contract._facade import ask
 from bulkstatus.testing.contract._mutation import parsed
-from bulkstatus.testing.contract._promise import GET, PAGES, Promises, promise
-from bulkstatus.testing.contract._questions import operations_call, questions
+from bulkstatus.testing.contract._promise import PAGES, Promises, promise
+from bulkstatus.testing.contract._questions import NOBODY, operations_call, questions
 
 
 class ClientPromises(Promises):
@@ -56,7 +56,7 @@ class ClientPromises(Promises):
     def test_many_bulks_are_one_report(self) -> None:
         """`get_many` says of each bulk what `get` says, and names the one that is not there."""
         bench = self.bench()
-        unknown = bench.fake.bulk_id(987_654)
+        unknown = bench.fake.bulk_id(NOBODY)
         refs = [f"{SOURCE}:{id}" for id in (*dict.fromkeys(scene.id for scene in bench.present), unknown)]
         report = ask(bench.adapter, bench.fake, lambda client: client.get_many(refs))
         states = {scene.id: scene.status.state for scene in bench.present}
@@ -100,7 +100,7 @@ class ClientPromises(Promises):
                 if msgspec.json.decode(msgspec.json.encode(operation), type=BulkOperation) != operation:
                     raise Broken("an operation is another after JSON")
 
-    @promise(_todo.STATUS, level=GET)
+    @promise(_todo.STATUS)
     def test_errors_survive_being_kept(self) -> None:
         """An error is the same after pickle, and as the failure of a report."""
         for question in questions(self.bench()):

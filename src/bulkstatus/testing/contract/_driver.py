@@ -17,6 +17,7 @@ P = ParamSpec("P")
 T = TypeVar("T")
 
 SOURCE = "contract"
+_PACKAGE = PurePath(__file__).parents[2]
 _LONGEST_CHAIN = 200
 _MOST_TOKENS = 5
 
@@ -111,7 +112,7 @@ class Driver:
             ).encode()
         asked = FakeRequest(
             method=request.method,
-            path=urlsplit(request.base_url).path.rstrip("/") + request.path,
+            path=path_of(request),
             query=dict(request.query),
             headers=headers,
             body=body,
@@ -141,6 +142,17 @@ class Driver:
             self.read(call, self.send(call.request, token=True))
         raise Broken("the scheme of auth() asks for one token after another", _todo.SECRETS)
 
+    def told(self, error: BulkStatusError) -> str:
+        """An error to an answer that nobody has changed, in words for a message: what was asked, without credentials."""
+        kind = f"{type(error).__name__} to its adapter"
+        try:
+            secrets = self.secrets()
+        except Exception:  # noqa: BLE001 - without them nothing can be taken out of a text
+            return kind
+        path = path_of(self.asked[-1]) if self.asked else ""
+        asked = f", asked for GET {path}" if path and not any(secret in path for secret in secrets) else ""
+        return f"{kind}{asked}: {error.redact(secrets)}"
+
     def secrets(self) -> frozenset[str]:
         """Everything that must not be seen: settings that are Secrets, what auth() loads, and what its headers carry."""
         sent = {value.rpartition(" ")[2] for value in self.credentials().values()}
@@ -153,6 +165,11 @@ class Driver:
 def as_text(value: str | Secret) -> str:
     """A value of a form, revealed."""
     return value.reveal() if isinstance(value, Secret) else value
+
+
+def path_of(request: Request) -> str:
+    """The path as the provider sees it."""
+    return urlsplit(request.base_url).path.rstrip("/") + request.path
 
 
 def fault_of(request: Request, base_urls: Container[str]) -> str | None:
@@ -169,10 +186,10 @@ def fault_of(request: Request, base_urls: Container[str]) -> str | None:
 
 
 def place_of(error: BaseException) -> str:
-    """Where an exception comes from: the file and line, never its text, which may repeat what was read."""
+    """Where an exception comes from: the author's own line, never its text, which may repeat what was read."""
     frames = traceback.extract_tb(error.__traceback__)
-    ours = [frame for frame in frames if "bulkstatus/testing" not in PurePath(frame.filename).as_posix()]
-    frame = (ours or list(frames))[-1]
+    theirs = [frame for frame in frames if _PACKAGE not in PurePath(frame.filename).parents]
+    frame = (theirs or list(frames))[-1]
     return f"{PurePath(frame.filename).name}:{frame.lineno} ({frame.name})"
 
 

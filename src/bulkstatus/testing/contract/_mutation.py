@@ -1,7 +1,7 @@
 """JSON documents with one place changed."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Container, Iterator
 from typing import Any, Final, TypeAlias, cast
 
 Path: TypeAlias = tuple[str | int, ...]
@@ -81,6 +81,16 @@ def changed(document: object, path: Path, value: object) -> object:
     return copy
 
 
+def replaced(document: object, texts: Container[str], by: str) -> object:
+    """A copy with `by` in the place of every value that is one of `texts`; names of members are left alone."""
+    if isinstance(document, dict):
+        members = cast("dict[str, object]", document)
+        return {name: replaced(value, texts, by) for name, value in members.items()}
+    if isinstance(document, list):
+        return [replaced(value, texts, by) for value in cast("list[object]", document)]
+    return by if isinstance(document, str) and document in texts else document
+
+
 def written(document: object) -> bytes:
     """The document as JSON."""
     return json.dumps(document).encode()
@@ -102,6 +112,12 @@ def is_leaf(value: object) -> bool:
 def shown(path: Path) -> str:
     """A path as it stands in messages: `$.rows[0].status`."""
     return "$" + "".join(f"[{key}]" if isinstance(key, int) else f".{key}" for key in path)
+
+
+def of_other_types(value: object) -> tuple[object, ...]:
+    """What is of another JSON type than `value`, and not null, which is often the same as absent."""
+    others: tuple[object, ...] = (7, SENTINEL, True, [7], {"x": 7})
+    return tuple(other for other in others if type(other) is not type(value))
 
 
 def kind_of(value: object) -> str:

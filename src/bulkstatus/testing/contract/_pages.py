@@ -17,16 +17,21 @@ from bulkstatus.testing.contract._facade import Change, ask
 from bulkstatus.testing.contract._mutation import (
     ABSENT,
     ODD,
+    SENTINEL,
     Path,
     changed,
+    is_leaf,
     kind_of,
+    of_other_types,
     parsed,
     places,
+    replaced,
     shown,
     value_at,
     written,
 )
 from bulkstatus.testing.contract._promise import PAGES, Promises, promise
+from bulkstatus.testing.contract._questions import not_found
 from bulkstatus.testing.contract._scenes import TIMES, name_of, place
 
 _NEW = 500_000
@@ -123,8 +128,7 @@ class PagePromises(Promises):
     def test_an_empty_page_is_no_end(self) -> None:
         """A page without rows hides none of those on the pages after it unnoticed."""
         driver, ids = self._full()
-        step, page = _first(driver)
-        array = rows_at(driver, step, page)
+        _, page, array, _ = _front(driver)
         first = {row.id for row in page.items}
         emptied: list[str] = []
         asked: list[FakeRequest] = []
@@ -142,13 +146,49 @@ class PagePromises(Promises):
         if missing and report.complete:
             raise Broken(f"{len(missing)} bulks of other pages are missing from a list that is `complete`")
 
+    @promise(_todo.CURSOR, level=PAGES, needs=Listing)
+    def test_a_cursor_that_cannot_be_read_is_no_end(self) -> None:
+        """A page that others follow is not the last because what leads to them is of another type."""
+        driver, _ = self._full()
+        step, page = _first(driver)
+        if page.next is None and page.at is None:
+            return
+        array = rows_at(driver, step, page)
+        document = parsed(step.response.body)
+        for path in places(document):
+            value = value_at(document, path)
+            if path[: len(array)] == array or not is_leaf(value) or value is None:
+                continue
+            for other in of_other_types(value):
+                found = page_in(outcome(driver.reread, step, written(changed(document, path, other))))
+                if found is not None and found.next is None and found.at is None:
+                    raise Broken(f"{shown(path)} {kind_of(other)}; the page is read as the last")
+
+    @promise(_todo.PAGES, level=PAGES, needs=Listing)
+    def test_a_later_page_that_is_none_is_no_end(self) -> None:
+        """A list whose second page is "no such bulk", an outage or no page at all is not complete."""
+        driver, ids = self._full()
+        own = not_found(self.bench())
+        headers = {"Content-Type": "application/json"}
+        for what, status, body in (
+            ('"no such bulk"', own.status, own.body),
+            ('"no such bulk" with HTTP 200', 200, own.body),
+            ("an empty object", 200, b"{}"),
+            ("an outage", 503, b""),
+        ):
+            reply = FakeResponse(status=status, body=body, headers=headers)
+            report = _listed(driver, Second(reply))
+            missing = set(ids) - {row.id for row in report}
+            if missing and report.complete:
+                raise Broken(
+                    f"the second page is {what}: {len(missing)} bulks are missing, and it is `complete`"
+                )
+
     @promise(_todo.ROWS, level=PAGES, needs=Listing)
     def test_an_odd_row_costs_only_itself(self) -> None:
         """A row that is no record, or has no id that can be one, costs no other row, and is known to be missing."""
         bench = self.bench()
-        step, page = _first(bench.driver)
-        array = rows_at(bench.driver, step, page)
-        document = parsed(step.response.body)
+        step, page, array, document = _front(bench.driver)
         for index in range(len(page.items)):
             row = (*array, index)
             ids = [
@@ -169,9 +209,7 @@ class PagePromises(Promises):
     def test_an_odd_member_costs_only_itself(self) -> None:
         """A member of a row that is odd or missing costs no other row, and makes no end of that one."""
         bench = self.bench()
-        step, page = _first(bench.driver)
-        array = rows_at(bench.driver, step, page)
-        document = parsed(step.response.body)
+        step, page, array, document = _front(bench.driver)
         for index, true in enumerate(page.items):
             row = (*array, index)
             for path in places(document):
@@ -191,9 +229,7 @@ class PagePromises(Promises):
     def test_whatever_comes_as_a_page_is_read_or_an_error_of_ours(self) -> None:
         """No member of a page raises anything but bulkstatus.errors, and a page without its rows is no empty one."""
         bench = self.bench()
-        step, page = _first(bench.driver)
-        array = rows_at(bench.driver, step, page)
-        document = parsed(step.response.body)
+        step, _, array, document = _front(bench.driver)
         for path in places(document):
             if len(path) > len(array) and path[: len(array)] == array:
                 continue  # inside the rows: held by the promise about odd members
@@ -221,6 +257,29 @@ class PagePromises(Promises):
             if missing:
                 lost = name_of(right[missing[0]])
                 raise Broken(f"asked for {', '.join(sorted(states))}, a bulk that is {lost} is not listed")
+
+    @promise(_todo.LISTING, level=PAGES, needs=Listing)
+    def test_a_question_for_states_knows_pins_and_new_words(self) -> None:
+        """A listing for some states holds bulks in words that the user's `state_map` reads so, and unknown ones too."""
+        bench = self.bench()
+        words = {scene.status.native_state for scene in bench.present if scene.status.native_state}
+        for word in sorted(words):
+            adapter = msgspec.structs.replace(bench.adapter, state_map={word: State.PAUSED})
+            driver = Driver(bench.fake, adapter)
+            query = ListQuery(states=frozenset({str(State.PAUSED)}))
+            pinned = {row.id for row in bench.rows(driver) if row.state is State.PAUSED}
+            if pinned - {row.id for row in bench.rows(driver, query)}:
+                raise Broken(f"{word!r} is pinned to `paused`, and a question for `paused` does not find it")
+
+        def change(request: FakeRequest, reply: FakeResponse) -> FakeResponse:
+            del request
+            body = written(replaced(parsed(reply.body), words, SENTINEL))
+            return msgspec.structs.replace(reply, body=body)
+
+        unknown = {row.id for row in _listed(bench.driver, change) if row.state is State.UNKNOWN}
+        asked = ask(bench.adapter, bench.fake, lambda client: client.list(states={State.UNKNOWN}), change)
+        if unknown - {row.id for row in asked}:
+            raise Broken("asked for `unknown`, bulks in a new word are not listed")
 
     @promise(_todo.LISTING, level=PAGES, needs=Listing)
     def test_the_list_and_the_bulk_itself_agree(self) -> None:
@@ -269,9 +328,7 @@ class PagePromises(Promises):
     def test_a_row_carries_its_record(self) -> None:
         """Each row has the provider's record as received beside it."""
         bench = self.bench()
-        step, page = _first(bench.driver)
-        document = parsed(step.response.body)
-        array = rows_at(bench.driver, step, page)
+        _, page, array, document = _front(bench.driver)
         for index, item in enumerate(page.items):
             raw = item.raw
             if raw is None or parsed(raw) != value_at(document, (*array, index)):
@@ -310,6 +367,20 @@ class Repeating:
         return self._first if self.asked <= _ENDLESS else FakeResponse(status=400)
 
 
+class Second:
+    """Gives `reply` for every answer but the first."""
+
+    def __init__(self, reply: FakeResponse) -> None:
+        self._reply = reply
+        self._asked = 0
+
+    def __call__(self, request: FakeRequest, reply: FakeResponse) -> FakeResponse:
+        """The true answer the first time."""
+        del request
+        self._asked += 1
+        return reply if self._asked == 1 else self._reply
+
+
 def rows_at(driver: Driver, step: Step, page: Page[Any]) -> Path:
     """Where the rows stand in an answer: the array as long as the page, without which there are none."""
     document = parsed(step.response.body)
@@ -334,6 +405,12 @@ def _first(driver: Driver) -> tuple[Step, Page[BulkStatus]]:
         raise TypeError("only for adapters that list")
     trail = driver.trail(adapter.listing(ListQuery())[0])
     return trail.steps[-1], trail.answer
+
+
+def _front(driver: Driver) -> tuple[Step, Page[BulkStatus], Path, object]:
+    """The same, with where the rows stand in the answer, and the answer itself."""
+    step, page = _first(driver)
+    return step, page, rows_at(driver, step, page), parsed(step.response.body)
 
 
 def _size(driver: Driver) -> int | None:

@@ -9,13 +9,14 @@ import pytest
 from bulkstatus.adapter import Adapter, Listing, Operations
 from bulkstatus.errors import BulkStatusError
 from bulkstatus.testing._fake import Fake, ManualClock
-from bulkstatus.testing.contract._driver import Broken
+from bulkstatus.testing._summary import LEVELS, PROPERTY, Note
+from bulkstatus.testing.contract._driver import Broken, place_of
 from bulkstatus.testing.contract._scenes import Bench
-from bulkstatus.testing.contract._todo import FAKE, Todo
+from bulkstatus.testing.contract._todo import FAKE, FIRST, Todo
 
 M = TypeVar("M", bound=Callable[..., None])
 
-GET, PAGES, CLOCK = 1, 2, 3
+GET, PAGES, CLOCK = LEVELS
 """The levels: one bulk; lists and operations, as far as declared; control of the clock."""
 
 
@@ -79,6 +80,8 @@ class Promises:
     """The fake of the adapter's provider."""
 
     _bench: ClassVar[Bench | None] = None
+    _no_bench: ClassVar[Broken | None] = None
+    """Why it cannot be made."""
     _adapter: ClassVar[Any] = None
     """An adapter to see what it declares; None where it cannot be made, which the first promise says."""
     _due: ClassVar[int] = 0
@@ -88,7 +91,7 @@ class Promises:
 
     def __init_subclass__(cls, **options: Any) -> None:  # noqa: ANN401 - handed on
         super().__init_subclass__(**options)
-        cls._bench = cls._adapter = None
+        cls._bench = cls._no_bench = cls._adapter = None
         if getattr(cls, "fake", None) is None:
             return
         try:
@@ -115,16 +118,22 @@ class Promises:
 
     @classmethod
     def bench(cls) -> Bench:
-        """The fake with its bulks in every state, and what the adapter reads of them; made once."""
+        """The fake with its bulks in every state, and what the adapter reads of them; tried once.
+
+        Raises Broken when nothing can be read, with all that is known about it the first time.
+        """
+        if cls._no_bench is not None:
+            raise Broken("nothing can be read of the fake's own answers", FIRST)
         if cls._bench is None:
             try:
                 cls._bench = Bench(cls.make_fake, cls.make_adapter)
-            except (Broken, BulkStatusError):
+            except Broken as broken:
+                cls._no_bench = broken
                 raise
             except Exception as error:
-                raise Broken(
-                    f"{type(error).__name__} while the fake and its adapter were made: {error}", FAKE
-                ) from error
+                seen = f"{type(error).__name__} while the fake and its adapter were made"
+                cls._no_bench = Broken(f"{seen}, from {place_of(error)}: {error}", FAKE)
+                raise cls._no_bench from error
         return cls._bench
 
     @pytest.fixture(autouse=True)
@@ -132,17 +141,10 @@ class Promises:
         """Tell the summary at the end which level this promise belongs to, and how far this adapter can come."""
         held: Promise | None = getattr(request.function, "promise", None)
         if held is not None:
-            offers, lacks = self._reach()
-            noted = [
-                self.fake.word,
-                type(self).__name__,
-                held.level,
-                offers,
-                lacks,
-                self._due,
-                self._left_out,
-            ]
-            request.node.user_properties.append((PROPERTY, noted))
+            note = Note(
+                self.fake.word, type(self).__name__, held.level, *self._reach(), self._due, self._left_out
+            )
+            request.node.user_properties.append((PROPERTY, list(note)))
 
     @classmethod
     def _reach(cls) -> tuple[str, str]:
@@ -153,9 +155,6 @@ class Promises:
         if not cls.fake.states:
             return ", ".join(parts), "name the provider's words in the fake's `states`"
         return ", ".join([*parts, "clock"]), ""
-
-
-PROPERTY = "bulkstatus_contract"
 
 
 def promises_of(cls: type) -> dict[str, Promise]:

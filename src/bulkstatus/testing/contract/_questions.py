@@ -16,7 +16,7 @@ from bulkstatus.adapter import (
     Response,
 )
 from bulkstatus.testing.contract._driver import Driver, Step
-from bulkstatus.testing.contract._scenes import Bench, Scene
+from bulkstatus.testing.contract._scenes import Bench
 
 NOBODY = 987_654
 """The number of a bulk that no fake here holds."""
@@ -43,8 +43,8 @@ def questions(bench: Bench) -> Iterator[Question]:
         for call in adapter.listing(ListQuery()):
             yield from (Question("listing", driver, step) for step in driver.trail(call).steps)
     if isinstance(adapter, Operations):
-        trail = operations(driver, longest)
-        yield from (Question("operations", driver, step) for step in trail)
+        trail = driver.trail(operations_call(driver, longest.id))
+        yield from (Question("operations", driver, step) for step in trail.steps)
     if isinstance(adapter, Probe):
         yield from (Question("probe", driver, step) for step in driver.trail(adapter.probe()).steps)
     if isinstance(adapter, Confirms):
@@ -53,11 +53,6 @@ def questions(bench: Bench) -> Iterator[Question]:
             call_ = adapter.confirm(row)
             if call_ is not None:
                 yield from (Question("confirm", driver, step) for step in driver.trail(call_).steps)
-
-
-def operations(driver: Driver, scene: Scene, query: OperationQuery | None = None) -> tuple[Step, ...]:
-    """The first page of a bulk's operations, with its steps."""
-    return driver.trail(operations_call(driver, scene.id, query)).steps
 
 
 def operations_call(

@@ -152,8 +152,7 @@ class Bench:
             return Scene(name, id, state, trail)
         except BulkStatusError as error:
             raise Broken(
-                f"{name}: the fake's own answer is {type(error).__name__} to its adapter (HTTP {error.status})",
-                _todo.FAKE,
+                f"{name}: the fake's own answer is {self.driver.told(error)}", _todo.UNREADABLE
             ) from None
 
     @property
@@ -222,8 +221,12 @@ def pages(driver: Driver, call: Call[Page[Any]]) -> Iterator[Page[Any]]:
 
 def place(fake: Fake[Any], id: str, state: State) -> None:
     """Let a bulk be born in `state`, of 10 items, of which 3 failed where some did."""
-    failed = {State.PARTIAL: SOME, State.FAILED: TOTAL}.get(state, 0)
-    fake.place(id, Life.of((0.0, fake.states[state])), total=TOTAL, failed=failed)
+    fake.place(id, Life.of((0.0, fake.states[state])), total=TOTAL, failed=failing(state))
+
+
+def failing(state: State) -> int:
+    """How many of `TOTAL` items fail in a bulk that comes to `state`."""
+    return {State.PARTIAL: SOME, State.FAILED: TOTAL}.get(state, 0)
 
 
 def name_of(state: State | None) -> str:

@@ -1,8 +1,7 @@
 """Promises about an adapter's settings: what they are, where they come from, what they refuse."""
 
-import json
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import msgspec
 import pytest
@@ -10,8 +9,9 @@ import pytest
 from bulkstatus import _config, providers, read_config
 from bulkstatus._registry import GROUP as ADAPTERS
 from bulkstatus._registry import entry_points_of
-from bulkstatus.adapter import Adapter, Limit, Secret, State
+from bulkstatus.adapter import Adapter, Secret
 from bulkstatus.errors import ConfigError
+from bulkstatus.testing._configuration import configuration
 from bulkstatus.testing._registry import GROUP as FAKES
 from bulkstatus.testing.contract import _todo
 from bulkstatus.testing.contract._driver import SOURCE, Broken, outcome
@@ -83,17 +83,14 @@ class SettingPromises(Promises):
     ) -> None:
         """A table with these settings, credentials by reference, makes the same adapter."""
         adapter = self.bench().adapter
-        lines = [f"[sources.{SOURCE}]", f"provider = {json.dumps(adapter.provider)}"]
-        for field in msgspec.structs.fields(adapter):
-            value = getattr(adapter, field.name)
-            if isinstance(value, Secret):
-                variable = f"BULKSTATUS_CONTRACT_{field.name.upper()}"
-                monkeypatch.setenv(variable, value.reveal())
-                value = f"env:{variable}"
-            if value is not None:
-                lines.append(f"{field.name} = {_toml(value)}")
+
+        def referred(name: str, secret: Secret) -> str:
+            variable = f"BULKSTATUS_CONTRACT_{name.upper()}"
+            monkeypatch.setenv(variable, secret.reveal())
+            return f"env:{variable}"
+
         file = tmp_path / "bulkstatus.toml"
-        file.write_text("\n".join(lines))
+        file.write_text(configuration({SOURCE: adapter}, referred), encoding="utf-8")
         if adapter.provider not in {each.word for each in providers()}:
             # Not installed: the tests of a package may run before it is.
             monkeypatch.setattr(_config, "load", {adapter.provider: type(adapter)}.__getitem__)
@@ -110,20 +107,3 @@ def _package(place: str) -> str:
 
 def _plain(value: Any) -> Any:  # noqa: ANN401 - any setting
     return value.reveal() if isinstance(value, Secret) else value
-
-
-def _toml(value: Any) -> str:  # noqa: ANN401 - any setting
-    """A setting as TOML writes it."""
-    match value:
-        case Limit():
-            return f"{{requests = {value.requests}, seconds = {value.seconds}}}"
-        case State() | str():
-            return json.dumps(str(value))
-        case dict():
-            members = cast("dict[str, Any]", value)
-            pairs = (f"{json.dumps(name)} = {_toml(inner)}" for name, inner in members.items())
-            return f"{{{', '.join(pairs)}}}"
-        case tuple() | list() | frozenset():
-            return f"[{', '.join(map(_toml, cast('tuple[Any, ...]', value)))}]"
-        case _:
-            return json.dumps(value)

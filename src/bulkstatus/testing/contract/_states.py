@@ -1,6 +1,6 @@
 """Promises about one bulk: its word, and what odd and missing members make of it."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from itertools import product
 
 import msgspec
@@ -24,6 +24,7 @@ from bulkstatus.testing.contract._mutation import (
 from bulkstatus.testing.contract._promise import CLOCK, Promises, promise
 from bulkstatus.testing.contract._scenes import Case, Roles, Scene, name_of, said
 
+_MIXED = "Zz Never-HEARD_of"
 _NO_WORD: tuple[object, ...] = (ABSENT, None, "", 7, True, [], {})
 
 
@@ -47,6 +48,10 @@ class StatePromises(Promises):
                 raise Broken(f"{scene.name}: native_state is {kind_of(scene.status.native_state)}")
             if not scene.status.evidence:
                 raise Broken(f"{scene.name}: there is no line of evidence")
+        for scene, path, step in self._words():
+            case = self.bench().case(scene, step, path, _MIXED)
+            if isinstance(case.outcome, BulkStatus) and _MIXED not in (case.outcome.native_state or ""):
+                raise Broken(f"{case.where}; native_state is written otherwise")
 
     @promise(_todo.WORDS)
     def test_an_unknown_word_is_unknown(self) -> None:
@@ -67,19 +72,20 @@ class StatePromises(Promises):
 
     @promise(_todo.WORDS)
     def test_a_word_can_be_pinned(self) -> None:
-        """A word in the user's `state_map` has the state that the user says."""
+        """A word in the user's `state_map`, be it a documented one, has the state that the user says."""
         bench = self.bench()
-        adapter = msgspec.structs.replace(bench.adapter, state_map={SENTINEL: State.PAUSED})
-        pinned = Driver(bench.fake, adapter)
         for scene, path, number in self._words():
-            step = scene.trail.steps[number]
-            body = written(changed(parsed(step.response.body), path, SENTINEL))
-            call = adapter.status(scene.id)
             if number:
                 continue  # what follows the first answer was decided without the word
-            found = outcome(pinned.reread, step._replace(call=call), body)
-            if not isinstance(found, BulkStatus) or found.state is not State.PAUSED:
-                raise Broken(f"{scene.name}, its word pinned to `paused`: {said(found)}")
+            step = scene.trail.steps[number]
+            document = parsed(step.response.body)
+            for word in (SENTINEL, str(value_at(document, path))):
+                adapter = msgspec.structs.replace(bench.adapter, state_map={word: State.PAUSED})
+                pinned = Driver(bench.fake, adapter)
+                body = written(changed(document, path, word))
+                found = outcome(pinned.reread, step._replace(call=adapter.status(scene.id)), body)
+                if not isinstance(found, BulkStatus) or found.state is not State.PAUSED:
+                    raise Broken(f"{scene.name}, its word pinned to `paused`: {said(found)}")
 
     @promise(_todo.MEMBERS)
     def test_whatever_comes_is_read_or_an_error_of_ours(self) -> None:
@@ -145,6 +151,25 @@ class StatePromises(Promises):
                 what = f"the record of {scene.name}, with the word of one that ended,"
                 raise Broken(f"{what} is `succeeded` with {good} of {total} operations")
 
+    @promise(_todo.FAILURE)
+    def test_a_failure_that_the_counts_deny_is_none(self) -> None:
+        """A bulk is not `failed` where its own counts say that operations succeeded: they would be carried out twice."""
+        bench = self.bench()
+        failed = [scene for scene in bench.scenes if scene.status.state is State.FAILED]
+        rest = [scene for scene in bench.scenes if scene.status.counts and scene.status.counts.succeeded]
+        for scene, body, step in self._with_words(rest, failed):
+            found = outcome(bench.driver.reread, step, body)
+            if (
+                isinstance(found, BulkStatus)
+                and found.state is State.FAILED
+                and found.counts
+                and found.counts.succeeded
+            ):
+                good = found.counts.succeeded
+                raise Broken(
+                    f"the record of {scene.name}, with the word of one that failed, is `failed` with {good} successes"
+                )
+
     @promise(_todo.MEMBERS)
     def test_new_members_change_nothing(self) -> None:
         """Members that the provider adds one day are left alone, wherever they stand."""
@@ -162,10 +187,17 @@ class StatePromises(Promises):
 
     def _mixed(self, *, ended: bool) -> Iterator[tuple[Scene, bytes, Step]]:
         """Records of bulks that ended with the words of those that go on, or the other way round."""
+        scenes = self.bench().scenes
+        ends = [scene for scene in scenes if scene.status.state.is_terminal]
+        rest = [scene for scene in scenes if not scene.status.state.is_terminal]
+        return self._with_words(ends, rest) if ended else self._with_words(rest, ends)
+
+    def _with_words(
+        self, scenes: Iterable[Scene], others: Iterable[Scene]
+    ) -> Iterator[tuple[Scene, bytes, Step]]:
+        """The records of `scenes`, each with the word of each of `others`."""
         bench = self.bench()
-        for scene, other in product(bench.scenes, bench.scenes):
-            if scene.status.state.is_terminal is not ended or other.status.state.is_terminal is ended:
-                continue
+        for scene, other in product(scenes, others):
             document = parsed(scene.trail.steps[0].response.body)
             words = bench.roles[scene.name, 0].word
             for path in words:

@@ -34,6 +34,13 @@ SUCCESS = Todo(
     "let Vocabulary.decide settle word and counts together, and answer what cannot be read with bad_shape: success "
     "is said only where the provider says so"
 )
+FAILURE = Todo(
+    "let Vocabulary.decide settle word and counts together: failed is said where nothing succeeded, since what failed is "
+    "submitted again"
+)
+SOURCE = Todo(
+    "take source from response.source, observed_at from response.received_at and provider from the class"
+)
 NO_END = Todo("take the state from the provider's word alone: what is missing or odd ends no bulk")
 TIMES = Todo(
     "read times with from_text or from_epoch, and add the sentence that they return to the evidence: they give UTC "
@@ -41,7 +48,7 @@ TIMES = Todo(
 )
 COUNTS = Todo(
     "keep counts as int | None without a default of 0, hand them to Vocabulary.decide as they came, with unread= for "
-    "what could not be read, and to the record through clean_counts"
+    "what could not be read (is_unread), and to the record through clean_counts"
 )
 STATUS = Todo(
     "raise status_error(response, own=...) for every status that is no success, and take nothing from its body but "
@@ -75,7 +82,7 @@ ECHO = Todo(
     "they repeat is then taken out",
     "Authentication",
 )
-URLS = Todo("call check_base_url for every URL among the settings in __post_init__")
+URLS = Todo("annotate every URL among the settings BaseUrl")
 ORIGIN = Todo(
     "make requests with Request.to on one of base_urls(), never on an address out of an answer; a cursor goes into the "
     "query"
@@ -88,6 +95,9 @@ ROWS = Todo(
 PAGES = Todo(
     "set next and cursor where the provider gives a cursor; at, offset, received and total where it counts, with "
     "moving=True where rows may shift; and rows_per_page to what is asked for",
+)
+CURSOR = Todo(
+    "raise bad_shape for a cursor that is there and is none: is_unread(rows.notes, ...) tells it from one that is absent"
 )
 LISTING = Todo(
     "give back every row that the query asks for, read with the same function as status; more rows are allowed, the "
@@ -117,6 +127,11 @@ FOUND = Todo(
 FAKE = Todo(
     "let the fake answer as the provider's documentation says, and its adapter(base_url) build an adapter that it accepts"
 )
+UNREADABLE = Todo(
+    "make the paths, the names of members and the credentials of the adapter and of the fake the same, each as the "
+    "provider's documentation has it"
+)
+FIRST = Todo("mend what the first failure says; this promise was not tried", "The contract")
 WAIT = Todo(
     "let the fake answer for a bulk whose word is None as the provider does for one it does not know, and the adapter "
     "raise NotFound for that"

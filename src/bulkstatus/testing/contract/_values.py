@@ -3,10 +3,12 @@
 import re
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
+from itertools import pairwise
 
 from bulkstatus.adapter import BulkStatus, State
+from bulkstatus.testing._fake import Life, ManualClock
 from bulkstatus.testing.contract import _todo
-from bulkstatus.testing.contract._driver import Broken
+from bulkstatus.testing.contract._driver import SOURCE, Broken
 from bulkstatus.testing.contract._mutation import (
     ABSENT,
     SENTINEL,
@@ -16,8 +18,8 @@ from bulkstatus.testing.contract._mutation import (
     shown,
     value_at,
 )
-from bulkstatus.testing.contract._promise import Promises, promise
-from bulkstatus.testing.contract._scenes import TIMES, Case, Scene, name_of, said
+from bulkstatus.testing.contract._promise import CLOCK, Promises, promise
+from bulkstatus.testing.contract._scenes import SOME, TIMES, TOTAL, Case, Scene, name_of, said
 
 _UNREADABLE: tuple[object, ...] = (
     "yesterday",
@@ -32,6 +34,11 @@ _UNREADABLE: tuple[object, ...] = (
 _DATE = re.compile(r"20[0-9]{2}-[0-9]{2}-[0-9]{2}[T ]")
 _NAIVE, _ELSEWHERE = "2025-10-09T09:00:00", "2025-10-09T11:00:00+02:00"
 _UTC = datetime(2025, 10, 9, 9, tzinfo=UTC)
+_SECOND, _HOUR = timedelta(seconds=1), 3_600.0
+_ORDER = ("created_at", "started_at", "finished_at")
+_GOING = (State.QUEUED, State.RUNNING, State.PAUSED)
+_ENDED = {State.SUCCEEDED: 0, State.PARTIAL: SOME}
+"""How many items failed of a bulk that was put in such a state; what became of those of others is not known."""
 _NOT_SAID: tuple[object, ...] = (ABSENT, None)
 _IMPOSSIBLE: tuple[object, ...] = (-1, 2**60, 10**30, SENTINEL, 1.5, True, [], {})
 
@@ -74,6 +81,76 @@ class ValuePromises(Promises):
                     raise Broken(f"{case.where}; no line of evidence says so")
                 if found.state is not scene.status.state:
                     raise Broken(f"{case.where}; the state is {name_of(found.state)}")
+
+    @promise(_todo.TIMES)
+    def test_the_unit_of_a_time_is_not_guessed(self) -> None:
+        """A number that is a thousand times as large, or as small, is another time or none."""
+        bench = self.bench()
+        for scene, number, path, names in self._times():
+            value = value_at(parsed(scene.trail.steps[number].response.body), path)
+            if not isinstance(value, int):
+                continue
+            for other in (value * 1000, value // 1000):
+                case = bench.case(scene, number, path, other)
+                for name in sorted(names):
+                    now, true = getattr(case.outcome, name, None), getattr(scene.status, name)
+                    if now is not None and abs(now - true) <= _SECOND:
+                        raise Broken(f"{case.where}; {name} is the same as before")
+
+    @promise(_todo.TIMES, level=CLOCK)
+    def test_times_are_in_their_order(self) -> None:
+        """A bulk is made, begins and ends in this order, neither before its birth nor in the future."""
+        going = [word for state, word in self.fake.states.items() if not state.is_terminal]
+        for state, word in self.fake.states.items():
+            clock = ManualClock()
+            driver = self.bench().fresh(clock=clock)
+            id = driver.fake.bulk_id(0)
+            stages = [(0.0, going[0]), (_HOUR, word)] if going and state.is_terminal else [(0.0, word)]
+            driver.fake.place(id, Life.of(*stages), total=TOTAL)
+            born = datetime.fromtimestamp(clock(), UTC)
+            clock.advance(2 * _HOUR)
+            found = driver.ask(driver.adapter.status(id))
+            moments = [
+                ("its birth", born),
+                *((name, getattr(found, name)) for name in _ORDER),
+                ("now", found.observed_at),
+            ]
+            known = [(name, when) for name, when in moments if when is not None]
+            for (name, earlier), (next_name, later) in pairwise(known):
+                if later < earlier - _SECOND:
+                    raise Broken(f"a bulk that comes to {word!r}: {next_name} is before {name}")
+
+    @promise(_todo.NO_END)
+    def test_a_bulk_that_goes_on_has_not_finished(self) -> None:
+        """A bulk that is queued, running or paused has no finished_at."""
+        for scene in self.bench().scenes:
+            if scene.status.state in _GOING and scene.status.finished_at is not None:
+                raise Broken(f"{scene.name} is {name_of(scene.status.state)} and has a finished_at")
+
+    @promise(_todo.SOURCE)
+    def test_a_status_says_whose_it_is_and_when(self) -> None:
+        """A status has the source that was asked, its provider, and the moment at which the answer was there."""
+        for scene in self.bench().scenes:
+            came = [step.response.received_at for step in scene.trail.steps]
+            if scene.status.observed_at not in came:
+                raise Broken(f"{scene.name}: observed_at is not when the answer came")
+            if (scene.status.source, scene.status.provider) != (SOURCE, self.bench().adapter.provider):
+                raise Broken(f"{scene.name}: source or provider is not the one that was asked")
+
+    @promise(_todo.COUNTS, level=CLOCK)
+    def test_counts_say_what_became_of_items(self) -> None:
+        """Where counts are told, they are those of the bulk: none failed where it goes on, as many as did at its end."""
+        for scene in self.bench().scenes:
+            counts, ended = scene.status.counts, _ENDED.get(scene.state or State.UNKNOWN)
+            if counts is None:
+                continue
+            wanted = {"failed": 0} if scene.state in _GOING else {}
+            if ended is not None:
+                wanted = {"total": TOTAL, "succeeded": TOTAL - ended, "failed": ended}
+            for name, number in wanted.items():
+                told = getattr(counts, name)
+                if told not in (None, number):
+                    raise Broken(f"{scene.name}: of {TOTAL} items, counts.{name} is {told} and not {number}")
 
     @promise(_todo.UNREAD)
     def test_a_true_record_leaves_no_doubt(self) -> None:

@@ -12,7 +12,7 @@ from bulkstatus.testing.contract import _todo
 from bulkstatus.testing.contract._driver import SOURCE, Broken
 from bulkstatus.testing.contract._promise import CLOCK, Promises, promise
 from bulkstatus.testing.contract._questions import not_found
-from bulkstatus.testing.contract._scenes import SOME, TOTAL, name_of
+from bulkstatus.testing.contract._scenes import TOTAL, failing, name_of
 
 _PATIENCE = 3_600.0
 _PAUSE = 7
@@ -26,7 +26,7 @@ class WaitPromises(Promises):
         """A wait ends with the bulk, in the verdict that its last word stands for."""
         for state, word in self.fake.states.items():
             if state.is_terminal:
-                outcome = self._waited((0.0, self._going()), (30.0, word), failed=_failed(state))
+                outcome = self._waited((0.0, self._going()), (30.0, word), failed=failing(state))
                 _expect(outcome, Verdict(str(state)), f"a bulk that ends in {word!r}")
 
     @promise(_todo.WAIT, level=CLOCK)
@@ -44,7 +44,7 @@ class WaitPromises(Promises):
     def test_a_bulk_that_is_not_known_yet_is_waited_for(self) -> None:
         """A bulk that the provider knows some seconds late is waited for until its end."""
         state, word = self._end()
-        outcome = self._waited((0.0, None), (5.0, self._going()), (30.0, word), failed=_failed(state))
+        outcome = self._waited((0.0, None), (5.0, self._going()), (30.0, word), failed=failing(state))
         _expect(outcome, Verdict(str(state)), "a bulk that is known after 5 s")
 
     @promise(_todo.PAUSE, level=CLOCK)
@@ -52,7 +52,7 @@ class WaitPromises(Promises):
         """A 429 with Retry-After is heeded, and the wait goes on to the bulk's end."""
         state, word = self._end()
         slow = Fault(status=429, headers={"Retry-After": str(_PAUSE)}, times=2)
-        outcome = self._waited((0.0, self._going()), (30.0, word), failed=_failed(state), fault=slow)
+        outcome = self._waited((0.0, self._going()), (30.0, word), failed=failing(state), fault=slow)
         _expect(outcome, Verdict(str(state)), "a bulk whose provider throttles twice")
 
     @promise(_todo.STATUS, level=CLOCK)
@@ -64,7 +64,7 @@ class WaitPromises(Promises):
             Fault(status=404, body=b'{"message": "no Route matched"}', times=3),
             Fault(drop=True, times=3),
         ):
-            outcome = self._waited((0.0, self._going()), (30.0, word), failed=_failed(state), fault=fault)
+            outcome = self._waited((0.0, self._going()), (30.0, word), failed=failing(state), fault=fault)
             _expect(outcome, Verdict(str(state)), "a bulk whose provider is down for a while")
 
     @promise(_todo.KNOWN_FORM, level=CLOCK)
@@ -73,7 +73,7 @@ class WaitPromises(Promises):
         state, word = self._end()
         miss = not_found(self.bench())
         fault = Fault(status=miss.status, body=miss.body, headers={"Content-Type": "application/json"})
-        outcome = self._waited((0.0, self._going()), (30.0, word), failed=_failed(state), fault=fault)
+        outcome = self._waited((0.0, self._going()), (30.0, word), failed=failing(state), fault=fault)
         _expect(outcome, Verdict(str(state)), "a bulk that is unknown for one moment")
 
     def _going(self) -> str:
@@ -94,6 +94,7 @@ class WaitPromises(Promises):
         self, *stages: tuple[float, str | None], failed: int = 0, fault: Fault | None = None
     ) -> Outcome:
         """What a wait comes to for a bulk with this life; `fault` happens to its first requests."""
+        self.bench()  # an adapter that reads nothing is told so, and not that its waits go wrong
         clock = VirtualTime()
         fake: Fake[Any] = self.make_fake(clock)
         adapter = self.make_adapter(fake)
@@ -110,14 +111,11 @@ class WaitPromises(Promises):
                 raise Broken(f"the wait itself raised {type(error).__name__}") from None
 
 
-def _failed(state: State) -> int:
-    return {State.PARTIAL: SOME, State.FAILED: TOTAL}.get(state, 0)
-
-
 def _expect(outcome: Outcome, verdict: Verdict, what: str) -> None:
     found = outcome.results[0]
     if found.verdict is not verdict:
         state = name_of(None if found.status is None else found.status.state)
+        why = "" if found.failure is None else f", and why it could not look is `{found.failure.kind}`"
         raise Broken(
-            f"a wait for {what} ends in `{found.verdict}`, not `{verdict}`; its last state is {state}"
+            f"a wait for {what} ends in `{found.verdict}`, not `{verdict}`; its last state is {state}{why}"
         )
