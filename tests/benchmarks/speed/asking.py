@@ -9,6 +9,7 @@ import multiprocessing
 import os
 import socket
 import time
+from asyncio.selector_events import BaseSelectorEventLoop
 from collections.abc import Awaitable, Callable, Iterator
 from typing import Any, NamedTuple
 
@@ -95,28 +96,18 @@ async def _facade(url: str, callers: int, requests: int) -> tuple[float, float]:
 WAYS = {"raw httpx": _httpx, "httpx as it comes": _naive, "SDK": _sdk, "bulkstatus": _facade}
 
 
-def _child(
-    way: str, transport: str, connections: int, url: str, callers: int, requests: int, pipe: Any
-) -> None:
-    os.environ["BULKSTATUS_TRANSPORT"] = transport
-    os.environ["BULKSTATUS_CONNECTIONS"] = str(connections)
+def _child(way: str, environment: dict[str, str], arguments: tuple[str, int, int], pipe: Any) -> None:
+    os.environ.update(environment)
     opened = 0
-    connect = socket.socket.connect
-
-    original = asyncio.BaseEventLoop.sock_connect
+    connect = BaseSelectorEventLoop.sock_connect
 
     async def counted(self: Any, sock: socket.socket, address: Any) -> None:
         nonlocal opened
         opened += 1
-        await original(self, sock, address)
+        await connect(self, sock, address)
 
-    from asyncio import selector_events
-
-    selector = selector_events.BaseSelectorEventLoop.sock_connect
-    original = selector
-    selector_events.BaseSelectorEventLoop.sock_connect = counted  # type: ignore[method-assign] - it is counted
-    del connect
-    cpu, seconds = asyncio.run(WAYS[way](url, callers, requests))
+    BaseSelectorEventLoop.sock_connect = counted  # type: ignore[method-assign] - all connections are made by it
+    cpu, seconds = asyncio.run(WAYS[way](*arguments))
     pipe.send(Run(cpu, seconds, opened))
 
 
@@ -126,7 +117,8 @@ def run(
     """Measure one way in a new process."""
     spawn = multiprocessing.get_context("spawn")
     ours, theirs = spawn.Pipe()
-    child = spawn.Process(target=_child, args=(way, transport, connections, url, callers, requests, theirs))
+    environment = {"BULKSTATUS_TRANSPORT": transport, "BULKSTATUS_CONNECTIONS": str(connections)}
+    child = spawn.Process(target=_child, args=(way, environment, (url, callers, requests), theirs))
     child.start()
     theirs.close()
     try:
