@@ -11,8 +11,8 @@ _ROOM = 64 * 1024
 """How many more bytes a compressed body may have than there are in it: headers, and blocks that did not shrink."""
 
 
-async def read_body(reply: httpx.Response, limit: int) -> bytes:
-    """The whole body, decompressed, of at most `limit` bytes.
+async def read_body(reply: httpx.Response, encoding: str, limit: int) -> bytes:
+    """The whole body, decompressed from `encoding`, of at most `limit` bytes.
 
     Raises ProtocolError for one that is larger, is in an encoding that was not asked for, or does not end where its
     compression does. httpx inflates without bounds: a kilobyte of nested gzip has cost it gigabytes. So it is done
@@ -23,7 +23,7 @@ async def read_body(reply: httpx.Response, limit: int) -> bytes:
         if len(reply.content) > limit:
             raise _too_large(reply, limit)
         return reply.content
-    inflate = _inflater(reply)
+    inflate = _inflater(encoding.strip().lower())
     body = bytearray()  # not a list of parts: chunks of two bytes would be sixty of memory each
     raw = 0
     stream = reply.stream  # not `aiter_raw`, which hands the connection on before anybody has looked at it
@@ -39,8 +39,7 @@ async def read_body(reply: httpx.Response, limit: int) -> bytes:
     return bytes(body)
 
 
-def _inflater(reply: httpx.Response) -> "zlib._Decompress | None":
-    encoding = reply.headers.get("content-encoding", "").strip().lower()
+def _inflater(encoding: str) -> "zlib._Decompress | None":
     if encoding in ("", "identity"):
         return None
     if encoding in ("gzip", "deflate"):

@@ -5,6 +5,7 @@ can cost httpx a connection of its pool for good (encode/httpcore#1093). When th
 one, the pool it ran in is retired.
 """
 
+import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Iterator, Mapping
 from contextvars import ContextVar
@@ -54,7 +55,7 @@ class Pending(Generic[T]):
     """A question under way. Any number of callers may await its result, and stop awaiting it."""
 
     def __init__(self) -> None:
-        self._done = anyio.Event()
+        self._done = asyncio.Event()
         self._value: tuple[T] | None = None
         self._error: BulkStatusError | None = None
         self._waiting = 0
@@ -225,6 +226,7 @@ class _Line:
         self._notice = notice
         self._pinned = frozenset(map(fold, adapter.state_map))
         self._adapter = adapter
+        self._meter = adapter if isinstance(adapter, Metered) else None  # asking that of a protocol is slow
         self._provider = adapter.provider
         self._policy = policy
         for url in adapter.base_urls():
@@ -236,13 +238,13 @@ class _Line:
         # One more than questions may be under way: a token is fetched outside their number.
         self._pools = Pools(adapter.base_urls(), connections=policy.connections + 1, transport=transport)
         self._credentials = Credentials(adapter.auth(), self._fetch_token, now)
-        self._slots = anyio.Semaphore(policy.connections)
+        self._slots = anyio.Semaphore(policy.connections, fast_acquire=True)
         self._quota = Quota()
         self._gate = Gate(now)
         self._shared = shared
         self._budget = Budget(adapter.allowed())
         self._is_shared = False
-        self._turn = anyio.Lock()
+        self._turn = anyio.Lock(fast_acquire=True)
         self.sent = 0
         """How many requests have been sent and not been answered yet."""
 
@@ -397,7 +399,7 @@ class _Line:
     def _heed(self, response: Response) -> None:
         """Take in what the provider says is left of its limits."""
         try:
-            remaining = self._adapter.remaining(response) if isinstance(self._adapter, Metered) else None
+            remaining = None if self._meter is None else self._meter.remaining(response)
             if remaining is not None:
                 self.budget.told(remaining, now())
         except Exception:  # noqa: BLE001 - what an adapter makes of a header must not cost the answer

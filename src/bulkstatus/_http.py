@@ -1,14 +1,14 @@
 """One request over httpx, within bounds: where it may go, how long it may take, how much may come back."""
 
 import itertools
+import logging
 import os
 import re
 import socket
 import ssl
 from collections.abc import Iterator, Mapping
-from functools import cache
+from functools import cache, lru_cache
 from http import HTTPStatus
-from http.cookiejar import DefaultCookiePolicy
 from importlib.metadata import version
 from urllib.parse import urlencode, urlsplit
 from urllib.request import getproxies
@@ -49,6 +49,9 @@ _OF_THE_TRANSPORT = frozenset(
 _KEEPALIVE = 90.0
 
 
+_LOG = logging.getLogger("httpx")
+
+
 @cache
 def _tls_context() -> ssl.SSLContext:
     # Loading the certificates is nearly all that a new httpx client costs, so that is done once for all sources.
@@ -69,15 +72,25 @@ def _tls_context() -> ssl.SSLContext:
 
 
 @cache
-def _user_agent() -> str:
-    return f"bulkstatus/{version('bulkstatus')}"
+def _usual_headers() -> dict[str, str]:
+    agent = f"bulkstatus/{version('bulkstatus')}"
+    return {
+        "User-Agent": agent,
+        "Accept": "application/json",
+        "Accept-Encoding": "gzip",
+        "Connection": "keep-alive",
+    }
 
 
 @unseen
 def new_client(
     base_urls: tuple[str, ...], *, connections: int, transport: httpx.AsyncBaseTransport | None
 ) -> httpx.AsyncClient:
-    """An httpx client for one source: a small pool, no cookies, no redirects, no default credentials."""
+    """An httpx client for one source: a small pool, which knows the proxies of the environment.
+
+    Requests are handed to its transports by themselves (`exchange`): redirects, cookies and credentials from the
+    environment, which it has besides, nobody wants here.
+    """
     hosts = {urlsplit(url).hostname or "" for url in base_urls}
     own = set(filter(is_loopback, hosts))
     context = _tls_context()
@@ -86,17 +99,14 @@ def new_client(
             verify=context,
             transport=transport
             or fast_transport(context, connections=connections, keepalive=_KEEPALIVE, proxied=own != hosts),
-            timeout=_STEP_TIMEOUT,
             limits=httpx.Limits(
                 max_connections=connections,
                 max_keepalive_connections=connections,
                 keepalive_expiry=_KEEPALIVE,
             ),
-            follow_redirects=False,
             trust_env=own != hosts,
             # A proxy has no business between this machine and itself, and what goes there is not encrypted.
             mounts={f"all://{f'[{host}]' if ':' in host else host}": None for host in own},
-            headers={"User-Agent": _user_agent(), "Accept": "application/json", "Accept-Encoding": "gzip"},
         )
     except (ImportError, ValueError, httpx.InvalidURL):
         # Their text may quote the password of the proxy.
@@ -113,8 +123,6 @@ def new_client(
             )
         to_proxy = isinstance(pool, httpcore.AsyncHTTPProxy | httpcore.AsyncSOCKSProxy)
         pool._network_backend = Backend(to_proxy=to_proxy)  # noqa: SLF001
-    # Some providers set cookies even for API clients; they would tie requests of different credentials together.
-    client.cookies.jar.set_policy(DefaultCookiePolicy(allowed_domains=[]))
     return client
 
 
@@ -125,40 +133,54 @@ def _pools(client: httpx.AsyncClient) -> Iterator[httpcore.AsyncConnectionPool]:
             yield transport._pool  # noqa: SLF001 - as above
 
 
-def build(client: httpx.AsyncClient, request: Request, credentials: Mapping[str, str]) -> httpx.Request:
+def build(request: Request, credentials: Mapping[str, str]) -> httpx.Request:
     """The httpx request for `request`.
 
     Raises ConfigError when the URL that results is not, byte for byte, the one the adapter described.
     """
-    try:
-        url = httpx.URL(request.base_url + request.path, params=dict(request.query) or None)
-        base = httpx.URL(request.base_url)
-    except httpx.InvalidURL:
-        raise _unwritable() from None
-    expected = urlsplit(request.base_url).path + request.path
-    path = url.raw_path.partition(b"?")[0].decode("ascii")
-    try:
-        to = (url.scheme, url.host, url.port, url.userinfo)
-        elsewhere = to != (base.scheme, base.host, base.port, b"")
-    except UnicodeError:
-        raise ConfigError(
-            f"{urlsplit(request.base_url).hostname} is no name of a host in its xn-- form; check base_url",
-            reason="base_url",
-        ) from None
-    if elsewhere or path != expected:
-        raise ConfigError(
-            f"the request for {expected[:200]!r} would go elsewhere, so it was not sent", reason="url"
-        )
+    url = _url(request.base_url, request.path, request.query)
     if not all(map(is_header_value, credentials.values())):
         # Whoever writes headers would quote it, in its error and in its log.
         raise ConfigError("the credentials cannot be sent in headers: they hold more than printable ASCII")
     headers = Masked({**dict(request.headers), **credentials})
     if not all(itertools.starmap(_may_be_header, headers.items())):
         raise _unwritable()
-    if request.form is None:
-        return client.build_request("GET", url, headers=headers)
-    headers["Content-Type"] = "application/x-www-form-urlencoded"
-    return client.build_request("POST", url, headers=headers, content=_encoded(request.form))
+    form = None
+    if request.form is not None:
+        headers["Content-Type"] = "application/x-www-form-urlencoded"
+        form = _encoded(request.form)
+    said = {name.lower() for name in headers}
+    usual = {name: value for name, value in _usual_headers().items() if name.lower() not in said}
+    return httpx.Request(
+        request.method,
+        url,
+        headers=Masked({**usual, **headers}),
+        content=form,
+        extensions={"timeout": _STEP_TIMEOUT.as_dict()},
+    )
+
+
+@lru_cache(maxsize=1024)  # whoever waits asks the same again and again, and reading a URL takes 30 to 50 us
+def _url(base_url: str, path: str, query: tuple[tuple[str, str], ...]) -> httpx.URL:
+    try:
+        url = httpx.URL(base_url + path, params=dict(query) or None)
+        base = httpx.URL(base_url)
+    except httpx.InvalidURL:
+        raise _unwritable() from None
+    expected = urlsplit(base_url).path + path
+    try:
+        to = (url.scheme, url.host, url.port, url.userinfo)
+        elsewhere = to != (base.scheme, base.host, base.port, b"")
+    except UnicodeError:
+        raise ConfigError(
+            f"{urlsplit(base_url).hostname} is no name of a host in its xn-- form; check base_url",
+            reason="base_url",
+        ) from None
+    if elsewhere or url.raw_path.partition(b"?")[0].decode("ascii") != expected:
+        raise ConfigError(
+            f"the request for {expected[:200]!r} would go elsewhere, so it was not sent", reason="url"
+        )
+    return url
 
 
 def _may_be_header(name: object, value: object) -> bool:
@@ -187,17 +209,28 @@ async def exchange(
     Raises Unavailable when that cannot be done, and ProtocolError when the reply is too large or oddly encoded.
     """
     failed: BulkStatusError
-    asked = _built(client, request, credentials)
+    asked = _built(request, credentials)
     try:
-        reply = await client.send(asked, stream=True)
+        reply = await client._transport_for_url(asked.url).handle_async_request(asked)  # noqa: SLF001 - see `new_client`
+        reply.request = asked
+        # As httpx's client says it, which is not used: programs may look for its lines. No header is in them.
+        _LOG.info(
+            'HTTP Request: %s %s "%s %d %s"',
+            asked.method,
+            asked.url,
+            reply.http_version,
+            reply.status_code,
+            reply.reason_phrase,
+        )
         try:
-            _check_head(reply)
-            body = await read_body(reply, request.body_limit)
+            headers = _headers_of(reply)
+            _check_head(reply, headers)
+            body = await read_body(reply, headers.get("content-encoding", ""), request.body_limit)
         finally:
             await part_from(reply)
         return Response(
             status=reply.status_code,
-            headers={name.lower(): value for name, value in reply.headers.items()},
+            headers=headers,
             body=body,
             received_at=_times.utc_now(),
             source=source,
@@ -218,9 +251,21 @@ async def exchange(
     raise failed
 
 
-def _built(client: httpx.AsyncClient, request: Request, credentials: Mapping[str, str]) -> httpx.Request:
+def _headers_of(reply: httpx.Response) -> dict[str, str]:
+    """Names in lower case; of a name that comes several times, all values."""
+    headers: dict[str, str] = {}
     try:
-        return build(client, request, credentials)
+        for raw_name, raw_value in reply.headers.raw:
+            name, value = raw_name.decode("ascii").lower(), raw_value.decode("ascii")
+            headers[name] = f"{headers[name]}, {value}" if name in headers else value
+    except UnicodeDecodeError:  # httpx finds out what else they may be written in
+        return {name.lower(): value for name, value in reply.headers.items()}
+    return headers
+
+
+def _built(request: Request, credentials: Mapping[str, str]) -> httpx.Request:
+    try:
+        return build(request, credentials)
     except BulkStatusError:
         raise
     except Exception:  # noqa: BLE001, S110 - an adapter may describe anything; raised below, without the frames that hold it
@@ -233,11 +278,11 @@ def _unwritable() -> ConfigError:
     return ConfigError("the request could not be written; check base_url and the credentials")
 
 
-def _check_head(reply: httpx.Response) -> None:
+def _check_head(reply: httpx.Response, headers: Mapping[str, str]) -> None:
     """Refuse what no adapter should have to know of: statuses that answer nothing, and framing of which two may think two things."""
     status = reply.status_code
-    transfer = reply.headers.get("transfer-encoding", "chunked").strip().lower()
-    if status < HTTPStatus.OK or transfer != "chunked" or any(b" " in name for name, _ in reply.headers.raw):
+    transfer = headers.get("transfer-encoding", "chunked").strip().lower()
+    if status < HTTPStatus.OK or transfer != "chunked" or any(" " in name for name in headers):
         # One transport refuses these by itself, as what is no HTTP.
         raise Unavailable(f"no proper HTTP answer from {reply.request.url.host}", reason="framing")
     if status in _NEVER_ASKED_FOR or status > _LAST_STATUS:
@@ -266,9 +311,6 @@ def _transport_error(error: httpx.TransportError, request: Request) -> BulkStatu
             else f"cannot look up the host {host}"
         )
         return Unavailable(message, reason="dns" if unknown else "connect")
-    if "location header" in str(error):
-        # httpx reads where a redirect leads even when it is not to follow it, and stumbles over what is no URL.
-        return ProtocolError("a redirect was not followed; check base_url", reason="redirect_refused")
     for kind, message, reason in _TRANSPORT:
         if isinstance(error, kind):
             limits = {"connect": _STEP_TIMEOUT.connect, "read": _STEP_TIMEOUT.read}

@@ -24,7 +24,7 @@ def _is_clean(reply: httpx.Response, network: Any) -> bool:  # noqa: ANN401 - ht
     try:
         # No public name leads to these; the pin of httpx, and a test that connections are kept, hold them.
         stream: Any = reply.stream
-        behind, ended = stream._stream._httpcore_stream._stream._connection._h11_state.trailing_data  # noqa: SLF001 - see above
+        behind, ended = stream._httpcore_stream._stream._connection._h11_state.trailing_data  # noqa: SLF001 - see above
         # Before TLS it is wrapped by the backend of _names.
         wire = getattr(network, "_inner", network)._stream  # noqa: SLF001 - see above
         queue = getattr(wire, "transport_stream", wire)._protocol.read_queue  # noqa: SLF001 - see above

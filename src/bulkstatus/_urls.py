@@ -2,6 +2,7 @@
 
 import ipaddress
 import re
+from functools import lru_cache
 from urllib.parse import quote, unquote, urlsplit
 
 from bulkstatus._unseen import unseen
@@ -115,6 +116,7 @@ def origin(url: str) -> str:
     return f"{parts.scheme}://{parts.hostname}:{port}"
 
 
+@lru_cache(maxsize=1024)  # whoever waits asks for the same paths again and again
 def join_path(segments: tuple[str, ...]) -> str:
     """Write a path from its segments, each percent-encoded as one.
 

@@ -519,7 +519,7 @@ def url(data):
     assert re.fullmatch(r"https?://[^/@]+:[0-9]+", origin(checked))
     request = Request.to(checked, "bulks", "1")
     with suppress(ConfigError):
-        sent = oracles.build(oracles._CLIENT, request, {})
+        sent = oracles.build(request, {})
         assert origin(str(sent.url)) == origin(checked)
 
 

@@ -437,7 +437,7 @@ def test_a_body_in_crumbs_takes_no_more_memory_than_one_in_whole_pieces():
     """Sixty bytes are kept for none of the chunks."""
     reply = httpx.Response(200, stream=Crumbs())
     tracemalloc.start()
-    body = anyio.run(read_body, reply, 8 * MIB)
+    body = anyio.run(read_body, reply, "", 8 * MIB)
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert len(body) == MIB // 2

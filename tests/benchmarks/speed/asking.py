@@ -1,0 +1,198 @@
+"""Goals 5 to 8 and 14: the facade beside raw httpx and the official client, at several numbers of callers at once.
+
+Each measure runs in a process of its own, which says what CPU it took, how long, and how many connections it opened.
+"""
+
+import asyncio
+import json
+import multiprocessing
+import os
+import socket
+import time
+from asyncio.selector_events import BaseSelectorEventLoop
+from collections.abc import Awaitable, Callable, Iterator
+from typing import Any, NamedTuple
+
+from benchmarks.speed.measure import Fact, Goal, Spread
+
+ACCOUNT = "023e105f4ecef8ad9ca31a8372d0c353"
+ID = "c" * 32
+CALLERS = (1, 10, 50, 200)
+LATENCIES = (0, 20)
+_PATH = f"accounts/{ACCOUNT}/rules/lists/bulk_operations/{ID}"
+
+
+class Run(NamedTuple):
+    """What so many requests took: seconds of CPU and of time for each, and connections in all."""
+
+    cpu: float
+    time: float
+    connections: int
+
+
+Ask = Callable[[], Awaitable[object]]
+
+
+async def _asked(ask: Ask, callers: int, requests: int) -> tuple[float, float]:
+    left = requests
+
+    async def caller() -> None:
+        nonlocal left
+        while left > 0:
+            left -= 1
+            await ask()
+
+    await asyncio.gather(*(ask() for _ in range(min(callers, 8))))
+    cpu, began = time.process_time(), time.perf_counter()
+    await asyncio.gather(*(caller() for _ in range(callers)))
+    return (time.process_time() - cpu) / requests, (time.perf_counter() - began) / requests
+
+
+async def _httpx(url: str, callers: int, requests: int) -> tuple[float, float]:
+    import httpx
+
+    # As many connections as the facade keeps, callers waiting in front of them: httpx's own queue collapses.
+    limits = httpx.Limits(max_connections=8, max_keepalive_connections=8, keepalive_expiry=60)
+    gate = asyncio.Semaphore(8)
+    async with httpx.AsyncClient(limits=limits, headers={"Authorization": "Bearer t"}) as client:
+
+        async def ask() -> object:
+            async with gate:
+                answer = await client.get(f"{url}/{_PATH}")
+            return json.loads(answer.content)["result"]["status"]
+
+        return await _asked(ask, callers, requests)
+
+
+async def _naive(url: str, callers: int, requests: int) -> tuple[float, float]:
+    import httpx
+
+    async with httpx.AsyncClient(headers={"Authorization": "Bearer t"}) as client:
+
+        async def ask() -> object:
+            return (await client.get(f"{url}/{_PATH}")).json()["result"]["status"]
+
+        return await _asked(ask, callers, requests)
+
+
+async def _sdk(url: str, callers: int, requests: int) -> tuple[float, float]:
+    from cloudflare import AsyncCloudflare
+
+    async with AsyncCloudflare(api_token="t", base_url=url) as client:
+        get = client.rules.lists.bulk_operations.get
+        return await _asked(lambda: get(ID, account_id=ACCOUNT), callers, requests)
+
+
+async def _facade(url: str, callers: int, requests: int) -> tuple[float, float]:
+    from bulkstatus import AsyncClient, Policy
+    from bulkstatus_cloudflare import Cloudflare
+
+    adapter = Cloudflare(account_id=ACCOUNT, token="t" * 40, base_url=url, budget=())
+    policy = Policy(connections=int(os.environ.get("BULKSTATUS_CONNECTIONS", "8")))
+    async with AsyncClient({"edge": adapter}, policy=policy) as client:
+        return await _asked(lambda: client.get(f"edge:{ID}"), callers, requests)
+
+
+WAYS = {"raw httpx": _httpx, "httpx as it comes": _naive, "SDK": _sdk, "bulkstatus": _facade}
+
+
+def _child(way: str, environment: dict[str, str], arguments: tuple[str, int, int], pipe: Any) -> None:
+    os.environ.update(environment)
+    opened = 0
+    connect = BaseSelectorEventLoop.sock_connect
+
+    async def counted(self: Any, sock: socket.socket, address: Any) -> None:
+        nonlocal opened
+        opened += 1
+        await connect(self, sock, address)
+
+    BaseSelectorEventLoop.sock_connect = counted  # type: ignore[method-assign] - all connections are made by it
+    cpu, seconds = asyncio.run(WAYS[way](*arguments))
+    pipe.send(Run(cpu, seconds, opened))
+
+
+def run(
+    way: str, url: str, *, callers: int, requests: int, transport: str = "httpx", connections: int = 8
+) -> Run:
+    """Measure one way in a new process."""
+    spawn = multiprocessing.get_context("spawn")
+    ours, theirs = spawn.Pipe()
+    environment = {"BULKSTATUS_TRANSPORT": transport, "BULKSTATUS_CONNECTIONS": str(connections)}
+    child = spawn.Process(target=_child, args=(way, environment, (url, callers, requests), theirs))
+    child.start()
+    theirs.close()
+    try:
+        found: Run = ours.recv()
+        return found
+    finally:
+        child.join()
+
+
+_REQUESTS = {(0, 1): 600, (20, 1): 60, (0, 10): 1_200, (20, 10): 600}
+_TWICE_AS_FAST = {1: (1.3, 2.0), 10: (1.3, 3.0), 50: (2.0, 3.0), 200: (2.0, 5.0)}
+
+
+def measured(base: str, rounds: int) -> Iterator[Goal | Fact]:
+    """Every way at every number of callers, round after round."""
+    cpu: dict[tuple[str, int], list[float]] = {}
+    for latency in LATENCIES:
+        for callers in CALLERS:
+            runs: dict[str, list[Run]] = {}
+            for _ in range(rounds):
+                for name, (way, transport, connections) in _CONTENDERS.items():
+                    requests = _REQUESTS.get((latency, callers), 1_500)
+                    url = f"{base}/{latency}/client/v4"
+                    options = {"transport": transport, "connections": connections}
+                    runs.setdefault(name, []).append(
+                        run(way, url, callers=callers, requests=requests, **options)
+                    )
+            yield from _compared(latency, callers, runs)
+            for name, found in runs.items():
+                cpu.setdefault((name, callers), []).extend(one.cpu for one in found if not latency)
+    for name in ("bulkstatus, httpx", "bulkstatus, aiohttp"):
+        growth = [many / few for many, few in zip(cpu[name, 200], cpu[name, 10], strict=True)]
+        yield Goal("8", "CPU of a request, 200 callers / 10", name, Spread.of(growth), 2)
+
+
+_CONTENDERS = {
+    "raw httpx": ("raw httpx", "httpx", 8),
+    "SDK": ("SDK", "httpx", 8),
+    "bulkstatus, httpx": ("bulkstatus", "httpx", 8),
+    "bulkstatus, aiohttp": ("bulkstatus", "aiohttp", 8),
+    "bulkstatus, httpx, 32 connections": ("bulkstatus", "httpx", 32),
+    "bulkstatus, aiohttp, 32 connections": ("bulkstatus", "aiohttp", 32),
+}
+
+
+def _compared(latency: int, callers: int, runs: dict[str, list[Run]]) -> Iterator[Goal | Fact]:
+    at = f"{callers} callers, {latency} ms"
+
+    def ratio(one: str, other: str, figure: str) -> Spread:
+        pairs = zip(runs[one], runs[other], strict=True)
+        return Spread.of([getattr(a, figure) / getattr(b, figure) for a, b in pairs])
+
+    if not latency and callers in (1, 10):
+        for name in ("bulkstatus, httpx", "bulkstatus, aiohttp"):
+            yield Goal(
+                "5", f"CPU of a request / raw httpx, {at}", name, ratio(name, "raw httpx", "cpu"), 1.05
+            )
+    if latency:
+        stock, fast = _TWICE_AS_FAST[callers]
+        many = "" if callers < 50 else ", 32 connections"
+        for row, transport, bound in (("6", "httpx", stock), ("7", "aiohttp", fast)):
+            name = f"bulkstatus, {transport}{many}"
+            yield Goal(
+                row,
+                f"requests a second / the SDK's, {at}",
+                name,
+                ratio("SDK", name, "time"),
+                bound,
+                at_least=True,
+            )
+    for name, found in runs.items():
+        yield Fact(f"requests a second, {at}", name, Spread.of([1 / one.time for one in found]), "1/s")
+        yield Fact(f"CPU of a request, {at}", name, Spread.of([one.cpu * 1e6 for one in found]), "µs")
+        if name.startswith("bulkstatus"):
+            limit = 32 if "32" in name else 8
+            opened = Spread.of([one.connections / min(callers, limit) for one in found])
+            yield Goal("8", f"connections opened / callers, {at}", name, opened, 1.1)

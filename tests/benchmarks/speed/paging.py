@@ -1,0 +1,82 @@
+"""Goal 9: a listing of 1,000 pages, 20 ms each, beside the time that its latency alone takes.
+
+A child reads the operations of one bulk, page after page, as a caller does who wants them all and keeps none.
+"""
+
+import asyncio
+import multiprocessing
+import os
+import resource
+import time
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+from benchmarks.speed.measure import Fact, Goal, Spread
+from benchmarks.speed.server import TOTAL
+
+_LATENCY = 0.020
+_ID = "112233445566000000"
+_PAGES = TOTAL // 100
+
+
+class Read(NamedTuple):
+    """Seconds to the first row and to the last, seconds of CPU, and MiB by which the process grew."""
+
+    first: float
+    all: float
+    cpu: float
+    grown: float
+
+
+async def _read(url: str) -> Read:
+    from bulkstatus import AsyncClient
+    from bulkstatus_weavr import Weavr
+
+    adapter = Weavr(base_url=url, api_key="k" * 20, auth_token="t" * 20, budget=())
+    async with AsyncClient({"w": adapter}) as client:
+        await client.get(f"w:{_ID}")  # the connection is there, as it is for a service
+        before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        cpu, began = time.process_time(), time.perf_counter()
+        first = 0.0
+        rows = 0
+        async for _ in client.operations(f"w:{_ID}"):
+            rows += 1
+            first = first or time.perf_counter() - began
+        took = time.perf_counter() - began
+        if rows != TOTAL:
+            raise RuntimeError(f"{rows} rows in place of {TOTAL}")
+        grown = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before
+        return Read(first, took, time.process_time() - cpu, grown / 1024)
+
+
+def _child(transport: str, url: str, pipe: Any) -> None:
+    os.environ["BULKSTATUS_TRANSPORT"] = transport
+    pipe.send(asyncio.run(_read(url)))
+
+
+def _run(transport: str, url: str) -> Read:
+    spawn = multiprocessing.get_context("spawn")
+    ours, theirs = spawn.Pipe()
+    child = spawn.Process(target=_child, args=(transport, url, theirs))
+    child.start()
+    theirs.close()
+    try:
+        found: Read = ours.recv()
+        return found
+    finally:
+        child.join()
+
+
+def measured(base: str, rounds: int) -> Iterator[Goal | Fact]:
+    """Over both transports."""
+    window = 8
+    limit = _LATENCY * _PAGES / window
+    for transport in ("httpx", "aiohttp"):
+        runs = [_run(transport, f"{base}/20/multi") for _ in range(rounds)]
+        most = Spread.of([run.all / max(limit, run.cpu) for run in runs])
+        yield Goal("9", f"{_PAGES:,} pages / the longer of latency and CPU", transport, most, 1.2)
+        firsts = Spread.of([run.first / _LATENCY for run in runs])
+        yield Goal("9", "the first row, in round trips", transport, firsts, 1.2)
+        yield Goal("9", "memory growth", transport, Spread.of([run.grown for run in runs]), 8, unit="MiB")
+        yield Fact(f"{_PAGES:,} pages", transport, Spread.of([run.all for run in runs]), "s")
+        yield Fact(f"{_PAGES:,} pages, CPU", transport, Spread.of([run.cpu for run in runs]), "s")
