@@ -5,7 +5,9 @@ is it taken apart, and what cannot be read of it is treated as not said, with a 
 """
 
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from functools import partial
 from http import HTTPStatus
+from itertools import repeat
 from typing import Any, Generic, NamedTuple, TypeVar
 
 import msgspec
@@ -130,6 +132,9 @@ class Row(NamedTuple, Generic[S]):
     raw: Callable[[], bytes]
 
 
+_ROW: Callable[..., Row[Any]] = partial(tuple.__new__, Row)
+
+
 class Rows(Generic[P, S]):
     """An answer that is a page: `page` as a whole, and its rows in order when it is iterated over.
 
@@ -151,8 +156,10 @@ class Rows(Generic[P, S]):
         return len(self._records)
 
     def __iter__(self) -> Iterator[Row[S]]:
-        for index, record in enumerate(self._records):
-            yield Row(record, self._notes.get(index, ()), self._raw.row(index))
+        number = len(self._records)
+        notes = map(self._notes.get, range(number), repeat(())) if self._notes else repeat((), number)
+        # Not through Row's own constructor, which is a function of Python's: it took a tenth of the reading of a list.
+        return map(_ROW, zip(self._records, notes, self._raw.rows(number), strict=True))
 
 
 class PageReader(Generic[P, S]):

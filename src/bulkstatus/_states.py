@@ -106,6 +106,8 @@ class Vocabulary:
         said = self.read(word, pins)
         if counts is None and not (unread or self.counted or some_succeeded or some_failed):
             return said
+        if not said.state.is_terminal:  # `settle` leaves it, and what is below is about ends
+            return said
         counts = counts or Counts()
         odd = _impossible(counts)
         if odd:
@@ -264,12 +266,11 @@ def _is_plain(counts: Counts) -> bool:
 
 def _impossible(counts: Counts) -> frozenset[str]:
     """The names of the counts that were said and cannot be."""
-    odd = _NONE
-    for name in Counts.__struct_fields__:  # a list has many rows, and nearly never one of these
-        value = getattr(counts, name)
+    for value in msgspec.structs.astuple(counts):  # a list has many rows, and nearly never one of these
         if value is not None and not can_be_count(value):
-            odd |= {name}
-    return odd
+            said = msgspec.structs.asdict(counts).items()
+            return frozenset(name for name, value in said if value is not None and not can_be_count(value))
+    return _NONE
 
 
 def can_be_count(value: object) -> TypeGuard[int]:

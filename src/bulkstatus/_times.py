@@ -21,8 +21,15 @@ Reading = tuple[datetime | None, str | None]
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _EARLIEST = datetime(2000, 1, 1, tzinfo=UTC)
 _AHEAD = timedelta(days=3653)
-_PER_SECOND: dict[str, int] = {"s": 1, "ms": 1_000, "us": 1_000_000, "ns": 1_000_000_000}
+# How many of a unit make how long a time; a datetime knows nothing below a microsecond.
+_UNITS: dict[str, tuple[int, timedelta]] = {
+    "s": (1, timedelta(seconds=1)),
+    "ms": (1, timedelta(milliseconds=1)),
+    "us": (1, timedelta(microseconds=1)),
+    "ns": (1_000, timedelta(microseconds=1)),
+}
 _MAX_DIGITS = 20
+_NOT_SET: Reading = (None, None)
 
 
 def utc_now() -> datetime:
@@ -94,15 +101,16 @@ def from_epoch(value: object, unit: EpochUnit, *, label: str, now: datetime) -> 
     `label` names the provider's field in the evidence. A time before 2000 or more than ten years after `now` is not
     believed: it is None with evidence, since a wrong unit looks just like that.
     """
-    if value is None or value == "":
-        return None, None
-    number = _whole(value)
-    if number is None:
-        return _unread(label, value, f"{label} {_shown(value)} is not an epoch time.")
+    if value is None:
+        return _NOT_SET
+    number = value if type(value) is int else _whole(value)
     if not number:
-        return None, None
+        if number == 0 or value == "":
+            return _NOT_SET
+        return _unread(label, value, f"{label} {_shown(value)} is not an epoch time.")
+    many, length = _UNITS[unit]
     try:
-        when = _EPOCH + timedelta(microseconds=number * 1_000_000 // _PER_SECOND[unit])
+        when = _EPOCH + number // many * length
     except OverflowError:
         return _unread(label, value, f"{label} is far outside any plausible time for epoch {unit}.")
     if _is_plausible(when, now):
@@ -145,7 +153,7 @@ def from_text(value: object, *, label: str, now: datetime, naive_is_utc: bool = 
     A time without a zone is None with evidence, unless `naive_is_utc`: then it is taken as UTC, and said so.
     """
     if value is None or value == "":
-        return None, None
+        return _NOT_SET
     match = _ISO.fullmatch(value) if isinstance(value, str) else None
     when = None if match is None else _parse(match[0])
     if when is None:
@@ -156,7 +164,7 @@ def from_text(value: object, *, label: str, now: datetime, naive_is_utc: bool = 
             return _unread(label, value, f"{label} {_shown(value)} names no time zone, so it is not used.")
         when, note = when.replace(tzinfo=UTC), f"{label} names no time zone; it is taken as UTC."
     try:
-        when = when.astimezone(UTC)
+        when = when if when.tzinfo is UTC else when.astimezone(UTC)
     except OverflowError:
         return _unread(label, value, f"{label} {_shown(value)} is outside the calendar.")
     if _is_plausible(when, now):
