@@ -1,6 +1,7 @@
 """What an adapter is: the settings of one provider, and the calls they make possible."""
 
 import re
+from collections.abc import Callable
 from functools import cache
 from hashlib import sha256
 from typing import Annotated, Any, ClassVar, Protocol, TypeVar, get_args, get_type_hints, runtime_checkable
@@ -55,6 +56,11 @@ class Remaining(msgspec.Struct, frozen=True):
     seconds: float
 
 
+@cache
+def _matching(pattern: str) -> Callable[[str], re.Match[str] | None]:
+    return re.compile(pattern, re.ASCII).fullmatch
+
+
 class IdGrammar(msgspec.Struct, frozen=True):
     """What an id of a provider looks like: a pattern for the whole of it, and that pattern in words.
 
@@ -79,7 +85,7 @@ class IdGrammar(msgspec.Struct, frozen=True):
         return (
             _SEGMENT.fullmatch(id) is not None
             and id not in (".", "..")
-            and re.fullmatch(self.pattern, id, re.ASCII) is not None
+            and _matching(self.pattern)(id) is not None
         )
 
     def key(self, id: str) -> str:

@@ -113,7 +113,7 @@ def from_epoch(value: object, unit: EpochUnit, *, label: str, now: datetime) -> 
         when = _EPOCH + number // many * length
     except OverflowError:
         return _unread(label, value, f"{label} is far outside any plausible time for epoch {unit}.")
-    if _is_plausible(when, now):
+    if _EARLIEST <= when <= now or _is_plausible(when, now):
         return when, None
     told = f"{label} {number} (epoch {unit}) would be {when:%Y-%m-%d}"
     return _unread(label, value, f"{told}; that is not plausible, so it is not used.")
@@ -154,6 +154,25 @@ def from_text(value: object, *, label: str, now: datetime, naive_is_utc: bool = 
     """
     if value is None or value == "":
         return _NOT_SET
+    # Nearly all write 2026-06-01T12:00:00.123Z. With these characters where they are, the parser takes only that form;
+    # of a fraction without digits, or of more than it keeps, it is not sure.
+    if (
+        isinstance(value, str)
+        and value[4:17:3] == "--T::"
+        and value[-1] == "Z"
+        and 20 <= len(value) <= 27  # noqa: PLR2004 - without a fraction, and with one of six digits
+        and (value[19] == "Z" or (value[19] == "." and value[-2] != "."))
+    ):
+        try:
+            usual = datetime.fromisoformat(value)
+            if _EARLIEST <= usual <= now:
+                return usual, None
+        except ValueError:
+            pass  # what is odd about it is said below
+    return _from_other_text(value, label, now, naive_is_utc=naive_is_utc)
+
+
+def _from_other_text(value: object, label: str, now: datetime, *, naive_is_utc: bool) -> Reading:
     match = _ISO.fullmatch(value) if isinstance(value, str) else None
     when = None if match is None else _parse(match[0])
     if when is None:
