@@ -3,7 +3,7 @@
 https://docs.weavr.io/bulk-operations/overview/ and https://api.weavr.io/products/multi/openapi/manage/bulks.md
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from functools import partial
 from http import HTTPStatus
 from typing import ClassVar, Literal, NamedTuple, TypeVar, get_args
@@ -110,7 +110,6 @@ _NOT_COUNTED = "This answer does not count operations."
 _NO_SUCCESS = "operationStatusCounts names no operation that succeeded: success is not proven."
 _SESSION_OVER = "a Weavr session ends 5 minutes after its last call"
 
-T = TypeVar("T")
 P = TypeVar("P", ProcessPage, OperationPage)
 R = TypeVar("R", Process, Operation)
 
@@ -157,7 +156,7 @@ class Weavr(Adapter, frozen=True, kw_only=True):
         """
 
         def read(response: Response) -> BulkStatus:
-            record, notes = _answer(response, PROCESS.read)
+            record, notes = _process(response)
             if record.bulk_id in (None, ""):
                 raise bad_shape(response, "the value at `$.bulkId` is not there, or no id")
             if str(record.bulk_id) != id:
@@ -470,18 +469,22 @@ def _text(value: object) -> str | None:
     return value if isinstance(value, str) and value else None
 
 
-def _answer(response: Response, read: Callable[[Response], T]) -> T:
-    if response.status != HTTPStatus.OK:
-        raise _refused(response)
-    answer = read(response)
-    # Payloads hold the key too, but written into strings, where its quotation marks are escaped.
+def _process(response: Response) -> tuple[Process, Notes]:
+    answer = PROCESS.read(response, refused=_refused)
+    # A bulk has no such member, so it would be drift; it is looked for where its name stands anywhere.
     if _ERROR_KEY in response.body and REFUSAL.glean(response).error_code is not None:
-        raise bad_shape(response, "an `errorCode` stands in it, as in Weavr's errors")
+        raise _is_error(response)
     return answer
 
 
+def _is_error(response: Response) -> ProtocolError:
+    return bad_shape(response, "an `errorCode` stands in it, as in Weavr's errors")
+
+
 def _page(response: Response, reader: PageReader[P, R], array: str) -> Rows[P, R]:
-    rows = _answer(response, reader.read)
+    rows = reader.read(response, refused=_refused)
+    if rows.page.error_code is not None:
+        raise _is_error(response)
     if not rows.found and 0 not in (rows.page.count, rows.page.response_count):
         raise bad_shape(response, f"it holds no {array}")
     return rows

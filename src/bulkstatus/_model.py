@@ -115,7 +115,7 @@ class _Hidden(msgspec.Struct, frozen=True, kw_only=True, dict=True):
 
     def carrying(self, **values: object) -> Self:
         """Attach the values and return the same object. For adapters, while they build it."""
-        self.__dict__.update(values)
+        vars(self).update(values)
         return self
 
     def changed(self, **fields: object) -> Self:

@@ -46,7 +46,8 @@ def decode(response: Response, decoder: Callable[[bytes], T]) -> T:
     opened = response.body.count(b"[") + response.body.count(b"{")
     if opened > MAX_DEPTH and _is_too_deep(response.body, opened):
         raise _bad_payload(response, f"its JSON is nested deeper than {MAX_DEPTH} levels")
-    _check_values(response, opened)
+    if not is_within(response, opened):
+        _check_values(response)
     try:
         return decoder(response.body)
     except msgspec.ValidationError as error:
@@ -72,18 +73,26 @@ def _is_too_deep(body: bytes, opened: int) -> bool:
     return opened > MAX_DEPTH and _depth(body) > MAX_DEPTH
 
 
-def _check_values(response: Response, opened: int) -> None:
-    """Raises ProtocolError when the body, with `opened` brackets, holds more JSON values than its request allows.
+def is_within(response: Response, opened: int | None = None) -> bool:
+    """True where the body cannot hold more JSON values than its request allows, by what is quickly told of it.
 
-    Every value but the first follows a comma or stands first in an array or an object, so those are counted; where
-    that makes too many, once more without what stands in strings. Three bytes (`{},`) have become 100 of memory.
+    A value takes two bytes: its own and a comma, or the two brackets around it. `opened` is the number of its brackets.
     """
     body, limit = response.body, response.value_limit
-    if len(body) <= limit or opened + body.count(b",") <= limit:
-        return
-    if sum(map(_places, _outside_strings(body, _NOT_PLACES))) > limit:
+    if len(body) // 2 < limit:
+        return True
+    return (body.count(b"[") + body.count(b"{") if opened is None else opened) + body.count(b",") <= limit
+
+
+def _check_values(response: Response) -> None:
+    """Raises ProtocolError when the body holds more JSON values than its request allows.
+
+    Every value but the first follows a comma or stands first in an array or an object, so those are counted, without
+    what stands in strings. Three bytes (`{},`) have become 100 of memory.
+    """
+    if sum(map(_places, _outside_strings(response.body, _NOT_PLACES))) > response.value_limit:
         raise ProtocolError(
-            f"the answer holds more than {limit:,} values",
+            f"the answer holds more than {response.value_limit:,} values",
             status=response.status,
             reason="response_too_large",
         )

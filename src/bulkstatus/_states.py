@@ -42,12 +42,15 @@ class Vocabulary:
         self.table = dict(table)
         self._folded = {fold(word): (word, state) for word, state in table.items()}
         self._read = lru_cache(maxsize=256)(self._read_word)
+        self._usual = {word: self._read_word(word) for word in self.table if 0 < len(word) <= _LONGEST_WORD}
 
     def read(self, word: str | None, pins: Mapping[str, State]) -> Decision:
         """What the word alone says. `pins` are the user's own readings and come first.
 
         A word that is in neither is counted as drift of the source that is being read.
         """
+        if not pins and (usual := self._usual.get(word or "")) is not None:
+            return usual
         if not word:
             return Decision(State.UNKNOWN, ("The provider sent no status word.",))
         if len(word) > _LONGEST_WORD:
