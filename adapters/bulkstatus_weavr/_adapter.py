@@ -290,8 +290,11 @@ class Weavr(Adapter, frozen=True, kw_only=True):
         """The status that a record tells; of a list, `listed` keeps what was said of rows like it."""
         said = self._said(record, notes, listed)
         unit, now = self.epoch_unit, response.received_at
-        started, odd_start = from_epoch(record.execution_start, unit, label="executionStart", now=now)
-        finished, odd_finish = from_epoch(record.execution_finish, unit, label="executionFinish", now=now)
+        started = finished = odd_start = odd_finish = None
+        if record.execution_start is not None:
+            started, odd_start = from_epoch(record.execution_start, unit, label="executionStart", now=now)
+        if record.execution_finish is not None:
+            finished, odd_finish = from_epoch(record.execution_finish, unit, label="executionFinish", now=now)
         evidence = said.evidence
         if odd_start or odd_finish:
             odd = tuple(filter(None, (odd_start, odd_finish)))

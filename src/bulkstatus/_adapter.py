@@ -21,7 +21,7 @@ from bulkstatus.errors import ConfigError
 R = TypeVar("R")
 
 _MAX_ID = 128
-_SEGMENT = re.compile(rf"[A-Za-z0-9._~!$&'()*+,;=:@-]{{1,{_MAX_ID}}}")
+_SEGMENT = rf"[A-Za-z0-9._~!$&'()*+,;=:@-]{{1,{_MAX_ID}}}"
 _ADDRESS = "an address of the provider's"
 
 BaseUrl = Annotated[str, _ADDRESS]
@@ -57,8 +57,14 @@ class Remaining(msgspec.Struct, frozen=True):
 
 
 @cache
-def _matching(pattern: str) -> Callable[[str], re.Match[str] | None]:
-    return re.compile(pattern, re.ASCII).fullmatch
+def _matching(pattern: str) -> Callable[[str], object]:
+    """What tells whether a text matches a grammar's pattern and can be a segment, at one go where that can be had."""
+    alone = re.compile(pattern, re.ASCII).fullmatch
+    try:
+        return re.compile(rf"(?!\.\.?\Z)(?={_SEGMENT}\Z)(?:{pattern})", re.ASCII).fullmatch
+    except re.error:  # flags for the whole of a pattern stand at its beginning
+        segment = re.compile(rf"(?!\.\.?\Z){_SEGMENT}").fullmatch
+        return lambda text: segment(text) and alone(text)
 
 
 class IdGrammar(msgspec.Struct, frozen=True):
@@ -82,11 +88,7 @@ class IdGrammar(msgspec.Struct, frozen=True):
 
     def fits(self, id: str) -> bool:
         """True for what can be an id."""
-        return (
-            _SEGMENT.fullmatch(id) is not None
-            and id not in (".", "..")
-            and _matching(self.pattern)(id) is not None
-        )
+        return _matching(self.pattern)(id) is not None
 
     def key(self, id: str) -> str:
         """What two ids of one bulk have in common."""

@@ -29,6 +29,7 @@ _UNITS: dict[str, tuple[int, timedelta]] = {
     "ns": (1_000, timedelta(microseconds=1)),
 }
 _MAX_DIGITS = 20
+_WITHOUT_FRACTION, _WITH_FRACTION = 20, range(22, 28)
 _NOT_SET: Reading = (None, None)
 
 
@@ -152,27 +153,23 @@ def from_text(value: object, *, label: str, now: datetime, naive_is_utc: bool = 
 
     A time without a zone is None with evidence, unless `naive_is_utc`: then it is taken as UTC, and said so.
     """
-    if value is None or value == "":
-        return _NOT_SET
     # Nearly all write 2026-06-01T12:00:00.123Z. With these characters where they are, the parser takes only that form;
     # of a fraction without digits, or of more than it keeps, it is not sure.
-    if (
-        isinstance(value, str)
-        and value[4:17:3] == "--T::"
-        and value[-1] == "Z"
-        and 20 <= len(value) <= 27  # noqa: PLR2004 - without a fraction, and with one of six digits
-        and (value[19] == "Z" or (value[19] == "." and value[-2] != "."))
-    ):
-        try:
-            usual = datetime.fromisoformat(value)
-            if _EARLIEST <= usual <= now:
-                return usual, None
-        except ValueError:
-            pass  # what is odd about it is said below
+    if isinstance(value, str) and value[4:17:3] == "--T::" and value[-1] == "Z":
+        length = len(value)
+        if length == _WITHOUT_FRACTION or (length in _WITH_FRACTION and value[19] == "."):
+            try:
+                usual = datetime.fromisoformat(value)
+                if _EARLIEST <= usual <= now:
+                    return usual, None
+            except ValueError:
+                pass  # what is odd about it is said below
     return _from_other_text(value, label, now, naive_is_utc=naive_is_utc)
 
 
 def _from_other_text(value: object, label: str, now: datetime, *, naive_is_utc: bool) -> Reading:
+    if value is None or value == "":
+        return _NOT_SET
     match = _ISO.fullmatch(value) if isinstance(value, str) else None
     when = None if match is None else _parse(match[0])
     if when is None:
