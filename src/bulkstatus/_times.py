@@ -29,7 +29,7 @@ _UNITS: dict[str, tuple[int, timedelta]] = {
     "ns": (1_000, timedelta(microseconds=1)),
 }
 _MAX_DIGITS = 20
-_WITHOUT_FRACTION, _WITH_FRACTION = 20, range(22, 28)
+_parsed = datetime.fromisoformat
 _NOT_SET: Reading = (None, None)
 
 
@@ -157,9 +157,9 @@ def from_text(value: object, *, label: str, now: datetime, naive_is_utc: bool = 
     # of a fraction without digits, or of more than it keeps, it is not sure.
     if isinstance(value, str) and value[4:17:3] == "--T::" and value[-1] == "Z":
         length = len(value)
-        if length == _WITHOUT_FRACTION or (length in _WITH_FRACTION and value[19] == "."):
+        if length == 20 or (22 <= length <= 27 and value[19] == "."):  # noqa: PLR2004 - the lengths of that form
             try:
-                usual = datetime.fromisoformat(value)
+                usual = _parsed(value)
                 if _EARLIEST <= usual <= now:
                     return usual, None
             except ValueError:
@@ -190,7 +190,7 @@ def _from_other_text(value: object, label: str, now: datetime, *, naive_is_utc: 
 
 def _parse(value: str) -> datetime | None:
     try:
-        return datetime.fromisoformat(value)
+        return _parsed(value)
     except ValueError:
         pass
     # Lower-case z, hour 24 and a leap second are legal and rare, so the slower parser is only paid for here.
