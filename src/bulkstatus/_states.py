@@ -278,4 +278,6 @@ def _impossible(counts: Counts) -> frozenset[str]:
 
 def can_be_count(value: object) -> TypeGuard[int]:
     """True for a whole number that is neither negative nor too large to be told exactly."""
-    return isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= _LARGEST
+    if type(value) is not int and (not isinstance(value, int) or isinstance(value, bool)):
+        return False
+    return 0 <= value <= _LARGEST
