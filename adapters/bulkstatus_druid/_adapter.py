@@ -3,7 +3,7 @@
 import re
 from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime
-from typing import ClassVar, TypeVar
+from typing import ClassVar, NamedTuple, TypeVar
 
 import msgspec
 
@@ -201,7 +201,7 @@ class Druid(Adapter, frozen=True, kw_only=True):
         def read(response: Response) -> BulkStatus | Call[BulkStatus]:
             reply = _checked(response, _wire.read_bulks, missing=_GONE)
             row = _row_of(id, reply, response)
-            found = self._status(id, row, response).carrying(raw=response.body)
+            found = self._status(id, row, response, {}).carrying(raw=response.body)
             _check_well(reply, response, [found])
             return self.confirm(found) or found
 
@@ -220,10 +220,13 @@ class Druid(Adapter, frozen=True, kw_only=True):
         reply = _checked(response, _wire.read_bulks, missing=None)
         rows = reply.rows
         raw = RawRows(response.body, _wire.split_bulks)
+        said: dict[str, _Said] = {}
         found = tuple(
-            self._status(id, row, response).carrying(raw=raw.row(index))
-            for index, row in enumerate(rows)
-            if (id := _id_of(row)) is not None
+            [
+                self._status(id, row, response, said).carrying(raw=read)
+                for row, read in zip(rows, raw.rows(len(rows)), strict=True)
+                if (id := _id_of(row)) is not None
+            ]
         )
         _check_well(reply, response, found)
         return Page(items=found, left_out=len(rows) - len(found))
@@ -328,24 +331,25 @@ class Druid(Adapter, frozen=True, kw_only=True):
 
         return Call(self._request(body_limit=8 * MIB), read)
 
-    def _status(self, id: str, row: _wire.BulkRow, response: Response) -> BulkStatus:
-        """What one row says by itself."""
+    def _status(
+        self, id: str, row: _wire.BulkRow, response: Response, said: "dict[str, _Said]"
+    ) -> BulkStatus:
+        """What one row says by itself. `said` keeps what words tell, for the other rows of its answer."""
         word = row.status if isinstance(row.status, str) and row.status else None
-        said = _BULK.read(word, self.state_map)
-        state = said.state
-        evidence = list(said.evidence)
-        if row.status is not None and not isinstance(row.status, str):
-            evidence.append("status is not text, so it is not used.")
-        pinned = bool(self.state_map) and said != _BULK.read(word, {})
-        if not pinned and state is State.SUCCEEDED:
-            evidence.append(_NOT_READ)
-        if not pinned and state is State.FAILED:
-            evidence.append(_SOME_DONE)
-        created = _time(row.created_on, "createdOn", response.received_at, evidence)
-        updated = _time(row.updated_on, "updatedOn", response.received_at, evidence)
-        ended = updated if state.is_terminal else None
+        told = said.get(word or "")
+        if told is None:
+            told = said[word or ""] = self._say(word)
+        state, evidence = told.state, told.evidence
+        odd: list[str] = []
+        if word is None and row.status is not None and not isinstance(row.status, str):
+            odd.append("status is not text, so it is not used.")
+        created = _time(row.created_on, "createdOn", response.received_at, odd)
+        updated = _time(row.updated_on, "updatedOn", response.received_at, odd)
+        ended = updated if told.is_end else None
+        if odd:
+            evidence = (*evidence, *odd)
         if ended is not None:
-            evidence.append(_ENDED)
+            evidence = (*evidence, _ENDED)
         return BulkStatus(
             source=response.source,
             provider=self.provider,
@@ -356,16 +360,36 @@ class Druid(Adapter, frozen=True, kw_only=True):
             updated_at=updated,
             finished_at=ended,
             observed_at=response.received_at,
-            provisional=not pinned and state is State.SUCCEEDED,
-            evidence=tuple(evidence),
+            provisional=told.provisional,
+            evidence=evidence,
         )
+
+    def _say(self, word: str | None) -> "_Said":
+        said = _BULK.read(word, self.state_map)
+        pinned = bool(self.state_map) and said != _BULK.read(word, {})
+        told: tuple[str, ...] = ()
+        if not pinned and said.state is State.SUCCEEDED:
+            told = (_NOT_READ,)
+        if not pinned and said.state is State.FAILED:
+            told = (_SOME_DONE,)
+        provisional = not pinned and said.state is State.SUCCEEDED
+        return _Said(said.state, (*said.evidence, *told), said.state.is_terminal, provisional)
+
+
+class _Said(NamedTuple):
+    """What a word tells."""
+
+    state: State
+    evidence: tuple[str, ...]
+    is_end: bool
+    provisional: bool
 
 
 def _time(value: object, label: str, now: datetime, evidence: list[str]) -> datetime | None:
     """Read a time; its format is undocumented. What is to be said about it is added to `evidence`."""
     if value is None:
         return None
-    if isinstance(value, str) and not (value.isascii() and value.isdigit()):
+    if isinstance(value, str) and not (value.isdigit() and value.isascii()):
         when, note = from_text(value, label=label, now=now, naive_is_utc=True)
     elif isinstance(value, str | int) and not isinstance(value, bool):
         # Milliseconds, like the vendor's own expires_at.

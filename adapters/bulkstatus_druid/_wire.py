@@ -51,6 +51,20 @@ class _Typed(msgspec.Struct, frozen=True):
     error: object = None
 
 
+class _KnownRow(BulkRow, frozen=True, rename="camel", forbid_unknown_fields=True):
+    bulk_id: str | None = None
+    status: str | None = None
+    created_on: str | None = None
+    updated_on: str | None = None
+
+
+class _Known(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A list as it usually comes. What is one holds nothing new, so it need not be cut up to look for that."""
+
+    content: list[_KnownRow]
+    result: dict[str, object] | None = None
+
+
 class _Loose(msgspec.Struct, frozen=True):
     content: msgspec.Raw = msgspec.Raw(b"null")
     result: msgspec.Raw = msgspec.Raw(b"null")
@@ -62,6 +76,7 @@ class _Loose(msgspec.Struct, frozen=True):
 _SAYS_NOTHING = "it holds neither content nor result"
 
 
+_KNOWN = msgspec.json.Decoder(_Known)
 _TYPED = msgspec.json.Decoder(_Typed)
 _LOOSE = msgspec.json.Decoder(_Loose)
 _MEMBERS = msgspec.json.Decoder(dict[str, msgspec.Raw])
@@ -83,6 +98,9 @@ _RESULT_MEMBERS = frozenset({"status", "message", "errors", "elapsed", "node"})
 
 def read_bulks(body: bytes) -> BulkReply:
     """Read `content` as a list of bulks, one bulk, or none; what is new in it, and in its first bulk, is said."""
+    known = _read_known(body)
+    if known is not None:
+        return known
     reply = _read_bulks(body)
     if is_collecting():
         note_members("envelope", body, _ENVELOPE_MEMBERS)
@@ -90,6 +108,16 @@ def read_bulks(body: bytes) -> BulkReply:
         for row in split_bulks(body)[:1]:
             note_members("bulk", row, _ROW_MEMBERS)
     return reply
+
+
+def _read_known(body: bytes) -> BulkReply | None:
+    try:
+        known = _KNOWN.decode(body)
+    except msgspec.ValidationError:
+        return None
+    if known.result is not None and not known.result.keys() <= _RESULT_MEMBERS:
+        return None
+    return BulkReply([*known.content], known.result, _listed_errors(known.result))
 
 
 def _read_bulks(body: bytes) -> BulkReply:

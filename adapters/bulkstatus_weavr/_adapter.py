@@ -3,10 +3,10 @@
 https://docs.weavr.io/bulk-operations/overview/ and https://api.weavr.io/products/multi/openapi/manage/bulks.md
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from functools import partial
 from http import HTTPStatus
-from typing import ClassVar, Literal, TypeVar, get_args
+from typing import ClassVar, Literal, NamedTuple, TypeVar, get_args
 
 import msgspec
 
@@ -99,6 +99,8 @@ _VALUE_LIMIT = (
     20_000  # a hundred rows are some three thousand; each of them costs up to 800 bytes when it is read
 )
 _MOST_LISTINGS = 3
+# Of a total of none, or of far more, something may be to be said: such rows are looked at by themselves.
+_USUAL_TOTAL = 1_000_000
 _LONGEST_CODE = 64
 _ERROR_KEY = b'"errorCode"'
 _THROTTLED = "TOO_MANY_REQUESTS"
@@ -108,7 +110,6 @@ _NOT_COUNTED = "This answer does not count operations."
 _NO_SUCCESS = "operationStatusCounts names no operation that succeeded: success is not proven."
 _SESSION_OVER = "a Weavr session ends 5 minutes after its last call"
 
-T = TypeVar("T")
 P = TypeVar("P", ProcessPage, OperationPage)
 R = TypeVar("R", Process, Operation)
 
@@ -155,7 +156,7 @@ class Weavr(Adapter, frozen=True, kw_only=True):
         """
 
         def read(response: Response) -> BulkStatus:
-            record, notes = _answer(response, PROCESS.read)
+            record, notes = _process(response)
             if record.bulk_id in (None, ""):
                 raise bad_shape(response, "the value at `$.bulkId` is not there, or no id")
             if str(record.bulk_id) != id:
@@ -213,15 +214,18 @@ class Weavr(Adapter, frozen=True, kw_only=True):
     def _bulks(self, word: str | None, offset: int) -> Call[Page[BulkStatus]]:
         def read(response: Response) -> Page[BulkStatus]:
             rows = _page(response, PROCESSES, "bulkProcesses")
+            said: dict[tuple[str | None, str | None], _Said] = {}
             items = tuple(
-                self._bulk(
-                    response,
-                    record,
-                    notes,
-                    id="" if record.bulk_id is None else str(record.bulk_id),
-                    listed=True,
-                ).carrying(raw=raw)
-                for record, notes, raw in rows
+                [
+                    self._bulk(
+                        response,
+                        record,
+                        notes,
+                        id="" if record.bulk_id is None else str(record.bulk_id),
+                        listed=said,
+                    ).carrying(raw=raw)
+                    for record, notes, raw in rows
+                ]
             )
             received, total = _extent(response, rows, offset)
             return Page(
@@ -241,11 +245,14 @@ class Weavr(Adapter, frozen=True, kw_only=True):
     ) -> Call[Page[BulkOperation]]:
         def read(response: Response) -> Page[BulkOperation]:
             rows = _page(response, OPERATIONS, "operations")
+            states: dict[str | None, State] = {}
             items = tuple(
-                self._operation(response, record).carrying(
-                    request=record.request_payload, response=record.response_payload, raw=raw
-                )
-                for record, _, raw in rows
+                [
+                    self._operation(response, record, states).carrying(
+                        request=record.request_payload, response=record.response_payload, raw=raw
+                    )
+                    for record, _, raw in rows
+                ]
             )
             received, total = _extent(response, rows, offset)
             return Page(
@@ -272,8 +279,63 @@ class Weavr(Adapter, frozen=True, kw_only=True):
         )
 
     def _bulk(
-        self, response: Response, record: Process, notes: Notes, *, id: str, listed: bool = False
+        self,
+        response: Response,
+        record: Process,
+        notes: Notes,
+        *,
+        id: str,
+        listed: "dict[tuple[str | None, str | None], _Said] | None" = None,
     ) -> BulkStatus:
+        """The status that a record tells; of a list, `listed` keeps what was said of rows like it."""
+        said = self._said(record, notes, listed)
+        unit, now = self.epoch_unit, response.received_at
+        started = finished = odd_start = odd_finish = None
+        if record.execution_start is not None:
+            started, odd_start = from_epoch(record.execution_start, unit, label="executionStart", now=now)
+        if record.execution_finish is not None:
+            finished, odd_finish = from_epoch(record.execution_finish, unit, label="executionFinish", now=now)
+        evidence = said.evidence
+        if odd_start or odd_finish:
+            odd = tuple(filter(None, (odd_start, odd_finish)))
+            evidence = (*evidence[: said.times_at], *odd, *evidence[said.times_at :])
+        total = record.submitted_items_count
+        return BulkStatus(
+            source=response.source,
+            provider=self.provider,
+            id=id,
+            state=said.state,
+            native_state=record.status,
+            phase=said.phase,
+            counts=Counts(total=total) if said.only_total and total is not None else said.counts,
+            started_at=started,
+            finished_at=finished,
+            observed_at=now,
+            action=record.operation,
+            on_failure=said.on_failure,
+            provisional=said.provisional,
+            evidence=evidence,
+        )
+
+    def _said(
+        self, record: Process, notes: Notes, listed: "dict[tuple[str | None, str | None], _Said] | None"
+    ) -> "_Said":
+        total = record.submitted_items_count
+        is_usual = (
+            listed is not None
+            and not notes
+            and record.operation_status_counts is None
+            and (total is None or 0 < total <= _USUAL_TOTAL)
+        )
+        if listed is None or not is_usual:
+            return self._say(record, notes, listed=listed is not None)
+        key = (record.status, record.mode)
+        found = listed.get(key)
+        if found is None:
+            found = listed[key] = self._say(record, notes, listed=True)._replace(only_total=True, counts=None)
+        return found
+
+    def _say(self, record: Process, notes: Notes, *, listed: bool) -> "_Said":
         told, unread, left_out = _counts(record, self.state_map, notes)
         state, why = _BULK.decide(record.status, told, self.state_map, unread=unread)
         counts, doubts = _believed(told)
@@ -281,36 +343,30 @@ class Weavr(Adapter, frozen=True, kw_only=True):
         uncounted = record.operation_status_counts is None or (listed and not record.operation_status_counts)
         if state is State.SUCCEEDED and not uncounted and not _shows_success(counts):
             state, why = State.UNKNOWN, (*why, _NO_SUCCESS)
-        unit, now = self.epoch_unit, response.received_at
-        started, odd_start = from_epoch(record.execution_start, unit, label="executionStart", now=now)
-        finished, odd_finish = from_epoch(record.execution_finish, unit, label="executionFinish", now=now)
         on_failure, odd_mode = _on_failure(record.mode)
-        return BulkStatus(
-            source=response.source,
-            provider=self.provider,
-            id=id,
+        before = (*why, *left_out, *doubts)
+        behind = (
+            *(() if odd_mode is None else (odd_mode,)),
+            *notes,
+            *((_NOT_COUNTED,) if uncounted else ()),
+        )
+        return _Said(
             state=state,
-            native_state=record.status,
             phase="awaiting_action" if state is State.QUEUED and _is_submitted(record.status) else None,
             counts=counts,
-            started_at=started,
-            finished_at=finished,
-            observed_at=now,
-            action=record.operation,
             on_failure=on_failure,
             provisional=listed and state in _CORRIGIBLE and not _has_counts(counts),
-            evidence=(
-                *why,
-                *left_out,
-                *doubts,
-                *filter(None, (odd_start, odd_finish, odd_mode)),
-                *notes,
-                *((_NOT_COUNTED,) if uncounted else ()),
-            ),
+            evidence=before + behind,
+            times_at=len(before),
         )
 
-    def _operation(self, response: Response, record: Operation) -> BulkOperation:
-        state = _counted_as(record.status, self.state_map)
+    def _operation(
+        self, response: Response, record: Operation, states: dict[str | None, State]
+    ) -> BulkOperation:
+        """The operation in a row; `states` are those that the words of earlier rows stand for."""
+        state = states.get(record.status)
+        if state is None:
+            state = states[record.status] = _counted_as(record.status, self.state_map)
         return BulkOperation(
             id=None if record.operation_id is None else str(record.operation_id),
             sequence=record.sequence if can_be_count(record.sequence) else None,
@@ -320,6 +376,22 @@ class Weavr(Adapter, frozen=True, kw_only=True):
             path=record.path,
             error=_error_code(response, record.response_payload) if state is State.FAILED else None,
         )
+
+
+class _Said(NamedTuple):
+    """What word, mode and counts of a record tell. What its times tell goes into `evidence` at `times_at`.
+
+    With `only_total` its only count is the total, which is each row's own.
+    """
+
+    state: State
+    phase: str | None
+    counts: Counts | None
+    on_failure: Literal["stop", "continue"] | None
+    provisional: bool
+    evidence: tuple[str, ...]
+    times_at: int
+    only_total: bool = False
 
 
 def _is_submitted(word: str | None) -> bool:
@@ -400,18 +472,22 @@ def _text(value: object) -> str | None:
     return value if isinstance(value, str) and value else None
 
 
-def _answer(response: Response, read: Callable[[Response], T]) -> T:
-    if response.status != HTTPStatus.OK:
-        raise _refused(response)
-    answer = read(response)
-    # Payloads hold the key too, but written into strings, where its quotation marks are escaped.
+def _process(response: Response) -> tuple[Process, Notes]:
+    answer = PROCESS.read(response, refused=_refused)
+    # A bulk has no such member, so it would be drift; it is looked for where its name stands anywhere.
     if _ERROR_KEY in response.body and REFUSAL.glean(response).error_code is not None:
-        raise bad_shape(response, "an `errorCode` stands in it, as in Weavr's errors")
+        raise _is_error(response)
     return answer
 
 
+def _is_error(response: Response) -> ProtocolError:
+    return bad_shape(response, "an `errorCode` stands in it, as in Weavr's errors")
+
+
 def _page(response: Response, reader: PageReader[P, R], array: str) -> Rows[P, R]:
-    rows = _answer(response, reader.read)
+    rows = reader.read(response, refused=_refused)
+    if rows.page.error_code is not None:
+        raise _is_error(response)
     if not rows.found and 0 not in (rows.page.count, rows.page.response_count):
         raise bad_shape(response, f"it holds no {array}")
     return rows

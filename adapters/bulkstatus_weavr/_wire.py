@@ -72,21 +72,23 @@ class ErrorCode(msgspec.Struct, frozen=True, rename="camel"):
 
 
 class ProcessPage(msgspec.Struct, frozen=True, rename="camel"):
-    """A page of bulk processes, and what it counts."""
+    """A page of bulk processes, and what it counts. With an `error_code` it is none, but an error."""
 
     count: int | None = None
     response_count: int | None = None
     bulk_processes: list[Process] | None = None
     # The name in documents up to 3.56: https://weavr-multi-api.redoc.ly/3.56.0/tag/Manage
     older: list[Process] | None = msgspec.field(name="bulk_processes", default=None)
+    error_code: object = None
 
 
 class OperationPage(msgspec.Struct, frozen=True, rename="camel"):
-    """A page of operations, and what it counts."""
+    """A page of operations, and what it counts. With an `error_code` it is none, but an error."""
 
     count: int | None = None
     response_count: int | None = None
     operations: list[Operation] | None = None
+    error_code: object = None
 
 
 PROCESS = Reader(Process)

@@ -1,6 +1,7 @@
 """What an adapter is: the settings of one provider, and the calls they make possible."""
 
 import re
+from collections.abc import Callable
 from functools import cache
 from hashlib import sha256
 from typing import Annotated, Any, ClassVar, Protocol, TypeVar, get_args, get_type_hints, runtime_checkable
@@ -20,7 +21,7 @@ from bulkstatus.errors import ConfigError
 R = TypeVar("R")
 
 _MAX_ID = 128
-_SEGMENT = re.compile(rf"[A-Za-z0-9._~!$&'()*+,;=:@-]{{1,{_MAX_ID}}}")
+_SEGMENT = rf"[A-Za-z0-9._~!$&'()*+,;=:@-]{{1,{_MAX_ID}}}"
 _ADDRESS = "an address of the provider's"
 
 BaseUrl = Annotated[str, _ADDRESS]
@@ -55,6 +56,17 @@ class Remaining(msgspec.Struct, frozen=True):
     seconds: float
 
 
+@cache
+def _matching(pattern: str) -> Callable[[str], object]:
+    """What tells whether a text matches a grammar's pattern and can be a segment, at one go where that can be had."""
+    alone = re.compile(pattern, re.ASCII).fullmatch
+    try:
+        return re.compile(rf"(?!\.\.?\Z)(?={_SEGMENT}\Z)(?:{pattern})", re.ASCII).fullmatch
+    except re.error:  # flags for the whole of a pattern stand at its beginning
+        segment = re.compile(rf"(?!\.\.?\Z){_SEGMENT}").fullmatch
+        return lambda text: segment(text) and alone(text)
+
+
 class IdGrammar(msgspec.Struct, frozen=True):
     """What an id of a provider looks like: a pattern for the whole of it, and that pattern in words.
 
@@ -76,11 +88,7 @@ class IdGrammar(msgspec.Struct, frozen=True):
 
     def fits(self, id: str) -> bool:
         """True for what can be an id."""
-        return (
-            _SEGMENT.fullmatch(id) is not None
-            and id not in (".", "..")
-            and re.fullmatch(self.pattern, id, re.ASCII) is not None
-        )
+        return _matching(self.pattern)(id) is not None
 
     def key(self, id: str) -> str:
         """What two ids of one bulk have in common."""

@@ -1,8 +1,10 @@
 """Requests, the functions that read their replies, and pages. Nothing here sends anything."""
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from datetime import UTC, datetime
+from functools import partial
+from itertools import repeat
 from typing import Generic, Self, TypeVar
 
 import msgspec
@@ -169,13 +171,16 @@ class RawRows:
 
     def row(self, index: int) -> Callable[[], bytes]:
         """A function that gives record `index` as bytes, for `carrying(raw=...)`."""
+        return partial(self._read, index)
 
-        def read() -> bytes:
-            if self._rows is None:
-                self._rows = self._split(self._body)
-            return bytes(self._rows[index])
+    def rows(self, number: int) -> Iterator[Callable[[], bytes]]:
+        """Such a function for each of the first `number` records."""
+        return map(partial, repeat(self._read, number), range(number))
 
-        return read
+    def _read(self, index: int) -> bytes:
+        if self._rows is None:
+            self._rows = self._split(self._body)
+        return bytes(self._rows[index])
 
 
 class ListQuery(msgspec.Struct, frozen=True, kw_only=True):

@@ -29,6 +29,7 @@ _NOT_BRACKETS = bytes(set(range(256)) - set(b'[]{}"'))
 _NOT_PLACES = bytes(set(range(256)) - set(b'[{,"'))
 _BLOCK = 64 * 1024
 _ONE_BRACKET = bytes.maketrans(b"[]", b"{}")
+_BETWEEN = re.compile(rb"\}\s{0,64},\s{0,64}\{")
 _STRINGS = re.compile(rb'"[^"]*"')
 _IMF_DATE = re.compile(r"[A-Z][a-z]{2}, [0-9]{2} [A-Z][a-z]{2} [0-9]{4} [0-9]{2}:[0-9]{2}:[0-9]{2} GMT")
 _MAX_DIGITS = 9
@@ -42,9 +43,11 @@ def decode(response: Response, decoder: Callable[[bytes], T]) -> T:
     Raises ProtocolError, worth one more attempt, for anything that is not the JSON asked for. The message names the
     place and never repeats the provider's values.
     """
-    if _is_too_deep(response.body):
+    opened = response.body.count(b"[") + response.body.count(b"{")
+    if opened > MAX_DEPTH and _is_too_deep(response.body, opened):
         raise _bad_payload(response, f"its JSON is nested deeper than {MAX_DEPTH} levels")
-    _check_values(response)
+    if not is_within(response, opened):
+        _check_values(response)
     try:
         return decoder(response.body)
     except msgspec.ValidationError as error:
@@ -56,20 +59,40 @@ def decode(response: Response, decoder: Callable[[bytes], T]) -> T:
     raise _bad_payload(response, why) from None
 
 
-def _is_too_deep(body: bytes) -> bool:
-    return body.count(b"[") + body.count(b"{") > MAX_DEPTH and _depth(body) > MAX_DEPTH
+def _is_too_deep(body: bytes, opened: int) -> bool:
+    """True for a body, with so many brackets opened in it, that is nested deeper than is read.
+
+    A bracket that directly follows the one closed before it leads no deeper, and one directly behind a quotation mark
+    stands in a string. Where few others are left, as in a list of records, none has to be looked at by itself.
+    """
+    between = _BETWEEN.search(body)
+    if between is not None:
+        opened -= body.count(between[0])
+    if opened > MAX_DEPTH:
+        opened -= body.count(b'"{')
+    return opened > MAX_DEPTH and _depth(body) > MAX_DEPTH
+
+
+def is_within(response: Response, opened: int | None = None) -> bool:
+    """True where the body cannot hold more JSON values than its request allows, by what is quickly told of it.
+
+    A value takes two bytes: its own and a comma, or the two brackets around it. `opened` is the number of its brackets.
+    """
+    body, limit = response.body, response.value_limit
+    if len(body) // 2 < limit:
+        return True
+    return (body.count(b"[") + body.count(b"{") if opened is None else opened) + body.count(b",") <= limit
 
 
 def _check_values(response: Response) -> None:
     """Raises ProtocolError when the body holds more JSON values than its request allows.
 
-    Every value but the first follows a comma or stands first in an array or an object, so those are counted; where
-    that makes too many, once more without what stands in strings. Three bytes (`{},`) have become 100 of memory.
+    Every value but the first follows a comma or stands first in an array or an object, so those are counted, without
+    what stands in strings. Three bytes (`{},`) have become 100 of memory.
     """
-    body, limit = response.body, response.value_limit
-    if _places(body) > limit and sum(map(_places, _outside_strings(body, _NOT_PLACES))) > limit:
+    if sum(map(_places, _outside_strings(response.body, _NOT_PLACES))) > response.value_limit:
         raise ProtocolError(
-            f"the answer holds more than {limit:,} values",
+            f"the answer holds more than {response.value_limit:,} values",
             status=response.status,
             reason="response_too_large",
         )

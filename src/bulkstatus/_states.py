@@ -42,12 +42,15 @@ class Vocabulary:
         self.table = dict(table)
         self._folded = {fold(word): (word, state) for word, state in table.items()}
         self._read = lru_cache(maxsize=256)(self._read_word)
+        self._usual = {word: self._read_word(word) for word in self.table if 0 < len(word) <= _LONGEST_WORD}
 
     def read(self, word: str | None, pins: Mapping[str, State]) -> Decision:
         """What the word alone says. `pins` are the user's own readings and come first.
 
         A word that is in neither is counted as drift of the source that is being read.
         """
+        if not pins and (usual := self._usual.get(word or "")) is not None:
+            return usual
         if not word:
             return Decision(State.UNKNOWN, ("The provider sent no status word.",))
         if len(word) > _LONGEST_WORD:
@@ -105,6 +108,8 @@ class Vocabulary:
         """
         said = self.read(word, pins)
         if counts is None and not (unread or self.counted or some_succeeded or some_failed):
+            return said
+        if not said.state.is_terminal:  # `settle` leaves it, and what is below is about ends
             return said
         counts = counts or Counts()
         odd = _impossible(counts)
@@ -264,14 +269,15 @@ def _is_plain(counts: Counts) -> bool:
 
 def _impossible(counts: Counts) -> frozenset[str]:
     """The names of the counts that were said and cannot be."""
-    odd = _NONE
-    for name in Counts.__struct_fields__:  # a list has many rows, and nearly never one of these
-        value = getattr(counts, name)
+    for value in msgspec.structs.astuple(counts):  # a list has many rows, and nearly never one of these
         if value is not None and not can_be_count(value):
-            odd |= {name}
-    return odd
+            said = msgspec.structs.asdict(counts).items()
+            return frozenset(name for name, value in said if value is not None and not can_be_count(value))
+    return _NONE
 
 
 def can_be_count(value: object) -> TypeGuard[int]:
     """True for a whole number that is neither negative nor too large to be told exactly."""
-    return isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= _LARGEST
+    if type(value) is not int and (not isinstance(value, int) or isinstance(value, bool)):
+        return False
+    return 0 <= value <= _LARGEST

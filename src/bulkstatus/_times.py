@@ -21,8 +21,16 @@ Reading = tuple[datetime | None, str | None]
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _EARLIEST = datetime(2000, 1, 1, tzinfo=UTC)
 _AHEAD = timedelta(days=3653)
-_PER_SECOND: dict[str, int] = {"s": 1, "ms": 1_000, "us": 1_000_000, "ns": 1_000_000_000}
+# How many of a unit make how long a time; a datetime knows nothing below a microsecond.
+_UNITS: dict[str, tuple[int, timedelta]] = {
+    "s": (1, timedelta(seconds=1)),
+    "ms": (1, timedelta(milliseconds=1)),
+    "us": (1, timedelta(microseconds=1)),
+    "ns": (1_000, timedelta(microseconds=1)),
+}
 _MAX_DIGITS = 20
+_parsed = datetime.fromisoformat
+_NOT_SET: Reading = (None, None)
 
 
 def utc_now() -> datetime:
@@ -94,18 +102,19 @@ def from_epoch(value: object, unit: EpochUnit, *, label: str, now: datetime) -> 
     `label` names the provider's field in the evidence. A time before 2000 or more than ten years after `now` is not
     believed: it is None with evidence, since a wrong unit looks just like that.
     """
-    if value is None or value == "":
-        return None, None
-    number = _whole(value)
-    if number is None:
-        return _unread(label, value, f"{label} {_shown(value)} is not an epoch time.")
+    if value is None:
+        return _NOT_SET
+    number = value if type(value) is int else _whole(value)
     if not number:
-        return None, None
+        if number == 0 or value == "":
+            return _NOT_SET
+        return _unread(label, value, f"{label} {_shown(value)} is not an epoch time.")
+    many, length = _UNITS[unit]
     try:
-        when = _EPOCH + timedelta(microseconds=number * 1_000_000 // _PER_SECOND[unit])
+        when = _EPOCH + number // many * length
     except OverflowError:
         return _unread(label, value, f"{label} is far outside any plausible time for epoch {unit}.")
-    if _is_plausible(when, now):
+    if _EARLIEST <= when <= now or _is_plausible(when, now):
         return when, None
     told = f"{label} {number} (epoch {unit}) would be {when:%Y-%m-%d}"
     return _unread(label, value, f"{told}; that is not plausible, so it is not used.")
@@ -144,8 +153,23 @@ def from_text(value: object, *, label: str, now: datetime, naive_is_utc: bool = 
 
     A time without a zone is None with evidence, unless `naive_is_utc`: then it is taken as UTC, and said so.
     """
+    # Nearly all write 2026-06-01T12:00:00.123Z. With these characters where they are, the parser takes only that form;
+    # of a fraction without digits, or of more than it keeps, it is not sure.
+    if isinstance(value, str) and value[4:17:3] == "--T::" and value[-1] == "Z":
+        length = len(value)
+        if length == 20 or (22 <= length <= 27 and value[19] == "."):  # noqa: PLR2004 - the lengths of that form
+            try:
+                usual = _parsed(value)
+                if _EARLIEST <= usual <= now:
+                    return usual, None
+            except ValueError:
+                pass  # what is odd about it is said below
+    return _from_other_text(value, label, now, naive_is_utc=naive_is_utc)
+
+
+def _from_other_text(value: object, label: str, now: datetime, *, naive_is_utc: bool) -> Reading:
     if value is None or value == "":
-        return None, None
+        return _NOT_SET
     match = _ISO.fullmatch(value) if isinstance(value, str) else None
     when = None if match is None else _parse(match[0])
     if when is None:
@@ -156,7 +180,7 @@ def from_text(value: object, *, label: str, now: datetime, naive_is_utc: bool = 
             return _unread(label, value, f"{label} {_shown(value)} names no time zone, so it is not used.")
         when, note = when.replace(tzinfo=UTC), f"{label} names no time zone; it is taken as UTC."
     try:
-        when = when.astimezone(UTC)
+        when = when if when.tzinfo is UTC else when.astimezone(UTC)
     except OverflowError:
         return _unread(label, value, f"{label} {_shown(value)} is outside the calendar.")
     if _is_plausible(when, now):
@@ -166,7 +190,7 @@ def from_text(value: object, *, label: str, now: datetime, naive_is_utc: bool = 
 
 def _parse(value: str) -> datetime | None:
     try:
-        return datetime.fromisoformat(value)
+        return _parsed(value)
     except ValueError:
         pass
     # Lower-case z, hour 24 and a leap second are legal and rare, so the slower parser is only paid for here.

@@ -155,6 +155,15 @@ class TestIdGrammar:
         with pytest.raises(ConfigError):
             DIGITS.check(id)
 
+    @pytest.mark.parametrize("pattern", ["(?i)[a-z.]+|#", "[A-Z.]+|#", r"([A-Z.])\1*|[A-Z]+|#"])
+    def test_a_pattern_of_any_form_is_for_the_whole_of_an_id(self, pattern):
+        """With flags at its beginning, with alternatives, with groups; what no segment can be is no id all the same."""
+        grammar = IdGrammar(pattern, "letters")
+        fits = {
+            id: grammar.fits(id) for id in ("ABC", "...", "..", ".", "#", "A" * 128, "A" * 129, "A#", "A\n")
+        }
+        assert [id for id, does in fits.items() if does] == ["ABC", "...", "A" * 128]
+
     def test_case_matters_unless_the_provider_says_that_it_does_not(self):
         """Two ids that differ in case have a key each, or one together."""
         assert GRAMMAR.key("aB") == "aB"

@@ -307,6 +307,17 @@ def test_a_documented_page_has_no_new_fields(body):
     assert found(lambda: JOBS.read(response(body))) == ()
 
 
+def test_a_new_field_of_the_first_row_is_found_beside_rows_that_are_as_documented():
+    """A page is decoded in another way as long as nothing in it is new."""
+    plain = PageReader(Jobs, "data", row=Reader(Job))
+    for body, names in (
+        (b'{"data":[{"id":"1"},{"id":"2"}]}', []),
+        (b'{"data":[{"id":"1","a":1},{"id":"2"}]}', ["a"]),
+        (b'{"data":[{"id":"1"}],"b":[[]]}', ["b"]),
+    ):
+        assert [odd.form for odd in found(lambda body=body: plain.read(response(body)))] == names
+
+
 # --- bounds ---
 
 

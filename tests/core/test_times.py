@@ -216,6 +216,25 @@ class TestText:
         assert text(written) == (when, None)
         assert text(when.strftime("%Y-%m-%dT%H:%M:%S.%fZ")) == (when, None)
 
+    @pytest.mark.parametrize(
+        "value",
+        [
+            "2026-01-01T00:00:00.Z",
+            "2026-01-01T00:00:00.1234567.9Z",
+            "2026-01-01T00:00:00.12x456Z",
+            "2026-01-01T000000.1Z",
+            "2026-W01-1T00:00:00Z",
+            "2026-01-01T00:00:00ZZ",
+            "2026-01-01T00:00:0\u0660Z",
+            "2026-02-30T00:00:00Z",
+        ],
+    )
+    def test_what_only_looks_like_the_usual_form_is_not_read(self, value):
+        """Python's own parser takes some of these, or is not sure."""
+        when, note = text(value)
+        assert when is None
+        assert "is not a time that can be read" in note
+
     @given(st.text(st.characters(exclude_categories=())), st.booleans())
     def test_any_text_gives_a_time_or_none(self, value, naive_is_utc):
         """Nothing is raised, and evidence can be printed."""
