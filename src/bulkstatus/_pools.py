@@ -34,7 +34,7 @@ class Pools:
         self._base_urls = base_urls
         self._transport = transport
         self._rooms = _shared_out(connections)
-        self._pools: list[_Pool | None] = [None] * len(self._rooms)
+        self._pools: list[_Pool | None] = [None for _ in self._rooms]
 
     def borrow(self) -> "_Loan":
         """The client to send one request with. A TimeoutError or a broken pool in the block retires it."""
@@ -42,10 +42,11 @@ class Pools:
 
     def take(self) -> _Pool:
         """The first pool that has room, one request more under way in it."""
-        for place, room in enumerate(self._rooms):
+        pool = self._pools[0] or self._fill(0)
+        place = 0
+        while pool.busy >= self._rooms[place] and place + 1 < len(self._rooms):
+            place += 1
             pool = self._pools[place] or self._fill(place)
-            if pool.busy < room:
-                break
         pool.busy += 1
         return pool
 
@@ -66,10 +67,10 @@ class Pools:
 
     async def aclose(self) -> None:
         """Close all connections."""
-        pools, self._pools = self._pools, [None] * len(self._rooms)
+        pools = [pool for pool in self._pools if pool is not None]
+        self._pools = [None for _ in self._rooms]
         for pool in pools:
-            if pool is not None:
-                await pool.client.aclose()
+            await pool.client.aclose()
 
 
 class _Loan:
