@@ -7,6 +7,7 @@ import pytest
 
 import bulkstatus._pools
 from bulkstatus import ProtocolError, Unavailable
+from bulkstatus._http import _tls_context
 from bulkstatus._pools import Pools
 from bulkstatus.testing import FakeTransport
 from support import Scripted
@@ -158,6 +159,16 @@ async def test_a_request_that_was_cancelled_retires_its_own_pool_alone(many, err
     assert not second.is_closed
     async with many.borrow() as again:
         assert again is first
+
+
+async def test_all_pools_share_one_tls_context(many):
+    """Loading the certificates is nearly all that a new one costs."""
+    _tls_context.cache_clear()
+    async with AsyncExitStack() as under_way:
+        for _ in range(20):
+            await under_way.enter_async_context(many.borrow())
+        await _end(many, TimeoutError())
+    assert _tls_context.cache_info().misses == 1
 
 
 async def test_all_pools_are_closed(many):
