@@ -47,6 +47,9 @@ _LONGEST_CHAIN = 1_000
 _UNAUTHORIZED = 401
 # Reading a larger body takes long enough for other sources to notice, so it is done on another thread.
 _LARGE = 512 * 1024
+# Of pages that arrive together, one is read in each round of the loop, so that what waits for the first can go on, and
+# ask for more, before the last is read.
+_NOTICEABLE = 8 * 1024
 _WORTH_SAYING = 5.0
 _LOG = logging.getLogger("bulkstatus")
 
@@ -245,6 +248,7 @@ class _Line:
         self._budget = Budget(adapter.allowed())
         self._is_shared = False
         self._turn = anyio.Lock(fast_acquire=True)
+        self._reading = anyio.Lock(fast_acquire=True)
         self.sent = 0
         """How many requests have been sent and not been answered yet."""
 
@@ -383,8 +387,13 @@ class _Line:
         """What the adapter reads in an answer; what it found odd there is passed on, whatever comes of it."""
         with collecting() as odd:
             try:
-                if len(response.body) > _LARGE:
+                size = len(response.body)
+                if size > _LARGE:
                     return await anyio.to_thread.run_sync(call.read, response)
+                if size > _NOTICEABLE:
+                    async with self._reading:
+                        await asyncio.sleep(0)
+                        return call.read(response)
                 return call.read(response)
             finally:
                 if odd:

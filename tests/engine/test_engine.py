@@ -719,6 +719,33 @@ def test_a_large_body_is_read_aside_and_a_small_one_is_not(size, aside):
     assert [name != "bulkstatus" for name in read_by] == [aside]
 
 
+async def test_of_pages_that_arrive_together_the_first_is_not_kept_waiting_for_the_last():
+    """Each is read in a round of the loop of its own, so that whoever waits for it can go on meanwhile."""
+    asked, all_asked = [], anyio.Event()
+    body = GOOD_BODY + b" " * 10_000
+
+    async def handle(request):
+        asked.append(request)
+        if len(asked) == 8:
+            all_asked.set()
+        await all_asked.wait()
+        return httpx.Response(200, content=body)
+
+    log = []
+    adapter = _Watched(base_url="https://plain.test", threads=log)
+    async with AsyncClient({"plain": adapter}, transport=httpx.MockTransport(handle)) as client:
+
+        async def one():
+            await client.get("plain:a1")
+            log.append("told")
+
+        async with anyio.create_task_group() as group:
+            for _ in range(8):
+                group.start_soon(one)
+    assert log.count("told") == 8
+    assert log.index("told") <= 3
+
+
 @pytest.mark.parametrize("questions", [1, 8])
 async def test_after_a_pool_that_gives_no_connection_the_next_one_is_a_new_one(monkeypatch, questions):
     """A pool that has lost its connections does not fail every question until the program is started anew."""

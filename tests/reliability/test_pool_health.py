@@ -8,6 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from importlib.metadata import version
 
+import anyio
 import anyio.from_thread
 import msgspec
 import pytest
@@ -15,7 +16,7 @@ import pytest
 from bulkstatus import AsyncClient, Client, DeadlineExceeded, Policy, Unavailable
 from bulkstatus._http import new_client
 from bulkstatus.testing import serve
-from support import Plain, Scripted, held_port, raw_server, reply
+from support import GOOD_BODY, Plain, Scripted, held_port, raw_server, reply
 
 pytestmark = pytest.mark.unrecorded
 
@@ -130,6 +131,37 @@ def test_a_thousand_callers_who_left_cost_no_connection(kind, transport):
         assert server.connections <= TOGETHER
         there.set()
         assert [asker.get("plain:a1").id for _ in range(30)] == ["a1"] * 30
+
+
+def _kept(connection):
+    """Answers one request after another on a connection, the first of which has come."""
+    head = b"HTTP/1.1 200 X\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n"
+    while True:
+        connection.sendall(head % len(GOOD_BODY) + GOOD_BODY)
+        asked = b""
+        while not asked.endswith(b"\r\n\r\n"):
+            chunk = connection.recv(65536)
+            if not chunk:
+                return
+            asked += chunk
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("connections", [8, 32])
+async def test_there_are_no_more_connections_than_callers(connections, transport):
+    """Ten callers who ask a dozen times each, over one pool or several: what is open is used again."""
+    policy = Policy(connections=connections)
+    with raw_server(_kept) as server:
+        async with AsyncClient({"plain": Plain(base_url=server.url)}, policy=policy) as client:
+
+            async def caller():
+                for _ in range(12):
+                    await client.get("plain:a1")
+
+            async with anyio.create_task_group() as group:
+                for _ in range(10):
+                    group.start_soon(caller)
+        assert server.connections <= min(10, connections)
 
 
 def _two_hundred(client):
