@@ -1,12 +1,17 @@
 """Work done in a process of its own, so that neither caches nor memory of one measure reach another."""
 
+import json
 import multiprocessing
 import os
+import re
 import resource
 import socket
+import subprocess
+import sys
 from asyncio.selector_events import BaseSelectorEventLoop
-from collections.abc import Callable, Mapping
-from typing import Any, TypeVar
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple, TypeVar
 
 T = TypeVar("T")
 
@@ -39,7 +44,45 @@ def in_child(work: Callable[..., T], *arguments: object, **environment: str) -> 
 
 def peak() -> float:
     """The most memory that this process has had, in MiB."""
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    # A child's ru_maxrss begins with its parent's, which may be more than it will ever have.
+    status = Path("/proc/self/status")
+    if status.exists() and (found := re.search(r"VmHWM:\s*(\d+) kB", status.read_text())):
+        return int(found[1]) / 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / _RU_MAXRSS
+
+
+_RU_MAXRSS = 1024 * 1024 if sys.platform == "darwin" else 1024
+
+
+class Cost(NamedTuple):
+    """Seconds, seconds of CPU, and the most memory in MiB, of a command."""
+
+    time: float
+    cpu: float
+    memory: float
+
+
+_RUN = """
+import json, resource, subprocess, sys, time
+began = time.perf_counter()
+with open(sys.argv[1], "wb") as out:
+    subprocess.run(sys.argv[2:], stdout=out, check=True)
+took, used = time.perf_counter() - began, resource.getrusage(resource.RUSAGE_CHILDREN)
+print(json.dumps([took, used.ru_utime + used.ru_stime, used.ru_maxrss]))
+"""
+
+
+def cost(command: Sequence[str], environment: Mapping[str, str], out: str = os.devnull) -> Cost:
+    """What a command costs whose output goes to the file `out`. A small process starts it, for `peak`'s reason."""
+    done = subprocess.run(
+        [sys.executable, "-c", _RUN, out, *command],
+        check=True,
+        capture_output=True,
+        text=True,
+        env=environment,
+    )
+    took, cpu, memory = json.loads(done.stdout)
+    return Cost(took, cpu, memory / _RU_MAXRSS)
 
 
 class Connections:
