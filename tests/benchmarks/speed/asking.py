@@ -121,12 +121,15 @@ _FASTER: dict[tuple[int, int], tuple[float, float | None]] = {
 }
 
 
-def measured(base: str, rounds: int) -> Iterator[Goal | Fact]:
-    """Every way at every number of callers, round after round; each round begins with another way."""
+def measured(base: str, rounds: int, *, share: float = 1.0) -> Iterator[Goal | Fact]:
+    """Every way at every number of callers, round after round; each round begins with another way.
+
+    `share` is that of the requests which a whole measure takes.
+    """
     cpu: dict[tuple[str, int], list[float]] = {}
     for latency in LATENCIES:
         for callers in CALLERS:
-            runs = _rounds(f"{base}/{latency}/client/v4", latency, callers, rounds)
+            runs = _rounds(f"{base}/{latency}/client/v4", latency, callers, rounds, share)
             yield from _compared(latency, callers, runs)
             for name, found in runs.items():
                 cpu.setdefault((name, callers), []).extend(one.cpu for one in found if not latency)
@@ -135,7 +138,7 @@ def measured(base: str, rounds: int) -> Iterator[Goal | Fact]:
         yield Goal("8", "CPU of a request, 200 callers / 10", name, Spread.of(growth), 2)
 
 
-def _rounds(url: str, latency: int, callers: int, rounds: int) -> dict[str, list[Run]]:
+def _rounds(url: str, latency: int, callers: int, rounds: int, share: float) -> dict[str, list[Run]]:
     contenders = _CONTENDERS | (_CROWDED if latency and callers >= _MANY else {})
     names = list(contenders)
     runs: dict[str, list[Run]] = {name: [] for name in names}
@@ -143,7 +146,7 @@ def _rounds(url: str, latency: int, callers: int, rounds: int) -> dict[str, list
         first = number % len(names)
         for name in names[first:] + names[:first]:
             way, transport, connections = contenders[name]
-            requests = _REQUESTS.get((latency, callers), 1_500)
+            requests = round(share * _REQUESTS.get((latency, callers), 1_500))
             if name in _SLOW and callers >= _MANY:
                 requests //= 3
             environment = {"BULKSTATUS_TRANSPORT": transport, "BULKSTATUS_CONNECTIONS": str(connections)}

@@ -12,6 +12,8 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import msgspec
+
 from benchmarks.journal import BIRTH, made_up
 from benchmarks.speed.asking import ACCOUNT
 from benchmarks.speed.children import in_child, peak
@@ -83,8 +85,6 @@ def keep(path: Path, number: int) -> None:
 
 
 def _ended(place: Any, index: int, state: Any) -> Any:
-    import msgspec
-
     at = BIRTH + timedelta(seconds=index)
     status = made_up(f"{index:032x}", state, at, finished_at=at)
     return msgspec.structs.replace(
@@ -122,7 +122,6 @@ def waited(number: int) -> Cost:
     """One wait for so many bulks of a provider with a list, each of which takes ten minutes, on virtual time."""
     from bulkstatus import AsyncClient
     from bulkstatus.testing import FakeTransport, Life
-    from bulkstatus_weavr import Weavr
     from bulkstatus_weavr.fake import WeavrFake
     from virtual import VirtualClock, run_virtually
 
@@ -132,7 +131,7 @@ def waited(number: int) -> Cost:
     async def wait() -> Cost:
         for index in range(number):
             fake.add(f"{index + 1:018d}", Life.of((0, "RUNNING"), (600, "COMPLETED")), operations=1)
-        adapter = Weavr(base_url=url, api_key="k" * 20, auth_token="t" * 20, budget=())
+        adapter = msgspec.structs.replace(fake.adapter(url), budget=())
         transport = FakeTransport({url: fake})
         async with AsyncClient({"w": adapter}, transport=transport) as client:
             before, cpu = peak(), time.process_time()
@@ -181,9 +180,9 @@ def _grown(
         yield Goal(row, f"{what}: exponent of memory", of, Spread.of([memory.slope]), MOST, unit="")
 
 
-def measured(base: str, rounds: int, *, most: int) -> Iterator[Line]:
-    """Every curve, up to sizes of `most`."""
-    sizes = {name: [size for size in all_ if size <= most] for name, all_ in SIZES.items()}
+def measured(base: str, rounds: int, *, quick: bool) -> Iterator[Line]:
+    """Every curve; `quick` leaves out the largest size of each."""
+    sizes = {name: all_[:-1] if quick else all_ for name, all_ in SIZES.items()}
     found = _taken(lambda size: in_child(sources, base, size), sizes["sources"], rounds)
     yield from _grown("S1", "a get and a list of each source", "sources", found)
     with tempfile.TemporaryDirectory() as folder:

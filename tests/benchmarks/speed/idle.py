@@ -25,11 +25,10 @@ from benchmarks.speed.measure import Fact, Goal, Spread
 from benchmarks.speed.server import opened, running
 
 PAUSE = 6.0
-_POLLS = 3
 _SOURCES = 20
 
 
-def _facade(url: str, pause: float) -> int:
+def _facade(url: str, pause: float, polls: int) -> None:
     from bulkstatus import AsyncClient
     from bulkstatus_cloudflare import Cloudflare
 
@@ -37,25 +36,23 @@ def _facade(url: str, pause: float) -> int:
 
     async def poll() -> None:
         async with AsyncClient({"edge": adapter}) as client:
-            for number in range(_POLLS):
+            for number in range(polls):
                 await asyncio.sleep(pause if number else 0)
                 await client.get(f"edge:{ID}")
 
     asyncio.run(poll())
-    return _POLLS
 
 
-def _httpx(url: str, pause: float) -> int:
+def _httpx(url: str, pause: float, polls: int) -> None:
     import httpx
 
     async def poll() -> None:
         async with httpx.AsyncClient() as client:
-            for number in range(_POLLS):
+            for number in range(polls):
                 await asyncio.sleep(pause if number else 0)
                 await client.get(f"{url}/accounts/{ACCOUNT}/rules/lists/bulk_operations/{ID}")
 
     asyncio.run(poll())
-    return _POLLS
 
 
 def _contexts(url: str) -> int:
@@ -100,8 +97,8 @@ def _certificate(folder: Path) -> tuple[str, ...]:
     return "--ssl-certificate", str(folder / "certificate.pem"), "--ssl-keyfile", str(folder / "key.pem")
 
 
-def measured(pause: float) -> Iterator[Goal | Fact]:
-    """With so many seconds between the polls."""
+def measured(pause: float, *, polls: int) -> Iterator[Goal | Fact]:
+    """With so many seconds between so many polls."""
     with tempfile.TemporaryDirectory() as name:
         options = _certificate(Path(name))
         trusted = {"SSL_CERT_FILE": str(Path(name) / "ca.pem")}
@@ -110,17 +107,17 @@ def measured(pause: float) -> Iterator[Goal | Fact]:
             for transport in ("httpx", "aiohttp"):
                 environment = {**trusted, "BULKSTATUS_TRANSPORT": transport}
                 _counted(base, trusted)
-                in_child(_facade, url, pause, **environment)
+                in_child(_facade, url, pause, polls, **environment)
                 again = float(_counted(base, trusted) - 1)
-                what = f"connections opened by {_POLLS} polls {pause:g} s apart, after the first"
+                what = f"connections opened by {polls} polls {pause:g} s apart, after the first"
                 yield Goal("14", what, transport, Spread.of([again]), 0, unit="")
                 made = float(in_child(_contexts, url, **environment))
                 what = f"TLS contexts made for {_SOURCES} sources and a second client, after the first"
                 yield Goal("14", what, transport, Spread.of([made]), 0, unit="")
             _counted(base, trusted)
-            in_child(_httpx, url, pause, **trusted)
+            in_child(_httpx, url, pause, polls, **trusted)
             again = float(_counted(base, trusted) - 1)
-            what = f"connections opened by {_POLLS} polls {pause:g} s apart, after the first"
+            what = f"connections opened by {polls} polls {pause:g} s apart, after the first"
             yield Fact(what, "raw httpx", Spread.of([again]), "")
 
 
