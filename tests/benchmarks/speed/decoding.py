@@ -16,9 +16,6 @@ from cloudflare import BaseModel as SdkModel
 from cloudflare._models import construct_type
 from cloudflare._wrappers import ResultWrapper
 from cloudflare.types.rules.lists import BulkOperationGetResponse
-from openai._models import construct_type as openai_construct
-from openai.pagination import AsyncCursorPage
-from openai.types import Batch as SdkBatch
 
 from benchmarks.speed.measure import Fact, Goal, Spread, cpu_per_call, ratios
 from bulkstatus.adapter import Adapter, Call, ListQuery, OperationQuery, Response
@@ -256,7 +253,7 @@ def _answer(adapter: Adapter, call: Call[Any], body: bytes) -> Callable[[], obje
 
 
 class Payload(NamedTuple):
-    """A body, the structs that are its limit, how bulkstatus reads it, and the class an official client has for it."""
+    """A body, the structs that are its limit, how bulkstatus reads it, and what makes an official client's models of it."""
 
     row: str
     what: str
@@ -264,7 +261,24 @@ class Payload(NamedTuple):
     body: bytes
     struct: type[msgspec.Struct]
     read: Callable[[], object]
-    official: Any = None
+    official: Callable[[], Callable[[Any], object]] | None = None
+
+
+def _constructed(kind: Any) -> Callable[[Any], object]:
+    return lambda value: construct_type(type_=kind, value=value)
+
+
+def _cloudflare() -> Callable[[Any], object]:
+    return _constructed(ResultWrapper[BulkOperationGetResponse])
+
+
+def _openai() -> Callable[[Any], object]:
+    """Imported here: the package takes more than a second."""
+    from openai._models import construct_type
+    from openai.pagination import AsyncCursorPage
+    from openai.types import Batch
+
+    return lambda value: construct_type(type_=AsyncCursorPage[Batch], value=value)
 
 
 def payloads() -> Iterator[Payload]:
@@ -285,7 +299,7 @@ def payloads() -> Iterator[Payload]:
     )  # fmt: skip
     yield Payload(
         "2", "Cloudflare, one bulk", 3.2, envelope, CloudflareAnswer,
-        _answer(edge, edge.status("c" * 32), envelope), ResultWrapper[BulkOperationGetResponse],
+        _answer(edge, edge.status("c" * 32), envelope), _cloudflare,
     )  # fmt: skip
     yield Payload(
         "3", "Weavr, a page of 100 bulks without times", 1.7, untimed, Processes,
@@ -298,7 +312,7 @@ def payloads() -> Iterator[Payload]:
     # No goal was set for it: its batches have ten times and counts, all of which are read.
     yield Payload(
         "", "OpenAI, a page of 100 batches", None, batches, Batches,
-        _answer(openai, openai.listing(ListQuery())[0], batches), AsyncCursorPage[SdkBatch],
+        _answer(openai, openai.listing(ListQuery())[0], batches), _openai,
     )  # fmt: skip
 
 
@@ -313,14 +327,13 @@ def compared(payload: Payload, rounds: int) -> Iterator[Goal | Fact]:
     what, body = payload.what, payload.body
     decoder = msgspec.json.Decoder(payload.struct)
     validated = pydantic.TypeAdapter(_model(pydantic.BaseModel, payload.struct))
-    construct = openai_construct if payload.official is AsyncCursorPage[SdkBatch] else construct_type
-    official = payload.official or _model(SdkModel, payload.struct)
+    construct = payload.official() if payload.official else _constructed(_model(SdkModel, payload.struct))
     found = cpu_per_call(
         {
             "limit": lambda: decoder.decode(body),
             "bulkstatus": payload.read,
             "pydantic": lambda: validated.validate_json(body),
-            "official": lambda: construct(type_=official, value=json.loads(body)),
+            "official": lambda: construct(json.loads(body)),
         },
         rounds,
     )
