@@ -119,34 +119,21 @@ def _of_journal(path: str, number: int, ask: Callable[[Any], Any]) -> Cost:
 
 
 def waited(number: int) -> Cost:
-    """One wait for so many bulks of a provider with a list, each of which takes ten minutes, on virtual time."""
-    from bulkstatus import AsyncClient
-    from bulkstatus.testing import FakeTransport, Life
-    from bulkstatus_weavr.fake import WeavrFake
-    from virtual import VirtualClock, run_virtually
+    """One wait for so many bulks that begin at once, at a provider with a list, played by the simulator."""
+    from benchmarks.world import Provider, together
+    from bulkstatus._polling import PRESETS
 
-    url = "https://weavr.test/multi"
-    fake = WeavrFake(clock=VirtualClock(), limits=False)
-
-    async def wait() -> Cost:
-        for index in range(number):
-            fake.add(f"{index + 1:018d}", Life.of((0, "RUNNING"), (600, "COMPLETED")), operations=1)
-        adapter = msgspec.structs.replace(fake.adapter(url), budget=())
-        transport = FakeTransport({url: fake})
-        async with AsyncClient({"w": adapter}, transport=transport) as client:
-            before, cpu = peak(), time.process_time()
-            outcome = await client.wait(f"w:{index + 1:018d}" for index in range(number))
-            if not outcome.succeeded:
-                raise RuntimeError("not all bulks were seen to end")
-            return Cost(time.process_time() - cpu, peak() - before)
-
-    return run_virtually(wait)
+    before, cpu = peak(), time.process_time()
+    found = together(Provider(listing=True), "lognormal", number, PRESETS["default"])
+    if found.jobs != number or found.missed:
+        raise RuntimeError(f"{found.missed} of {number} bulks were not seen to end")
+    return Cost(time.process_time() - cpu, peak() - before)
 
 
 SIZES: dict[str, Sequence[int]] = {
     "sources": (1, 10, 100, 1_000),
-    "tracked": (10, 1_000, 10_000, 100_000),
-    "waited": (10, 100, 1_000, 10_000),
+    "tracked": (10, 100, 1_000, 10_000, 100_000),
+    "waited": (10, 100, 1_000, 10_000, 100_000),
     "operations": (100, 1_000, 10_000, 100_000, 1_000_000),
 }
 
