@@ -49,7 +49,7 @@ def _decoding(plan: Plan) -> Iterator[Line]:
 def _asking(plan: Plan) -> Iterator[Line]:
     from benchmarks.speed import asking
 
-    return asking.measured(plan.base, plan.rounds, share=0.25 if plan.quick else 1.0)
+    return asking.measured(plan.base, plan.rounds, share=0.5 if plan.quick else 1.0)
 
 
 def _many(plan: Plan) -> Iterator[Line]:
