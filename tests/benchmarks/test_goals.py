@@ -89,7 +89,7 @@ def test_of_many_goals_of_a_kind_the_worst_is_shown():
         for callers, figure in ((1, 1.0), (10, 1.0), (50, 3.0), (200, 1.0))
     ]
     made = tables.document(many, MACHINE)
-    assert "| 8 | connections, the worst of 4 | httpx | 3 x (3 to 3) | ≤ 1.1 | **no** |" in made
+    assert "| 8 | connections, the worst of 4 | httpx | 3 x | ≤ 1.1 | **no** |" in made
     assert made.count("| 8 |") == 1
 
 

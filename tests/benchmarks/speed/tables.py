@@ -23,11 +23,15 @@ def row(line: Line) -> str:
     if isinstance(line, Curve):
         points = ", ".join(f"{size:,}: {number(value)}" for size, value in line.points)
         return f"| {line.row} | {line.what}, {line.unit} | {line.of} | {points} | | |"
-    figure = line.figure
-    shown = f"{number(figure.median)} {line.unit} ({number(figure.low)} to {number(figure.high)})"
     if isinstance(line, Fact):
-        return f"| | {line.what} | {line.where} | {shown} | | |"
-    return f"| {line.row} | {line.what} | {line.where} | {shown} | {_bound(line)} | {_holds(line)} |"
+        return f"| | {line.what} | {line.where} | {_shown(line)} | | |"
+    return f"| {line.row} | {line.what} | {line.where} | {_shown(line)} | {_bound(line)} | {_holds(line)} |"
+
+
+def _shown(line: Goal | Fact) -> str:
+    median, low, high = line.figure
+    middle = f"{number(median)} {line.unit}".rstrip()
+    return middle if low == high else f"{middle} ({number(low)} to {number(high)})"
 
 
 def _bound(goal: Goal) -> str:
@@ -107,9 +111,7 @@ def _curves(curves: Sequence[Curve]) -> str:
 
 
 def _other(fact: Fact) -> str:
-    figure = fact.figure
-    shown = f"{number(figure.median)} {fact.unit} ({number(figure.low)} to {number(figure.high)})"
-    return f"| {fact.what} | {fact.where} | {shown} |"
+    return f"| {fact.what} | {fact.where} | {_shown(fact)} |"
 
 
 def replaced(page: str, tables: str) -> str:
