@@ -55,13 +55,18 @@ def document(lines: Iterable[Line], machine: Mapping[str, object]) -> str:
     )
     parts = [
         f"*Measured {machine_said}: {len(goals) - missed} of {len(goals)} goals hold.*",
-        f"### Goals\n\n{HEAD}\n" + "\n".join(map(row, _worst(goals))),
+        f"### Goals\n\n{HEAD}\n" + "\n".join(map(row, sorted(_worst(goals), key=_place))),
         "### Callers at once\n\n" + "\n\n".join(_crowds(crowds)),
         "### How cost grows\n\n" + _curves([line for line in found if isinstance(line, Curve)]),
         "### Other figures\n\n| what | where | median (quarters) |\n|---|---|---|\n"
         + "\n".join(map(_other, others)),
     ]
     return "\n\n".join(part for part in parts if part.strip().count("\n") or part.startswith("*")) + "\n"
+
+
+def _place(goal: Goal) -> tuple[bool, int]:
+    """Goals 1 to 14 come first, then S1 and those behind it."""
+    return goal.row.startswith("S"), int(goal.row.removeprefix("S"))
 
 
 def _worst(goals: Sequence[Goal]) -> Iterable[Goal]:
