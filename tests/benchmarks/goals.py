@@ -1,7 +1,7 @@
 """How fast bulkstatus is, side by side with others, how its cost grows, and whether the goals hold.
 
 python tests/benchmarks/goals.py              all of it, in less than fifteen minutes; needs --group bench
-python tests/benchmarks/goals.py --quick      fewer rounds and smaller sizes, in about two minutes
+python tests/benchmarks/goals.py --quick      fewer rounds and smaller sizes, in two to three minutes
 python tests/benchmarks/goals.py --check      ends with 1 when a goal is missed
 python tests/benchmarks/goals.py --only decoding --rounds 5
 python tests/benchmarks/goals.py --json FILE --svg FILE   the figures, and a plot of them, besides the table
