@@ -1,9 +1,12 @@
-"""How fast bulkstatus is, side by side with others, and whether the goals hold.
+"""How fast bulkstatus is, side by side with others, how its cost grows, and whether the goals hold.
 
-python tests/benchmarks/goals.py              all of it, some ten minutes; needs --group bench
+python tests/benchmarks/goals.py              all of it, in less than fifteen minutes; needs --group bench
+python tests/benchmarks/goals.py --quick      fewer rounds and smaller sizes, in two to three minutes
 python tests/benchmarks/goals.py --check      ends with 1 when a goal is missed
 python tests/benchmarks/goals.py --only decoding --rounds 5
-python tests/benchmarks/goals.py --json FILE  the figures, as well as the table
+python tests/benchmarks/goals.py --json FILE --svg FILE   the figures, and a plot of them, besides the table
+python tests/benchmarks/goals.py --docs       the tables and the plot of docs/performance.md, made anew
+python tests/benchmarks/goals.py --from FILE  what was written with --json, once more; nothing is measured
 """
 
 import argparse
@@ -12,22 +15,80 @@ import os
 import platform
 import sys
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from datetime import UTC, datetime
 from pathlib import Path
+from typing import NamedTuple
 
 sys.path.insert(0, str(Path(__file__).parents[1]))  # as pytest does: this file may be run by itself
 
-from benchmarks.speed import asking, decoding, paging, server, starting
-from benchmarks.speed.measure import Fact, Goal, Spread
+from benchmarks.speed import picture, tables
+from benchmarks.speed.measure import Curve, Fact, Goal, Line, Spread
 
-Line = Goal | Fact
+_DOCS = Path(__file__).parents[2] / "docs"
+
+
+class Plan(NamedTuple):
+    """Where the server is, how many rounds, and whether sizes are small."""
+
+    base: str
+    rounds: int
+    quick: bool
 
 
 def _say(text: str) -> None:
     print(text, flush=True)  # noqa: T201 - a command line
 
 
-def _waiting(_base: str, _rounds: int) -> Iterator[Line]:
+def _decoding(plan: Plan) -> Iterator[Line]:
+    from benchmarks.speed import decoding
+
+    return decoding.measured(plan.rounds * 3)
+
+
+def _asking(plan: Plan) -> Iterator[Line]:
+    from benchmarks.speed import asking
+
+    return asking.measured(plan.base, plan.rounds, share=0.5 if plan.quick else 1.0)
+
+
+def _many(plan: Plan) -> Iterator[Line]:
+    from benchmarks.speed import many
+
+    return many.measured(plan.base, plan.rounds)
+
+
+def _paging(plan: Plan) -> Iterator[Line]:
+    from benchmarks.speed import paging
+
+    return paging.measured(plan.base, plan.rounds)
+
+
+def _streaming(plan: Plan) -> Iterator[Line]:
+    from benchmarks.speed import streaming
+
+    return streaming.measured(plan.base, plan.rounds)
+
+
+def _starting(plan: Plan) -> Iterator[Line]:
+    from benchmarks.speed import starting
+
+    return starting.measured(plan.base, plan.rounds * 3)
+
+
+def _idle(plan: Plan) -> Iterator[Line]:
+    from benchmarks.speed import idle
+
+    return idle.measured(idle.PAUSE, polls=2 if plan.quick else 3)
+
+
+def _journal(plan: Plan) -> Iterator[Line]:
+    from benchmarks.speed import streaming
+
+    return streaming.journal(plan.rounds, 0.5 if plan.quick else 1.0)
+
+
+def _waiting(_: Plan) -> Iterator[Line]:
     """Goals 10 to 12: the simulator, on virtual time."""
     from benchmarks import simulate
 
@@ -40,61 +101,109 @@ def _waiting(_base: str, _rounds: int) -> Iterator[Line]:
         yield Goal(row, goal.name.removesuffix(", s"), "", figure, goal.most, unit=unit)
 
 
-PARTS: dict[str, Callable[[str, int], Iterator[Line]]] = {
-    "decoding": lambda _, rounds: decoding.measured(rounds * 3),
-    "asking": asking.measured,
-    "paging": paging.measured,
-    "starting": lambda base, rounds: starting.measured(base, rounds * 3),
+def _growth(plan: Plan) -> Iterator[Line]:
+    from benchmarks.speed import growth
+
+    return growth.measured(plan.base, max(1, plan.rounds // 2), quick=plan.quick)
+
+
+PARTS: dict[str, Callable[[Plan], Iterator[Line]]] = {
+    "decoding": _decoding,
+    "asking": _asking,
+    "many": _many,
+    "paging": _paging,
+    "streaming": _streaming,
+    "starting": _starting,
+    "idle": _idle,
+    "journal": _journal,
     "waiting": _waiting,
+    "growth": _growth,
 }
 
 
-def _number(value: float) -> str:
-    return f"{value:,.0f}" if abs(value) >= 100 else f"{value:.3g}"
+def measured(names: Iterable[str], rounds: int, *, quick: bool) -> Iterator[Line]:
+    """What these parts find, as they find it."""
+    from benchmarks.speed import server
+
+    with server.running() as base:
+        for name in names:
+            yield from PARTS[name](Plan(base, rounds, quick))
 
 
-def _row(line: Line) -> str:
-    figure = line.figure
-    shown = f"{_number(figure.median)} {line.unit} ({_number(figure.low)} to {_number(figure.high)})"
-    if isinstance(line, Fact):
-        return f"| | {line.what} | {line.where} | {shown} | | |"
-    bound = f"{'≥' if line.at_least else '≤'} {line.bound:g}"
-    return f"| {line.row} | {line.what} | {line.where} | {shown} | {bound} | {'yes' if line.holds else '**no**'} |"
-
-
-def _document(lines: Iterable[Line]) -> dict[str, object]:
-    machine = {
+def machine() -> dict[str, object]:
+    """When and on what is measured."""
+    return {
+        "date": datetime.now(UTC).date().isoformat(),
         "cpus": os.cpu_count(),
         "python": platform.python_version(),
-        "system": platform.system(),
-        "machine": platform.machine(),
+        "system": f"{platform.system()} {platform.machine()}",
     }
-    figures = [
-        {"kind": type(line).__name__.lower(), **line._asdict(), "figure": line.figure._asdict()}
-        | ({"holds": line.holds} if isinstance(line, Goal) else {})
-        for line in lines
-    ]
-    return {"machine": machine, "figures": figures}
 
 
-def main() -> int:
-    """The command."""
+def packed(lines: Iterable[Line], on: Mapping[str, object]) -> str:
+    """The figures as JSON."""
+    figures = []
+    for line in lines:
+        one: dict[str, object] = {"kind": type(line).__name__.lower(), **line._asdict()}
+        if isinstance(line, Curve):
+            one["slope"] = line.slope
+        else:
+            one["figure"] = line.figure._asdict()
+        if isinstance(line, Goal):
+            one["holds"] = line.holds
+        figures.append(one)
+    return json.dumps({"machine": on, "figures": figures}, indent=1) + "\n"
+
+
+def unpacked(text: str) -> tuple[list[Line], dict[str, object]]:
+    """The figures that `packed` wrote, and on what they were measured."""
+    told = json.loads(text)
+    kinds: dict[str, type[Line]] = {"goal": Goal, "fact": Fact, "curve": Curve}
+    lines: list[Line] = []
+    for one in told["figures"]:
+        kind = kinds[one["kind"]]
+        members = {name: one[name] for name in kind._fields}
+        if kind is Curve:
+            members["points"] = tuple((size, value) for size, value in members["points"])
+        else:
+            members["figure"] = Spread(**members["figure"])
+        lines.append(kind(**members))
+    return lines, told["machine"]
+
+
+def _asked(arguments: Sequence[str] | None) -> argparse.Namespace:
     words = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     words.add_argument("--check", action="store_true")
+    words.add_argument("--quick", action="store_true")
     words.add_argument("--only", choices=PARTS, action="append")
-    words.add_argument("--rounds", type=int, default=5)
+    words.add_argument("--rounds", type=int)
     words.add_argument("--json", type=Path)
-    asked = words.parse_args()
-    began = time.perf_counter()
-    found: list[Line] = []
-    _say("| goal | what | where | median (quarters) | bound | holds |\n|---|---|---|---|---|---|")
-    with server.running() as base:
-        for name in asked.only or PARTS:
-            for line in PARTS[name](base, asked.rounds):
-                found.append(line)
-                _say(_row(line))
+    words.add_argument("--svg", type=Path)
+    words.add_argument("--docs", action="store_true")
+    words.add_argument("--from", type=Path, dest="source")
+    return words.parse_args(arguments)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """The command."""
+    asked = _asked(arguments)
+    began, on, found = time.perf_counter(), machine(), list[Line]()
+    lines: Iterable[Line]
+    if asked.source:
+        lines, on = unpacked(asked.source.read_text())
+    else:
+        lines = measured(asked.only or PARTS, asked.rounds or (1 if asked.quick else 3), quick=asked.quick)
+    _say(tables.HEAD)
+    for line in lines:
+        found.append(line)
+        _say(tables.row(line))
     if asked.json:
-        asked.json.write_text(json.dumps(_document(found), indent=1) + "\n")
+        asked.json.write_text(packed(found, on))
+    if asked.svg:
+        asked.svg.write_text(picture.drawn(found))
+    if asked.docs:
+        tables.write(_DOCS / "performance.md", found, on)
+        (_DOCS / "performance.svg").write_text(picture.drawn(found))
     goals = [line for line in found if isinstance(line, Goal)]
     missed = [goal for goal in goals if not goal.holds]
     _say(f"\n{len(goals) - len(missed)} of {len(goals)} goals hold; {time.perf_counter() - began:.0f} s.")

@@ -1,18 +1,21 @@
 """Goals 1 to 4: from the bytes of an answer to unified records, beside decoding alone and beside other models.
 
-The limit is msgspec decoding the documented members into structs, and nothing else. The models of the official
-`cloudflare` package are its own class for the envelope's result, and its base class for payloads that it has none for.
+The limit is msgspec decoding the documented members into structs, and nothing else. The official clients' models are
+what they read their own answers into: `cloudflare` its envelope, `openai` its page of batches. For providers that have
+no official client the same members are made into models of the kind that `cloudflare` has.
 """
 
 import json
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 import pydantic
 from cloudflare import BaseModel as SdkModel
 from cloudflare._models import construct_type
+from cloudflare._wrappers import ResultWrapper
+from cloudflare.types.rules.lists import BulkOperationGetResponse
 
 from benchmarks.speed.measure import Fact, Goal, Spread, cpu_per_call, ratios
 from bulkstatus.adapter import Adapter, Call, ListQuery, OperationQuery, Response
@@ -79,6 +82,34 @@ def _envelope() -> bytes:
     return json.dumps({"result": result, "success": True, "errors": [], "messages": []}).encode()
 
 
+def _batches(rows: int = 100) -> bytes:
+    """https://developers.openai.com/api/reference/resources/batches/methods/list: all documented members."""
+    batch = {
+        "object": "batch",
+        "endpoint": "/v1/responses",
+        "errors": None,
+        "input_file_id": "file-abc123",
+        "completion_window": "24h",
+        "status": "completed",
+        "output_file_id": "file-cvaTdG",
+        "error_file_id": "file-HOWS94",
+        "created_at": 1_767_225_600,
+        "in_progress_at": 1_767_225_660,
+        "expires_at": 1_767_312_000,
+        "finalizing_at": 1_767_229_000,
+        "completed_at": 1_767_229_200,
+        "failed_at": None,
+        "expired_at": None,
+        "cancelling_at": None,
+        "cancelled_at": None,
+        "request_counts": {"total": 100, "completed": 95, "failed": 5},
+        "metadata": {"customer_id": "user_123456789", "batch_description": "Nightly eval job"},
+    }
+    data = [{"id": f"batch_{number:032x}", **batch} for number in range(rows)]
+    page = {"object": "list", "data": data, "first_id": data[0]["id"], "last_id": data[-1]["id"]}
+    return json.dumps(page | {"has_more": True}).encode()
+
+
 # --- the limit: structs of the documented members ---
 
 
@@ -140,7 +171,44 @@ class CloudflareAnswer(msgspec.Struct):
     messages: list[Any]
 
 
-_FIELDS = {Operations: Operation, Processes: Process, DruidBulks: DruidBulk, CloudflareAnswer: CloudflareBulk}
+class BatchCounts(msgspec.Struct):
+    total: int
+    completed: int
+    failed: int
+
+
+class Batch(msgspec.Struct):
+    id: str
+    object: str
+    endpoint: str
+    input_file_id: str
+    completion_window: str
+    status: str
+    created_at: int
+    errors: dict[str, Any] | None = None
+    output_file_id: str | None = None
+    error_file_id: str | None = None
+    in_progress_at: int | None = None
+    expires_at: int | None = None
+    finalizing_at: int | None = None
+    completed_at: int | None = None
+    failed_at: int | None = None
+    expired_at: int | None = None
+    cancelling_at: int | None = None
+    cancelled_at: int | None = None
+    request_counts: BatchCounts | None = None
+    metadata: dict[str, str] | None = None
+
+
+class Batches(msgspec.Struct):
+    object: str
+    data: list[Batch]
+    has_more: bool
+    first_id: str | None = None
+    last_id: str | None = None
+
+
+_INNER = (Operation, Process, DruidBulk, CloudflareBulk, Batch, BatchCounts)
 
 
 def _model(base: type, struct: type[msgspec.Struct]) -> type:
@@ -149,11 +217,13 @@ def _model(base: type, struct: type[msgspec.Struct]) -> type:
     defaults: dict[str, Any] = {}
     for field in msgspec.structs.fields(struct):
         kind = field.type
-        for inner in _FIELDS.values():
+        for inner in _INNER:
             if kind == list[inner]:
                 kind = list[_model(base, inner)]  # type: ignore[misc] - a model that was made just now
             elif kind is inner:
                 kind = _model(base, inner)
+            elif kind == inner | None:
+                kind = _model(base, inner) | None
         if field.encode_name in _TIMES:
             kind = datetime | None
         annotations[field.encode_name] = kind
@@ -182,59 +252,100 @@ def _answer(adapter: Adapter, call: Call[Any], body: bytes) -> Callable[[], obje
     return read
 
 
-def _payloads() -> Iterator[tuple[str, str, float | None, bytes, type[msgspec.Struct], Callable[[], object]]]:
+class Payload(NamedTuple):
+    """A body, the structs that are its limit, how bulkstatus reads it, and what makes an official client's models of it."""
+
+    row: str
+    what: str
+    bound: float | None
+    body: bytes
+    struct: type[msgspec.Struct]
+    read: Callable[[], object]
+    official: Callable[[], Callable[[Any], object]] | None = None
+
+
+def _constructed(kind: Any) -> Callable[[Any], object]:
+    return lambda value: construct_type(type_=kind, value=value)
+
+
+def _cloudflare() -> Callable[[Any], object]:
+    return _constructed(ResultWrapper[BulkOperationGetResponse])
+
+
+def _openai() -> Callable[[Any], object]:
+    """Imported here: the package takes more than a second."""
+    from openai._models import construct_type
+    from openai.pagination import AsyncCursorPage
+    from openai.types import Batch
+
+    return lambda value: construct_type(type_=AsyncCursorPage[Batch], value=value)
+
+
+def payloads() -> Iterator[Payload]:
+    """All that are measured."""
     weavr = load_fake("weavr")().adapter("https://weavr.test/multi")
     druid = load_fake("druid")().adapter("https://druid.test")
     edge = load_fake("cloudflare")().adapter("https://cloudflare.test/client/v4")
+    openai = load_fake("openai")().adapter("https://openai.test/v1")
     operations, untimed, timed = _operations(), _processes(times=False), _processes()
-    listed, envelope = _druid(), _envelope()
-    yield (
+    listed, envelope, batches = _druid(), _envelope(), _batches()
+    yield Payload(
         "1", "Weavr, a page of 100 operations", 1.3, operations, Operations,
         _answer(weavr, weavr.operations(_ID, OperationQuery()), operations),
     )  # fmt: skip
-    yield (
+    yield Payload(
         "2", "DRUID, a list of 1,000 bulks", 3.2, listed, DruidBulks,
         _answer(druid, druid.listing(ListQuery())[0], listed),
     )  # fmt: skip
-    yield (
+    yield Payload(
         "2", "Cloudflare, one bulk", 3.2, envelope, CloudflareAnswer,
-        _answer(edge, edge.status("c" * 32), envelope),
+        _answer(edge, edge.status("c" * 32), envelope), _cloudflare,
     )  # fmt: skip
-    yield (
+    yield Payload(
         "3", "Weavr, a page of 100 bulks without times", 1.7, untimed, Processes,
         _answer(weavr, weavr.listing(ListQuery())[0], untimed),
     )  # fmt: skip
-    yield (
+    yield Payload(
         "3", "Weavr, a page of 100 bulks, both times", 4.0, timed, Processes,
         _answer(weavr, weavr.listing(ListQuery())[0], timed),
+    )  # fmt: skip
+    # No goal was set for it: its batches have ten times and counts, all of which are read.
+    yield Payload(
+        "", "OpenAI, a page of 100 batches", None, batches, Batches,
+        _answer(openai, openai.listing(ListQuery())[0], batches), _openai,
     )  # fmt: skip
 
 
 def measured(rounds: int) -> Iterator[Goal | Fact]:
     """Each payload in each way."""
-    for row, what, bound, body, struct, ours in _payloads():
-        decoder = msgspec.json.Decoder(struct)
-        validated = pydantic.TypeAdapter(_model(pydantic.BaseModel, struct))
-        constructed = _model(SdkModel, struct)
-        found = cpu_per_call(
-            {
-                "limit": lambda decoder=decoder, body=body: decoder.decode(body),
-                "bulkstatus": ours,
-                "pydantic": lambda validated=validated, body=body: validated.validate_json(body),
-                "sdk": lambda kind=constructed, body=body: construct_type(type_=kind, value=json.loads(body)),
-            },
-            rounds,
-        )
-        yield Goal(
-            row, f"{what}: bulkstatus / decoding alone", "", ratios(found, "bulkstatus", "limit"), bound
-        )
-        yield Goal(
-            "4",
-            f"{what}: the SDK's models / bulkstatus",
-            "",
-            ratios(found, "sdk", "bulkstatus"),
-            20,
-            at_least=True,
-        )
-        yield Fact(f"{what}: pydantic / decoding alone", "", ratios(found, "pydantic", "limit"), "x")
-        yield Fact(f"{what}: bulkstatus", "", Spread.of(found["bulkstatus"]).scaled(1e6), "µs")
+    for payload in payloads():
+        yield from compared(payload, rounds)
+
+
+def compared(payload: Payload, rounds: int) -> Iterator[Goal | Fact]:
+    """One payload in each way."""
+    what, body = payload.what, payload.body
+    decoder = msgspec.json.Decoder(payload.struct)
+    validated = pydantic.TypeAdapter(_model(pydantic.BaseModel, payload.struct))
+    construct = payload.official() if payload.official else _constructed(_model(SdkModel, payload.struct))
+    found = cpu_per_call(
+        {
+            "limit": lambda: decoder.decode(body),
+            "bulkstatus": payload.read,
+            "pydantic": lambda: validated.validate_json(body),
+            "official": lambda: construct(json.loads(body)),
+        },
+        rounds,
+    )
+    models = "its official client's models" if payload.official else "models as of the official clients"
+    share = ratios(found, "bulkstatus", "limit")
+    against = f"{what}: bulkstatus / decoding alone"
+    yield (
+        Fact(against, "", share, "x")
+        if payload.bound is None
+        else Goal(payload.row, against, "", share, payload.bound)
+    )
+    figure = ratios(found, "official", "bulkstatus")
+    yield Goal("4", f"{what}: {models} / bulkstatus", "", figure, 20, at_least=True)
+    yield Fact(f"{what}: pydantic / decoding alone", "", ratios(found, "pydantic", "limit"), "x")
+    yield Fact(f"{what}: bulkstatus", "", Spread.of(found["bulkstatus"]).scaled(1e6), "µs")

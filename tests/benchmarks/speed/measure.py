@@ -1,6 +1,7 @@
 """Measuring side by side: rounds in which each candidate has its turn, and the ratios within each round."""
 
 import gc
+import math
 import statistics
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -54,6 +55,30 @@ class Fact(NamedTuple):
     where: str
     figure: Spread
     unit: str
+
+
+class Curve(NamedTuple):
+    """A figure at several sizes, the smallest first: seconds of CPU, or MiB, for so many `of`."""
+
+    row: str
+    what: str
+    of: str
+    unit: str
+    points: tuple[tuple[int, float], ...]
+
+    @property
+    def slope(self) -> float:
+        """The exponent with which it grows between the last two sizes: 1 is linear, 0 not at all."""
+        (small, low), (large, high) = self.points[-2:]
+        return math.log(max(high, _LEAST) / max(low, _LEAST)) / math.log(large / small)
+
+
+# Less than this is not told from nothing, and nothing has no logarithm.
+_LEAST = 1e-6
+
+
+Line = Goal | Fact | Curve
+"""What a part finds."""
 
 
 def cpu_per_call(candidates: Mapping[str, Callable[[], object]], rounds: int) -> dict[str, list[float]]:

@@ -4,13 +4,11 @@ A child reads the operations of one bulk, page after page, as a caller does who 
 """
 
 import asyncio
-import multiprocessing
-import os
-import resource
 import time
 from collections.abc import Iterator
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
+from benchmarks.speed.children import in_child, peak
 from benchmarks.speed.measure import Fact, Goal, Spread
 from benchmarks.speed.server import TOTAL
 
@@ -35,7 +33,7 @@ async def _read(url: str) -> Read:
     adapter = Weavr(base_url=url, api_key="k" * 20, auth_token="t" * 20, budget=())
     async with AsyncClient({"w": adapter}) as client:
         await client.get(f"w:{_ID}")  # the connection is there, as it is for a service
-        before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        before = peak()
         cpu, began = time.process_time(), time.perf_counter()
         first = 0.0
         rows = 0
@@ -45,34 +43,22 @@ async def _read(url: str) -> Read:
         took = time.perf_counter() - began
         if rows != TOTAL:
             raise RuntimeError(f"{rows} rows in place of {TOTAL}")
-        grown = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before
-        return Read(first, took, time.process_time() - cpu, grown / 1024)
+        return Read(first, took, time.process_time() - cpu, peak() - before)
 
 
-def _child(transport: str, url: str, pipe: Any) -> None:
-    os.environ["BULKSTATUS_TRANSPORT"] = transport
-    pipe.send(asyncio.run(_read(url)))
-
-
-def _run(transport: str, url: str) -> Read:
-    spawn = multiprocessing.get_context("spawn")
-    ours, theirs = spawn.Pipe()
-    child = spawn.Process(target=_child, args=(transport, url, theirs))
-    child.start()
-    theirs.close()
-    try:
-        found: Read = ours.recv()
-        return found
-    finally:
-        child.join()
+def _measured(url: str) -> Read:
+    return asyncio.run(_read(url))
 
 
 def measured(base: str, rounds: int) -> Iterator[Goal | Fact]:
     """Over both transports."""
     window = 8
     limit = _LATENCY * _PAGES / window
-    for transport in ("httpx", "aiohttp"):
-        runs = [_run(transport, f"{base}/20/multi") for _ in range(rounds)]
+    found: dict[str, list[Read]] = {"httpx": [], "aiohttp": []}
+    for _ in range(rounds):
+        for transport, runs in found.items():
+            runs.append(in_child(_measured, f"{base}/20/multi", BULKSTATUS_TRANSPORT=transport))
+    for transport, runs in found.items():
         most = Spread.of([run.all / max(limit, run.cpu) for run in runs])
         yield Goal("9", f"{_PAGES:,} pages / the longer of latency and CPU", transport, most, 1.2)
         firsts = Spread.of([run.first / _LATENCY for run in runs])

@@ -1,7 +1,8 @@
 """The servers that are asked, in processes of their own: granian with one worker, which answers quicker than anybody asks.
 
 Paths: `/client/v4/...` gives a Cloudflare envelope with the id that was asked for, `/multi/bulks` pages of Weavr bulks.
-`/0` and `/20` before them say how many milliseconds each answer takes.
+`/0` and `/20` before them say how many milliseconds each answer takes; a second number how many rows a listing has.
+`/connections` gives how many connections asked since it was asked last.
 """
 
 import asyncio
@@ -17,10 +18,12 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs
 
+import httpx
+
 TOTAL = 100_000
 """How many bulks, and how many operations of one, the paged listings have."""
 
-_COUNTS = {"connections": 0, "requests": 0}
+_PEERS: set[tuple[str, int]] = set()
 
 
 def _row(number: int) -> dict[str, object]:
@@ -46,20 +49,27 @@ def _operation(number: int) -> dict[str, object]:
     }
 
 
-_MADE: dict[tuple[str, int, int], bytes] = {}
+_MADE: dict[tuple[str, int, int, int], bytes] = {}
 
 
 def _page(array: str, offset: int, limit: int, total: int) -> bytes:
-    key = (array, offset, limit)
-    if key not in _MADE:
-        make = _row if array == "bulkProcesses" else _operation
-        rows = [make(number) for number in range(offset, min(offset + limit, total))]
-        _MADE[key] = json.dumps({"count": total, "responseCount": len(rows), array: rows}).encode()
-    return _MADE[key]
+    key = (array, offset, limit, total)
+    if key in _MADE:
+        return _MADE[key]
+    make = _row if array == "bulkProcesses" else _operation
+    rows = [make(number) for number in range(offset, min(offset + limit, total))]
+    made = json.dumps({"count": total, "responseCount": len(rows), array: rows}).encode()
+    if total <= TOTAL:  # more would fill the memory
+        _MADE[key] = made
+    return made
 
 
 def body_of(path: str, query: str) -> bytes:
     """What is answered."""
+    if path == "/connections":
+        opened = len(_PEERS)
+        _PEERS.clear()
+        return b"%d" % opened
     last = path.rpartition("/")[2]
     if "/client/v4/" in path:
         result = {"id": last, "status": "running"}
@@ -68,7 +78,8 @@ def body_of(path: str, query: str) -> bytes:
         asked = parse_qs(query)
         offset, limit = (int(asked.get(name, ["0"])[0]) for name in ("offset", "limit"))
         array = "bulkProcesses" if last == "bulks" else "operations"
-        return _page(array, offset, limit or 10, TOTAL)
+        second = path.split("/")[2]
+        return _page(array, offset, limit or 10, int(second) if second.isdigit() else TOTAL)
     return json.dumps(_row(int(last) - 112233445566000000)).encode()
 
 
@@ -76,9 +87,11 @@ async def app(scope: dict[str, Any], receive: Any, send: Any) -> None:
     """The application, ASGI."""
     if scope["type"] != "http":
         return
-    _, delay, *_ = scope["path"].split("/")
-    if int(delay):
-        await asyncio.sleep(int(delay) / 1000)
+    delay = scope["path"].split("/")[1]
+    if delay.isdigit():
+        _PEERS.add(tuple(scope["client"]))
+        if int(delay):
+            await asyncio.sleep(int(delay) / 1000)
     body = body_of(scope["path"], scope["query_string"].decode())
     length = str(len(body)).encode()
     headers = [(b"content-type", b"application/json"), (b"content-length", length)]
@@ -86,29 +99,26 @@ async def app(scope: dict[str, Any], receive: Any, send: Any) -> None:
     await send({"type": "http.response.body", "body": body})
 
 
+def opened(base: str) -> int:
+    """How many connections asked the server at `base` since this was asked last."""
+    with httpx.Client() as client:
+        return int(client.get(f"{base}/connections").content)
+
+
 @contextmanager
-def running() -> Generator[str]:
-    """The server's address, as long as it runs."""
+def running(*options: str, scheme: str = "http") -> Generator[str]:
+    """The server's address, as long as it runs. `options` are granian's."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
-    command = [
-        sys.executable,
-        "-m",
-        "granian",
-        "--interface",
-        "asgi",
-        "--workers",
-        "1",
-        "--no-ws",
-        "--log-level",
-    ]
-    command += ["error", "--port", str(port), "--backlog", "2048", "benchmarks.speed.server:app"]
+    options = ("--interface", "asgi", "--workers", "1", "--no-ws", "--log-level", "error", *options)
+    command = [sys.executable, "-m", "granian", *options, "--port", str(port), "--backlog", "2048"]
+    command.append("benchmarks.speed.server:app")
     path = os.pathsep.join(filter(None, [str(Path(__file__).parents[2]), os.environ.get("PYTHONPATH")]))
     process = subprocess.Popen(command, env={**os.environ, "PYTHONPATH": path})
     try:
         _wait_for(port, process)
-        yield f"http://127.0.0.1:{port}"
+        yield f"{scheme}://127.0.0.1:{port}"
     finally:
         process.terminate()
         process.wait()

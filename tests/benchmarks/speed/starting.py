@@ -1,15 +1,13 @@
 """Goal 13: what starting the command line costs, beside bare Python and the official client."""
 
 import os
-import resource
-import subprocess
 import sys
 import tempfile
-import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 
 from benchmarks.speed.asking import ACCOUNT, ID
+from benchmarks.speed.children import Cost, cost
 from benchmarks.speed.measure import Fact, Goal, Spread, ratios
 
 _SDK = """
@@ -18,31 +16,6 @@ from cloudflare import Cloudflare
 client = Cloudflare(api_token="t" * 40, base_url=sys.argv[1])
 print(client.rules.lists.bulk_operations.get(sys.argv[3], account_id=sys.argv[2]).status)
 """
-
-
-def _took(command: Sequence[str], environment: dict[str, str]) -> float:
-    """Seconds of CPU, the process's own."""
-    before = resource.getrusage(resource.RUSAGE_CHILDREN)
-    subprocess.run(command, check=True, stdout=subprocess.DEVNULL, env=environment)
-    after = resource.getrusage(resource.RUSAGE_CHILDREN)
-    return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
-
-
-def _lasted(command: Sequence[str], environment: dict[str, str]) -> float:
-    began = time.perf_counter()
-    subprocess.run(command, check=True, stdout=subprocess.DEVNULL, env=environment)
-    return time.perf_counter() - began
-
-
-def _peak(command: Sequence[str], environment: dict[str, str]) -> float:
-    code = (
-        "import resource, subprocess, sys; subprocess.run(sys.argv[1:], stdout=subprocess.DEVNULL, check=True);"
-        "print(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss)"
-    )
-    done = subprocess.run(
-        [sys.executable, "-c", code, *command], check=True, capture_output=True, text=True, env=environment
-    )
-    return int(done.stdout) / 1024
 
 
 def measured(base: str, rounds: int) -> Iterator[Goal | Fact]:
@@ -65,14 +38,16 @@ def measured(base: str, rounds: int) -> Iterator[Goal | Fact]:
             "get, httpx": (get, {**home, "BULKSTATUS_TRANSPORT": "httpx"}),
             "get, aiohttp": (get, {**home, "BULKSTATUS_TRANSPORT": "aiohttp"}),
         }
-        lasted: dict[str, list[float]] = {name: [] for name in commands}
+        costs: dict[str, list[Cost]] = {name: [] for name in commands}
         for _ in range(rounds):
             for name, (command, environment) in commands.items():
-                lasted[name].append(_lasted(command, environment))
+                costs[name].append(cost(command, environment))
+        lasted = {name: [one.time for one in found] for name, found in costs.items()}
         yield Goal("13", "--version / bare Python", "", ratios(lasted, "--version", "python"), 2.5)
         for name in ("get, httpx", "get, aiohttp"):
             where = name.removeprefix("get, ")
             yield Goal("13", "one get / the SDK's process", where, ratios(lasted, name, "sdk"), 0.5)
-        for name, (command, environment) in commands.items():
+        for name, found in costs.items():
             yield Fact(f"{name}: process", "", Spread.of(lasted[name]).scaled(1000), "ms")
-            yield Fact(f"{name}: memory", "", Spread.of([_peak(command, environment)]), "MiB")
+            yield Fact(f"{name}: CPU", "", Spread.of([one.cpu for one in found]).scaled(1000), "ms")
+            yield Fact(f"{name}: memory", "", Spread.of([one.memory for one in found]), "MiB")
