@@ -334,8 +334,7 @@ class AsyncClient:
                 )
 
         def report() -> Report:
-            order = sorted(gathering.statuses, key=lambda ref: names.index(ref.source))
-            return gathering.report(order)
+            return gathering.report([ref for name in names for ref in gathering.refs_of(name)])
 
         return gathering, partial(side_by_side, jobs, gathering, timeout), report
 

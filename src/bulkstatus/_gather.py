@@ -45,12 +45,15 @@ class Gathering:
         """Hears of rows as soon as they will not change any more."""
         self._told: set[Ref] = set()
         self.statuses: dict[Ref, BulkStatus] = {}
+        self._of: dict[str, dict[Ref, None]] = {}
         self.failures: list[Failure] = []
         self.skipped: list[Skipped] = []
 
     def add(self, status: BulkStatus) -> None:
         """Keep `status`; of two of the same bulk the later one."""
-        self.statuses[self.key(status.ref)] = status
+        key = self.key(status.ref)
+        self.statuses[key] = status
+        self._of.setdefault(key.source, {})[key] = None
 
     def key(self, ref: Ref) -> Ref:
         """What a bulk is kept under, in whatever case it was asked for and its provider writes it."""
@@ -58,7 +61,9 @@ class Gathering:
 
     def take_back(self, ref: Ref) -> None:
         """Forget what was read of a bulk: nobody knows how it stands."""
-        self.statuses.pop(self.key(ref), None)
+        key = self.key(ref)
+        self.statuses.pop(key, None)
+        self._of.get(key.source, {}).pop(key, None)
 
     async def miss(self, ref: Ref, error: NotFound, asked: Stamp) -> None:
         """Note that the provider does not know a bulk: it is gone if it was seen before, and else a failure."""
@@ -89,7 +94,7 @@ class Gathering:
 
     def refs_of(self, source: str) -> list[Ref]:
         """What is known of one source."""
-        return [ref for ref in self.statuses if ref.source == source]
+        return list(self._of.get(source, ()))
 
     def fail(self, source: str, error: BulkStatusError, id: str | None = None) -> None:
         """Note that `source`, or one bulk of it, could not be asked."""
@@ -100,7 +105,7 @@ class Gathering:
     def fail_unanswered(self, source: str, error: BulkStatusError) -> None:
         """Note that time ran out for `source`: for each bulk that was asked for by name and has no answer yet."""
         failed = (failure.id for failure in self.failures if failure.source == source)
-        answered = {self.key(Ref(source, id)) for id in failed if id is not None} | self.statuses.keys()
+        answered = {self.key(Ref(source, id)) for id in failed if id is not None} | {*self.refs_of(source)}
         wanted = self._wanted.get(source, ())
         unanswered: list[str | None] = [id for id in wanted if self.key(Ref(source, id)) not in answered]
         for id in unanswered or [None]:
