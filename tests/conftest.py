@@ -8,6 +8,7 @@ import os
 import signal
 import sys
 import threading
+import time
 from contextlib import contextmanager
 
 import pytest
@@ -47,6 +48,29 @@ def pytest_collection_finish():
     """Keep the twelve thousand tests themselves out of what the collector goes through: a seventh of a second each time."""
     gc.collect()
     gc.freeze()
+
+
+class _PatientSys:
+    """`sys` for `threading`: a thread that begins while another one sets its trace function waits for its turn.
+
+    CPython 3.11 raises RuntimeError there in place of waiting ("Cannot install a trace function while another ..."),
+    and with coverage every thread sets one when it begins.
+    """
+
+    def __getattr__(self, name):
+        return getattr(sys, name)
+
+    @staticmethod
+    def settrace(function):
+        for _ in range(1_000):
+            try:
+                return sys.settrace(function)
+            except RuntimeError:
+                time.sleep(0.001)
+        return sys.settrace(function)
+
+
+threading._sys = _PatientSys()
 
 
 @contextmanager
