@@ -4,8 +4,6 @@ Whoever reads an answer says here what was odd in it. Somebody has to be collect
 around the reading of each answer. Otherwise all of it does nothing.
 """
 
-import json
-import re
 from collections.abc import Callable, Collection, Generator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -15,7 +13,7 @@ from typing import Literal, NamedTuple
 import msgspec
 
 from bulkstatus._samples import kind_of, name_shown, shown, time_shown
-from bulkstatus._text import printable
+from bulkstatus._text import printable, toml_key
 
 DriftKind = Literal["word", "field", "time"]
 
@@ -24,7 +22,6 @@ OTHERS = "(others)"
 _MOST_IN_ONE = 64
 _LONGEST_WHERE = 80
 _MEMBERS = msgspec.json.Decoder(dict[str, msgspec.Raw])
-_BARE_KEY = re.compile(r"[A-Za-z0-9_-]+", re.ASCII)
 
 
 class Drift(msgspec.Struct, frozen=True, kw_only=True):
@@ -184,6 +181,4 @@ def pin(word: str) -> str:
 
     With a dotted key, so that the lines for several words may stand below one another.
     """
-    # A printable text needs no escapes but those that JSON and TOML have in common.
-    key = word if _BARE_KEY.fullmatch(word) else json.dumps(word, ensure_ascii=False)
-    return f'state_map.{key} = "running"'
+    return f'state_map.{toml_key(word)} = "running"'

@@ -1,6 +1,7 @@
 """Text from elsewhere, made safe to show."""
 
 import difflib
+import json
 import re
 from collections.abc import Iterable
 from urllib.parse import quote
@@ -8,6 +9,7 @@ from urllib.parse import quote
 _LIMIT = 512
 SHORTEST_SECRET = 6
 _MOST_KEPT = 4_096
+_BARE_KEY = re.compile(r"[A-Za-z0-9_-]+", re.ASCII)
 
 
 class _Escapes(dict[int, str]):
@@ -60,6 +62,14 @@ def telling(secrets: Iterable[str]) -> list[str]:
     What is shorter than 6 characters is left alone: it protects nothing, and stands in half of all sentences.
     """
     return spellings(secret for secret in secrets if len(secret) >= SHORTEST_SECRET)
+
+
+def toml_key(text: str) -> str:
+    """A printable text as a key of TOML: as it is where it may stand so, else in quotes."""
+    # It needs no escapes but those that JSON and TOML have in common.
+    return (
+        text if _BARE_KEY.fullmatch(text) else json.dumps(text, ensure_ascii=False).replace("\x7f", "\\u007f")
+    )
 
 
 def nearest(word: str, known: Iterable[str]) -> str:

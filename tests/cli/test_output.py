@@ -430,6 +430,15 @@ def read(word, pins=None):
     return status(state=said.state, native_state=word, evidence=said.evidence)
 
 
+def test_a_source_with_a_dot_in_its_name_is_one_key():
+    """The lines that are advised are a configuration of that very source."""
+    told = _explain.advice(read("ARCHIVING").changed(source="eu.payments"))
+    lines = [line for line in told if line.startswith(("[", "state_map"))]
+    assert tomllib.loads("\n".join(lines)) == {
+        "sources": {"eu.payments": {"state_map": {"ARCHIVING": "running"}}}
+    }
+
+
 def test_a_word_that_nobody_documented_may_be_pinned():
     """As a line of TOML, for a word that can be pinned."""
     assert 'state_map = { "a\\"b" = "running" }' in "\n".join(_explain.advice(read('a"b')))

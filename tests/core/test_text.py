@@ -1,12 +1,13 @@
 """Text from elsewhere, made safe to show."""
 
+import tomllib
 import unicodedata
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bulkstatus._text import nearest, printable
+from bulkstatus._text import nearest, printable, toml_key
 
 UNSAFE = (
     *range(0x20),
@@ -126,3 +127,13 @@ def test_nearest_names_the_word_that_was_probably_meant():
     """A typing error is answered with the right word, anything else with all the words there are."""
     assert nearest("wevr", ["weavr", "druid"]) == "; did you mean 'weavr'?"
     assert nearest("xyz", iter(["weavr", "druid"])) == " (there are: weavr, druid)"
+
+
+@pytest.mark.parametrize(
+    "key", ["payments", "eu.payments", "a b", 'say "no"', "back\\slash", "é", "a-b_c", "x\x7fy"]
+)
+def test_a_key_of_toml_is_read_as_it_was(key):
+    """Bare where it may stand so, else in quotes."""
+    written = toml_key(key)
+    assert tomllib.loads(f"{written} = 1") == {key: 1}
+    assert written.startswith('"') is not (key in ("payments", "a-b_c"))

@@ -1,6 +1,5 @@
 """`drift`: what sources answered that their adapters do not know, and how to be rid of each."""
 
-import re
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from datetime import datetime
 from itertools import groupby
@@ -12,12 +11,11 @@ from bulkstatus import ConfigError, Drift, Journal, printable, providers, read_c
 from bulkstatus.cli import _exit
 from bulkstatus.cli._options import Format, with_journal
 from bulkstatus.cli._output import array, cell, lines, table, table_csv, to_json
-from bulkstatus.cli._text import clock, one_word, say
+from bulkstatus.cli._text import clock, one_word, say, section
 
 COLUMNS = Drift.__struct_fields__
 _SHOWN = ("source", "kind", "where", "sample", "count", "first_seen", "last_seen")
 _CHOICE = "queued, running, paused, succeeded, partial, failed, cancelled or expired"
-_BARE = re.compile(r"[A-Za-z0-9_-]+", re.ASCII)
 
 
 def drift(path: Path | None, names: Sequence[str], form: Format, config: Path | None) -> int:
@@ -84,7 +82,6 @@ def _advice(found: Sequence[Drift]) -> Iterator[str]:
     """What to do, in lines that a configuration may hold: what is not for it stands behind a `#`."""
     for source, of_source in groupby(found, key=lambda one: (one.source, one.provider)):
         name, provider = map(printable, source)
-        section = name if _BARE.fullmatch(name) else f'"{name}"'
         rows = list(of_source)
         pins = dict.fromkeys(one.pin for one in rows if one.pin is not None)
         yield ""
@@ -92,7 +89,7 @@ def _advice(found: Sequence[Drift]) -> Iterator[str]:
             yield f"# {name}: say in its section of the configuration what its new words mean. In the place of running"
             yield f"# stands one of {_CHOICE}."
             yield "# Where a state_map is there already, the words go in there."
-            yield f"[sources.{section}]"
+            yield section(name)
             yield from (printable(pin) for pin in pins)
         if others := sorted({one.kind for one in rows if one.pin is None}):
             what = " and ".join(f"{kind}s" for kind in others)

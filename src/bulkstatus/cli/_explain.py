@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from datetime import UTC, datetime
 
 from bulkstatus import BulkStatus, BulkStatusError, Counts, State, load, printable
-from bulkstatus.cli._text import clock, late, span
+from bulkstatus.cli._text import clock, late, section, span
 
 _MEANS = {
     State.QUEUED: "accepted by the provider and not begun",
@@ -112,7 +112,7 @@ def _about_unknown(status: BulkStatus) -> Iterator[str]:
     elif undocumented and len(word) <= _LONGEST_PIN:
         pin = "".join(map(_in_toml, word))
         yield "If you know what the word means, say so in the configuration, for example:"
-        yield f"[sources.{printable(status.source)}]"
+        yield section(printable(status.source))
         yield f'state_map = {{ "{pin}" = "running" }}'
     elif undocumented:
         yield "Ask the provider what its word means."

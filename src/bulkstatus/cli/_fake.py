@@ -75,7 +75,6 @@ _SHOWN = frozenset(
 )
 _SECRET = re.compile("key|token|secret|pass|sign|auth|cred", re.IGNORECASE)
 _LONGEST_LINE = 2_000
-_MARK = "# Written by bulkstatus.testing"
 
 
 def serve(what: str, *, port: int, speed: float, config: Path | None, log: bool, form: FakeForm) -> None:
@@ -140,7 +139,7 @@ def _log(source: str, request: FakeRequest, response: FakeResponse | None) -> No
 def _write(path: Path, text: str) -> None:
     """Write a configuration, for its owner's eyes, whole or not at all; only one of our own is overwritten."""
     try:
-        if not _may_be_written(path):
+        if not _may_be_written(path, text):
             raise ConfigError(
                 f"{path} is already there, and 'bulkstatus fake' has not written it; it was left as it is"
             )
@@ -156,8 +155,8 @@ def _write(path: Path, text: str) -> None:
         raise ConfigError(f"cannot write {path}: {error.strerror}") from None
 
 
-def _may_be_written(path: Path) -> bool:
-    """True where nothing is, or a file that begins as ours do; a pipe is not opened, which would wait for a writer."""
+def _may_be_written(path: Path, text: str) -> bool:
+    """True where nothing is, or a file that begins with the words that `text` does; a pipe is not opened, which would wait for a writer."""
     try:
         found = path.stat()
     except FileNotFoundError:
@@ -165,4 +164,5 @@ def _may_be_written(path: Path) -> bool:
     if not stat.S_ISREG(found.st_mode):
         return False
     with path.open("rb") as stream:
-        return stream.read(len(_MARK)) == _MARK.encode()
+        mark = text.partition(":")[0].encode()
+        return stream.read(len(mark)) == mark

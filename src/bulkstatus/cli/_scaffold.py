@@ -91,7 +91,9 @@ def new_adapter(word: str, into: Path) -> None:
         _write(names, folder)
     except OSError as error:
         if error.errno in (errno.ENOTEMPTY, errno.EEXIST, errno.ENOTDIR) and os.path.lexists(folder):
-            raise ConfigError(f"{_shown(folder)} is already there and was left as it is") from None
+            raise ConfigError(
+                f"{_shown(folder)} is already there and was left as it is; move it away, or name another folder with --into"
+            ) from None
         raise ConfigError(f"cannot write {_shown(folder)}: {error.strerror}") from None
     lines([_shown(folder)])
     say("a package for an invented provider, whole and tested. Next:")

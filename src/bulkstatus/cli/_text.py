@@ -86,6 +86,11 @@ def settle_stderr() -> None:
             os.close(nowhere)
 
 
+def section(source: str) -> str:
+    """The header of a source in a configuration: a name with a dot in it would be two keys."""
+    return f'[sources."{source}"]' if "." in source else f"[sources.{source}]"
+
+
 def one_word(text: str) -> str:
     """`text` as what the next command takes for one word: as `printable` has it, blanks escaped too."""
     return printable(text).replace(" ", "\\x20")

@@ -1,7 +1,6 @@
 """Adapters written down as a configuration file, the credentials of fakes included, which are no secrets."""
 
 import json
-import re
 from collections.abc import Callable, Mapping
 from typing import cast
 
@@ -9,10 +8,10 @@ import msgspec
 
 from bulkstatus._config import UnshownText
 from bulkstatus._secrets import Secret
+from bulkstatus._text import toml_key
 from bulkstatus.adapter import Adapter
 
 HEADER = "# Written by bulkstatus.testing: it reaches fakes, and holds no secret."
-_BARE = re.compile(r"[A-Za-z0-9_-]+")
 
 
 def _revealed(name: str, secret: Secret) -> str:
@@ -36,18 +35,14 @@ def _section(name: str, adapter: Adapter, written: Callable[[str, Secret], str])
         f"{key} = {_written(value)}\n"
         for key, value in {"provider": adapter.provider, "allow_plaintext": True, **needed}.items()
     )
-    return f"\n[sources.{_key(name)}]\n{''.join(lines)}"
-
-
-def _key(name: str) -> str:
-    return name if _BARE.fullmatch(name) else _written(name)
+    return f"\n[sources.{toml_key(name)}]\n{''.join(lines)}"
 
 
 def _written(value: object) -> str:
     """A value in TOML, whose strings, numbers and booleans are those of JSON."""
     if isinstance(value, dict):
         pairs = cast("dict[str, object]", value).items()
-        return f"{{ {', '.join(f'{_key(key)} = {_written(each)}' for key, each in pairs)} }}"
+        return f"{{ {', '.join(f'{toml_key(key)} = {_written(each)}' for key, each in pairs)} }}"
     if isinstance(value, list | tuple):
         return f"[{', '.join(map(_written, cast('list[object]', value)))}]"
     return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
