@@ -70,6 +70,10 @@ class Connection(ResponseHandler):
         message, _ = data
         informational = message.code < 200 and message.code != 101  # noqa: PLR2004 - RFC 9110, 15.2
         self._answered, self._received = not informational, 0
+        if message.headers.get("Transfer-Encoding", "chunked").strip().lower() != "chunked":
+            # Such an answer is refused (`_check_head` in _http.py), and nobody knows where one behind it would begin.
+            # By then aiohttp would have put the connection back into the pool, if all of it has come.
+            self.force_close()
         super().feed_data(data, size)
 
     def data_received(self, data: bytes) -> None:

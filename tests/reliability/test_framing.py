@@ -96,6 +96,21 @@ def test_what_is_not_http_is_asked_for_four_times_and_is_no_answer(step, kind, t
     assert (server.connections, len(server.requests)) == (4, 4)
 
 
+def test_a_connection_whose_answer_was_framed_oddly_is_not_used_again(kind, transport, quick):
+    """Also where all of that answer has come and the server keeps the connection: nobody knows where the next begins."""
+    oddly = head(OK, "Transfer-Encoding: gzip, chunked") + chunks(GOOD_BODY)
+    came_behind = []
+
+    def answer(connection):
+        connection.sendall(oddly)
+        came_behind.append(connection.recv(65536))
+
+    with raw_server(answer) as server, pytest.raises(Unavailable):
+        ask(kind, Plain(base_url=server.url))
+    assert server.connections == 4
+    assert set(came_behind) <= {b""}
+
+
 CUT = [
     case("F25", "in the middle", head(OK) + GOOD_BODY[:-8]),
     case("F25", "before the first byte", head(OK)),
