@@ -9,14 +9,13 @@ import ssl
 from collections.abc import Iterator, Mapping
 from functools import cache, lru_cache
 from http import HTTPStatus
-from importlib.metadata import version
 from urllib.parse import urlencode, urlsplit
 from urllib.request import getproxies
 
 import httpcore
 import httpx
 
-from bulkstatus import _times
+from bulkstatus import __version__, _times
 from bulkstatus._body import read_body
 from bulkstatus._call import Request, Response
 from bulkstatus._fast import fast_transport
@@ -73,7 +72,7 @@ def _tls_context() -> ssl.SSLContext:
 
 @cache
 def _usual_headers() -> dict[str, str]:
-    agent = f"bulkstatus/{version('bulkstatus')}"
+    agent = f"bulkstatus/{__version__}"
     return {
         "User-Agent": agent,
         "Accept": "application/json",
@@ -118,7 +117,7 @@ def new_client(
         if not hasattr(pool, "_network_backend"):
             # Connections would be made unseen, without what keeps plain requests to this machine on it.
             raise ConfigError(
-                f"this release does not know httpcore {version('httpcore')}; install an older one",
+                f"this release does not know httpcore {httpcore.__version__}; install an older one",
                 reason="transport",
             )
         to_proxy = isinstance(pool, httpcore.AsyncHTTPProxy | httpcore.AsyncSOCKSProxy)

@@ -12,6 +12,7 @@ import pexpect
 import pyte
 import pytest
 
+import bulkstatus
 from reliability.canaries import PERSONAL, inspect
 
 forking = pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
@@ -47,17 +48,45 @@ def look(program, words, environment, *, columns, rows=50, until=None, act=None)
     return [line.rstrip() for line in screen.display], raw, child.exitstatus
 
 
-def test_the_version_needs_no_network_client(environment):
-    """Nor rich: it is what scripts ask first."""
+def test_the_version_costs_little_more_than_python(environment):
+    """Of ours it imports two modules, and of others' at most three: it is what scripts ask first."""
     code = (
-        "import sys; from bulkstatus.cli import main; main(['--version']); "
-        "sys.exit(bool({'httpx', 'rich', 'cyclopts'} & set(sys.modules)))"
+        "import sys; before = set(sys.modules); from bulkstatus.cli import main; main(['--version']); "
+        "print(*sorted(set(sys.modules) - before), file=sys.stderr)"
     )
     done = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, env=environment, check=False
     )
-    assert (done.returncode, done.stderr) == (0, "")
-    assert re.fullmatch(r"\d+\.\d+\S*\n", done.stdout)
+    assert (done.returncode, done.stderr.split()) == (0, ["bulkstatus", "bulkstatus.cli"])
+    assert done.stdout == f"{bulkstatus.__version__}\n"
+
+
+def test_the_version_ends_as_every_command_does(program, environment, tmp_path):
+    """A reader that is gone is 141, a disk that is full a sentence and 7, an output that is closed no matter."""
+    reader, writer = os.pipe()
+    os.close(reader)
+    endings = []
+    for stdout in (writer, os.open("/dev/full", os.O_WRONLY)):
+        done = subprocess.run(
+            [program, "--version"],
+            stdout=stdout,
+            stderr=subprocess.PIPE,
+            text=True,
+            env=environment,
+            check=False,
+        )
+        os.close(stdout)
+        endings.append((done.returncode, done.stderr))
+    closed = subprocess.run(
+        ["/bin/sh", "-c", f"'{program}' --version >&-"],
+        capture_output=True,
+        text=True,
+        env=environment,
+        check=False,
+    )
+    endings.append((closed.returncode, closed.stderr))
+    full = "bulkstatus: cannot write the output: No space left on device\n"
+    assert endings == [(141, ""), (7, full), (0, "")]
 
 
 def test_the_console_script_is_the_same_program(program, environment):

@@ -2,7 +2,6 @@
 
 import time
 from collections.abc import Iterator, Sequence
-from importlib.metadata import version
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -16,6 +15,7 @@ from bulkstatus import (
     Policy,
     Report,
     State,
+    __version__,
     read_config,
 )
 from bulkstatus.cli import _exit
@@ -60,7 +60,7 @@ For example:
     bulkstatus demo
     bulkstatus list --state failed --state partial --confirm
 """,
-    version=lambda: version("bulkstatus"),
+    version=__version__,
     help_format="markdown",
     help_epilogue="A bulk is called by its reference, source:id. Begin with 'bulkstatus demo', which needs no account.",
     result_action="return_value",
