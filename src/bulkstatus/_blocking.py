@@ -59,8 +59,11 @@ class Client:
         policy: Policy | None = None,
         transport: "httpx.AsyncBaseTransport | None" = None,
         journal: JournalOrPath | None = None,
+        _fast: bool = True,
     ) -> None:
-        self._new = partial(AsyncClient, dict(sources), policy=policy, transport=transport, journal=journal)
+        self._new = partial(
+            AsyncClient, dict(sources), policy=policy, transport=transport, journal=journal, _fast=_fast
+        )
         self._client = self._new()
         self._guard = threading.Lock()
         self._thread: LoopThread | None = None
@@ -76,9 +79,12 @@ class Client:
         policy: Policy | None = None,
         transport: "httpx.AsyncBaseTransport | None" = None,
         journal: JournalOrPath | None = None,
+        _fast: bool = True,
     ) -> Self:
         """As AsyncClient.from_config."""
-        return cls(read_config(path).build(sources), policy=policy, transport=transport, journal=journal)
+        return cls(
+            read_config(path).build(sources), policy=policy, transport=transport, journal=journal, _fast=_fast
+        )
 
     def __enter__(self) -> Self:
         self._loop()

@@ -100,6 +100,7 @@ class AsyncClient:
         policy: Policy | None = None,
         transport: "httpx.AsyncBaseTransport | None" = None,
         journal: JournalOrPath | None = None,
+        _fast: bool = True,
     ) -> None:
         if not sources:
             raise ConfigError("no sources are configured")
@@ -118,6 +119,7 @@ class AsyncClient:
             self._adapters,
             policy=policy or Policy(),
             transport=transport,
+            fast=_fast,
             witness=witness,
             notice=self._recorder.noticed,
         )
@@ -131,13 +133,16 @@ class AsyncClient:
         policy: Policy | None = None,
         transport: "httpx.AsyncBaseTransport | None" = None,
         journal: JournalOrPath | None = None,
+        _fast: bool = True,
     ) -> Self:
         """A client for the sources of a configuration file, or for those named in `sources`.
 
         The file is `path`, else the one `$BULKSTATUS_CONFIG` names, else `bulkstatus.toml` in the user's
         configuration folder. Raises ConfigError, with file and line, for anything wrong in it.
         """
-        return cls(read_config(path).build(sources), policy=policy, transport=transport, journal=journal)
+        return cls(
+            read_config(path).build(sources), policy=policy, transport=transport, journal=journal, _fast=_fast
+        )
 
     async def __aenter__(self) -> Self:
         await self._engine.__aenter__()

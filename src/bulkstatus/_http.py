@@ -70,6 +70,13 @@ def _tls_context() -> ssl.SSLContext:
     return context
 
 
+def _context_for(base_urls: tuple[str, ...]) -> ssl.SSLContext:
+    """That of all sources; one that trusts nobody, as that costs nothing, where no address begins with `https`."""
+    if all(urlsplit(url).scheme == "http" for url in base_urls):
+        return ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    return _tls_context()
+
+
 @cache
 def _usual_headers() -> dict[str, str]:
     agent = f"bulkstatus/{__version__}"
@@ -83,7 +90,11 @@ def _usual_headers() -> dict[str, str]:
 
 @unseen
 def new_client(
-    base_urls: tuple[str, ...], *, connections: int, transport: httpx.AsyncBaseTransport | None
+    base_urls: tuple[str, ...],
+    *,
+    connections: int,
+    transport: httpx.AsyncBaseTransport | None,
+    fast: bool = True,
 ) -> httpx.AsyncClient:
     """An httpx client for one source: a small pool, which knows the proxies of the environment.
 
@@ -92,12 +103,15 @@ def new_client(
     """
     hosts = {urlsplit(url).hostname or "" for url in base_urls}
     own = set(filter(is_loopback, hosts))
-    context = _tls_context()
+    context = _context_for(base_urls)
     try:
+        if transport is None and fast:
+            transport = fast_transport(
+                context, connections=connections, keepalive=_KEEPALIVE, proxied=own != hosts
+            )
         client = httpx.AsyncClient(
             verify=context,
-            transport=transport
-            or fast_transport(context, connections=connections, keepalive=_KEEPALIVE, proxied=own != hosts),
+            transport=transport,
             limits=httpx.Limits(
                 max_connections=connections,
                 max_keepalive_connections=connections,

@@ -61,6 +61,24 @@ def test_the_version_costs_little_more_than_python(environment):
     assert done.stdout == f"{bulkstatus.__version__}\n"
 
 
+def test_a_single_question_imports_what_it_needs_alone(environment):
+    """No command line but ours, no picture, no aiohttp, none of what waits: that is most of what a `get` costs."""
+    code = (
+        "import sys; from bulkstatus.cli import main; code = main(['get', 'payments:1', '-o', 'name']); "
+        "print(*sys.modules, file=sys.stderr); sys.exit(code)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        capture_output=True,
+        text=True,
+        env={name: value for name, value in environment.items() if name != "BULKSTATUS_TRANSPORT"},
+        check=False,
+    )
+    assert (done.returncode, done.stdout) == (0, "payments:1\n")
+    needless = {"aiohttp", "rich", "click", "pygments", "dateutil", "structlog", "trio"}
+    assert needless.isdisjoint(done.stderr.split())
+
+
 def test_the_version_ends_as_every_command_does(program, environment, tmp_path):
     """A reader that is gone is 141, a disk that is full a sentence and 7, an output that is closed no matter."""
     reader, writer = os.pipe()

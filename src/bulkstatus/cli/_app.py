@@ -42,6 +42,7 @@ from bulkstatus.cli._options import (
     VerboseOption,
     VerdictOption,
     WaitTimeoutOption,
+    is_worth_it,
     journal_of,
     labels_of,
     opened,
@@ -146,7 +147,11 @@ def get(
     if not wanted:
         raise ConfigError("no references were given, so nothing was asked and nothing is known")
     names = sources_of(wanted)
-    with opened(Client(settings.build(names), journal=journal_of(journal, off=no_journal))) as client:
+    with opened(
+        Client(
+            settings.build(names), journal=journal_of(journal, off=no_journal), _fast=is_worth_it(len(wanted))
+        )
+    ) as client:
         found = client.get_many(wanted, fresh=fresh, timeout=limit)
         report(found, output)  # before the client is closed: that waits for a journal that is locked
     return _exit.for_report(found, asked=names, by_state=exit_status)
@@ -415,7 +420,8 @@ def operations(
         raise ConfigError(f"--limit {limit} is too small: write 1 or more")
     wanted = one_reference(ref)
     policy = None if within is None else Policy(patience=within, request_timeout=min(within, 20.0))
-    client = Client.from_config(config, sources=sources_of([wanted]), policy=policy)
+    fast = sequence is None and is_worth_it(limit)
+    client = Client.from_config(config, sources=sources_of([wanted]), policy=policy, _fast=fast)
     with opened(client):
         rows = client.operations(wanted, states=state or None, sequence=sequence)
         seen = _Seen(_some(rows, limit, within))
@@ -478,7 +484,9 @@ def explain(
     limit = seconds(timeout)
     wanted = one_reference(ref)
     remembered = journal_of(journal, off=no_journal)
-    with opened(Client.from_config(config, sources=sources_of([wanted]), journal=remembered)) as client:
+    with opened(
+        Client.from_config(config, sources=sources_of([wanted]), journal=remembered, _fast=False)
+    ) as client:
         status = client.get(wanted, fresh=fresh, timeout=limit)
     if output == "json":
         document(status)

@@ -200,6 +200,17 @@ def labels_of(words: Iterable[str]) -> dict[str, str]:
     return found
 
 
+_MANY = 1_000
+
+
+def is_worth_it(number: int | None) -> bool:
+    """True where so many bulks or operations may be asked for that the transport of the extra `fast` earns its import.
+
+    None stands for any number.
+    """
+    return number is None or number > _MANY
+
+
 _YEAR = 365 * 86_400.0
 
 
