@@ -26,11 +26,12 @@ from bulkstatus._recorder import JournalOrPath
 from bulkstatus._retry import Policy
 from bulkstatus._tasks import is_hurried
 from bulkstatus._waits import HeldWait
-from bulkstatus._watch import AsyncWatch, OnChange, WatchView
 from bulkstatus.errors import Unavailable
 
 if TYPE_CHECKING:
     import httpx
+
+    from bulkstatus._watch import AsyncWatch, OnChange, WatchView
 
 _CLIENTS: "WeakSet[Client]" = WeakSet()
 
@@ -243,7 +244,7 @@ class Client:
         self,
         refs: Iterable[str | Ref],
         *,
-        on_change: OnChange | None = None,
+        on_change: "OnChange | None" = None,
         **arguments: Unpack[WaitArguments],
     ) -> Outcome:
         """As AsyncClient.wait, with the same arguments."""
@@ -260,7 +261,7 @@ class Client:
         self._loop().call(partial(self._client.end_wait, held, outcome))
 
     def resume(
-        self, wait: int | None = None, *, fresh: bool = False, on_change: OnChange | None = None
+        self, wait: int | None = None, *, fresh: bool = False, on_change: "OnChange | None" = None
     ) -> Outcome:
         """As AsyncClient.resume."""
         return self._loop().call(partial(self._client.resume, wait, fresh=fresh, on_change=on_change))
@@ -269,7 +270,7 @@ class Client:
         """As AsyncClient.watch, with the same arguments; the result is iterated over with `for`."""
         asked = refs if refs is None or isinstance(refs, str | Ref) else tuple(refs)
 
-        async def begin() -> AsyncWatch:
+        async def begin() -> "AsyncWatch":
             return self._client.watch(asked, **arguments)
 
         loop = self._loop()
@@ -283,7 +284,7 @@ class Watch:
     `with` statement.
     """
 
-    def __init__(self, loop: LoopThread, watch: AsyncWatch) -> None:
+    def __init__(self, loop: LoopThread, watch: "AsyncWatch") -> None:
         self._loop = loop
         self._watch = watch
         self._closed = False
@@ -316,7 +317,7 @@ class Watch:
         except Unavailable:
             return self._watch.outcome()
 
-    def view(self) -> WatchView:
+    def view(self) -> "WatchView":
         """As AsyncWatch.view."""
         return self._loop.run(self._watch.view)
 

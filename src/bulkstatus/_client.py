@@ -26,7 +26,6 @@ from bulkstatus._call import ListQuery, OperationQuery
 from bulkstatus._config import read_config
 from bulkstatus._drift import Drift
 from bulkstatus._engine import Engine
-from bulkstatus._follow import Follower
 from bulkstatus._gather import (
     NO_LISTING,
     Gathering,
@@ -45,17 +44,20 @@ from bulkstatus._polling import PollPolicy, Preset
 from bulkstatus._record import KnownBulk, Transition, WaitTerms
 from bulkstatus._recorder import JournalOrPath, Recorder
 from bulkstatus._retry import Policy
-from bulkstatus._subscription import Subscription, Until
 from bulkstatus._tasks import NotOpen, deadline, is_duration, is_hurried, now, together
 from bulkstatus._text import nearest
 from bulkstatus._times import Stamp
-from bulkstatus._track import Terms
 from bulkstatus._waits import HeldWait
-from bulkstatus._watch import AsyncWatch, OnChange, drain
 from bulkstatus.errors import BulkStatusError, ConfigError, NotFound
 
 if TYPE_CHECKING:
     import httpx
+
+    # What follows bulks is imported by the first watch: whoever asks once has no use for it.
+    from bulkstatus._follow import Follower
+    from bulkstatus._subscription import Until
+    from bulkstatus._track import Terms
+    from bulkstatus._watch import AsyncWatch, OnChange
 
 T = TypeVar("T")
 
@@ -112,6 +114,7 @@ class AsyncClient:
             if not isinstance(adapter, Adapter):
                 raise ConfigError(f"source {name!r} is not an adapter but a {type(adapter).__name__}")
         self._adapters = dict(sources)
+        self._is_open = False
         self._follower: Follower | None = None
         self._recorder = Recorder(journal, self._adapters)
         witness = self._recorder.saw if self._recorder.is_on else None
@@ -147,16 +150,18 @@ class AsyncClient:
     async def __aenter__(self) -> Self:
         await self._engine.__aenter__()
         self._recorder.open()
-        self._follower = Follower(self._engine, self._adapters, self._recorder)
+        self._is_open = True
         return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if self._follower is not None:
+        if self._is_open:
             self._engine.tasks()  # raises in another event loop, before anything is taken apart
-            self._follower.close()
-            self._follower = None
+            self._is_open = False
+            if self._follower is not None:
+                self._follower.close()
+                self._follower = None
         try:
             await self._engine.__aexit__(kind, error, trace)
         finally:
@@ -465,13 +470,13 @@ class AsyncClient:
         refs: Iterable[str | Ref],
         *,
         timeout: float | None = None,
-        until: Until = "all",
+        until: "Until" = "all",
         stop_when_blocked: bool = False,
         blind_after: float = 600.0,
         grace: float = 20.0,
         polling: PollPolicy | Preset = "default",
         fresh: bool = False,
-        on_change: OnChange | None = None,
+        on_change: "OnChange | None" = None,
     ) -> Outcome:
         """Wait for bulks to end, and say for each how the wait ended.
 
@@ -523,7 +528,7 @@ class AsyncClient:
         await self._recorder.try_to(lambda _: held.end(outcome))
 
     async def resume(
-        self, wait: int | None = None, *, fresh: bool = False, on_change: OnChange | None = None
+        self, wait: int | None = None, *, fresh: bool = False, on_change: "OnChange | None" = None
     ) -> Outcome:
         """Go on with a wait that was recorded: the one with this number, or the last unfinished one that nobody waits for.
 
@@ -546,7 +551,7 @@ class AsyncClient:
 
     def _watch_for(
         self, refs: Iterable[str | Ref], terms: WaitTerms, *, timeout: float | None, fresh: bool
-    ) -> AsyncWatch:
+    ) -> "AsyncWatch":
         return self.watch(
             refs,
             timeout=timeout,
@@ -558,7 +563,11 @@ class AsyncClient:
             fresh=fresh,
         )
 
-    async def _drained(self, watch: AsyncWatch, held: HeldWait | None, on_change: OnChange | None) -> Outcome:
+    async def _drained(
+        self, watch: "AsyncWatch", held: HeldWait | None, on_change: "OnChange | None"
+    ) -> Outcome:
+        from bulkstatus._watch import drain
+
         if held is None:
             return await drain(watch, on_change)
         try:
@@ -575,14 +584,14 @@ class AsyncClient:
         *,
         sources: Collection[str] | None = None,
         timeout: float | None = None,
-        until: Until | None = "all",
+        until: "Until | None" = "all",
         stop_when_blocked: bool = False,
         blind_after: float = 600.0,
         grace: float = 20.0,
         polling: PollPolicy | Preset = "default",
         detail: bool = False,
         fresh: bool = False,
-    ) -> AsyncWatch:
+    ) -> "AsyncWatch":
         """Follow bulks, and give each Change as it is noticed; see AsyncWatch.
 
         It ends as `wait` does; with `until` None it goes on until it is closed, and looks every ten minutes whether a
@@ -593,6 +602,10 @@ class AsyncClient:
 
         The other arguments are those of `wait`. Raises ConfigError for what cannot be asked; nothing is sent then.
         """
+        from bulkstatus._follow import Follower
+        from bulkstatus._subscription import Subscription, Until
+        from bulkstatus._watch import AsyncWatch
+
         terms = _terms(stop_when_blocked=stop_when_blocked, blind_after=blind_after, grace=grace)
         policy = PollPolicy.of(polling)
         if until not in (*get_args(Until), None):
@@ -601,8 +614,10 @@ class AsyncClient:
             raise ConfigError(f"timeout is a number of seconds above 0, or None, not {timeout!r}")
         wanted, scans = self._watched(refs, sources)
         self._engine.tasks()
-        if self._follower is None:
+        if not self._is_open:
             raise NotOpen
+        if self._follower is None:
+            self._follower = Follower(self._engine, self._adapters, self._recorder)
         began = now()
 
         def make(notify: Callable[[], None]) -> Subscription:
@@ -739,7 +754,9 @@ def _ages(older_than: float | None, newer_than: float | None) -> _Ages:
     return _Ages(older_than, newer_than)
 
 
-def _terms(*, stop_when_blocked: bool, blind_after: float, grace: float) -> Terms:
+def _terms(*, stop_when_blocked: bool, blind_after: float, grace: float) -> "Terms":
+    from bulkstatus._track import Terms
+
     if not is_duration(blind_after):
         raise ConfigError(f"blind_after is a number of seconds above 0, not {blind_after!r}")
     if grace != 0 and not is_duration(grace):
