@@ -28,7 +28,7 @@ def main(argv: "Sequence[str] | None" = None) -> int:
         return _say_version()
     from bulkstatus.cli._main import run
 
-    return run(tokens)
+    return run(tokens, alone=argv is None)
 
 
 def _say_version() -> int:

@@ -6,6 +6,7 @@ import threading
 from collections.abc import Callable, Generator, Iterable, Sequence
 from concurrent.futures import Future
 from contextlib import contextmanager
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated, Literal, TypeVar, get_args
 
@@ -16,6 +17,8 @@ from bulkstatus.cli._text import say, tell
 
 T = TypeVar("T")
 Format = Literal["table", "json", "jsonl", "csv", "name"]
+ExportKind = Literal["steps", "bulks"]
+ExportFormat = Literal["jsonl", "csv", "parquet"]
 StateWord = Literal[
     "queued", "running", "paused", "succeeded", "partial", "failed", "cancelled", "expired", "unknown"
 ]
@@ -272,7 +275,8 @@ _LINES = _Lines()
 
 def start_log(*, verbose: bool) -> None:
     """Log requests and retries to stderr, or nothing but the library's own warnings."""
-    log_retries()
+    if find_spec("structlog") is not None:  # else stamina, which a retry imports, takes logging by itself
+        log_retries()
     logging.getLogger().addHandler(_SILENCE)  # else Python prints the warnings that nobody handles
     _LINES.verbose = verbose
     names = {"bulkstatus": logging.WARNING}
