@@ -18,8 +18,18 @@ print(client.rules.lists.bulk_operations.get(sys.argv[3], account_id=sys.argv[2]
 """
 
 
+def _compiled(folder: str) -> dict[str, str]:
+    """An environment in which Python compiles what it imports once, into `folder`, as installers do.
+
+    Where it writes no bytecode, a tree that was not installed would be compiled by every process, and its peers not.
+    """
+    environment = {**os.environ, "PYTHONPYCACHEPREFIX": folder}
+    environment.pop("PYTHONDONTWRITEBYTECODE", None)
+    return environment
+
+
 def measured(base: str, rounds: int) -> Iterator[Goal | Fact]:
-    """Each command in turn, round after round."""
+    """Each command in turn, round after round, after one that is not counted."""
     url = f"{base}/0/client/v4"
     with tempfile.TemporaryDirectory() as folder:
         config = Path(folder) / "bulkstatus.toml"
@@ -28,7 +38,7 @@ def measured(base: str, rounds: int) -> Iterator[Goal | Fact]:
             f'base_url = "{url}"\nallow_plaintext = true\n'
         )
         config.chmod(0o600)
-        home = {**os.environ, "XDG_STATE_HOME": folder}
+        home = {**_compiled(folder), "XDG_STATE_HOME": folder}
         ours = [sys.executable, "-m", "bulkstatus.cli"]
         get = [*ours, "get", f"edge:{ID}", "--config", str(config), "-o", "name", "--fresh"]
         commands: dict[str, tuple[list[str], dict[str, str]]] = {
@@ -38,6 +48,8 @@ def measured(base: str, rounds: int) -> Iterator[Goal | Fact]:
             "get, httpx": (get, {**home, "BULKSTATUS_TRANSPORT": "httpx"}),
             "get, aiohttp": (get, {**home, "BULKSTATUS_TRANSPORT": "aiohttp"}),
         }
+        for command, environment in commands.values():
+            cost(command, environment)
         costs: dict[str, list[Cost]] = {name: [] for name in commands}
         for _ in range(rounds):
             for name, (command, environment) in commands.items():
