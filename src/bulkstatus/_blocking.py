@@ -60,10 +60,10 @@ class Client:
         policy: Policy | None = None,
         transport: "httpx.AsyncBaseTransport | None" = None,
         journal: JournalOrPath | None = None,
-        _fast: bool = True,
+        _brief: bool = False,
     ) -> None:
         self._new = partial(
-            AsyncClient, dict(sources), policy=policy, transport=transport, journal=journal, _fast=_fast
+            AsyncClient, dict(sources), policy=policy, transport=transport, journal=journal, _brief=_brief
         )
         self._client = self._new()
         self._guard = threading.Lock()
@@ -80,11 +80,15 @@ class Client:
         policy: Policy | None = None,
         transport: "httpx.AsyncBaseTransport | None" = None,
         journal: JournalOrPath | None = None,
-        _fast: bool = True,
+        _brief: bool = False,
     ) -> Self:
         """As AsyncClient.from_config."""
         return cls(
-            read_config(path).build(sources), policy=policy, transport=transport, journal=journal, _fast=_fast
+            read_config(path).build(sources),
+            policy=policy,
+            transport=transport,
+            journal=journal,
+            _brief=_brief,
         )
 
     def __enter__(self) -> Self:

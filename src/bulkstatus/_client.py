@@ -12,6 +12,7 @@ from collections.abc import (
 )
 from datetime import datetime
 from functools import partial
+from importlib import import_module
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, NamedTuple, Self, TypeVar, Unpack, get_args
@@ -53,13 +54,15 @@ from bulkstatus.errors import BulkStatusError, ConfigError, NotFound
 if TYPE_CHECKING:
     import httpx
 
-    # What follows bulks is imported by the first watch: whoever asks once has no use for it.
+    # What follows bulks is imported when a client is opened: a command that asks once (`_brief`) has no use for it.
     from bulkstatus._follow import Follower
     from bulkstatus._subscription import Until
     from bulkstatus._track import Terms
     from bulkstatus._watch import AsyncWatch, OnChange
 
 T = TypeVar("T")
+# What a client that may be asked much and for long imports when it is opened, so that no question waits for it later.
+_USED_LATER = ("bulkstatus._follow", "bulkstatus._watch", "stamina")
 
 
 class SourceHealth(msgspec.Struct, frozen=True, kw_only=True):
@@ -95,6 +98,7 @@ class AsyncClient:
     it gives a Report, names the sources that were not done. No request is cancelled by it.
     """
 
+    # `_brief` is the command line's, for a client that is asked once: it goes without what takes long to import.
     def __init__(
         self,
         sources: Mapping[str, Adapter],
@@ -102,7 +106,7 @@ class AsyncClient:
         policy: Policy | None = None,
         transport: "httpx.AsyncBaseTransport | None" = None,
         journal: JournalOrPath | None = None,
-        _fast: bool = True,
+        _brief: bool = False,
     ) -> None:
         if not sources:
             raise ConfigError("no sources are configured")
@@ -114,7 +118,7 @@ class AsyncClient:
             if not isinstance(adapter, Adapter):
                 raise ConfigError(f"source {name!r} is not an adapter but a {type(adapter).__name__}")
         self._adapters = dict(sources)
-        self._is_open = False
+        self._is_open, self._brief = False, _brief
         self._follower: Follower | None = None
         self._recorder = Recorder(journal, self._adapters)
         witness = self._recorder.saw if self._recorder.is_on else None
@@ -122,7 +126,7 @@ class AsyncClient:
             self._adapters,
             policy=policy or Policy(),
             transport=transport,
-            fast=_fast,
+            fast=not _brief,
             witness=witness,
             notice=self._recorder.noticed,
         )
@@ -136,7 +140,7 @@ class AsyncClient:
         policy: Policy | None = None,
         transport: "httpx.AsyncBaseTransport | None" = None,
         journal: JournalOrPath | None = None,
-        _fast: bool = True,
+        _brief: bool = False,
     ) -> Self:
         """A client for the sources of a configuration file, or for those named in `sources`.
 
@@ -144,10 +148,17 @@ class AsyncClient:
         configuration folder. Raises ConfigError, with file and line, for anything wrong in it.
         """
         return cls(
-            read_config(path).build(sources), policy=policy, transport=transport, journal=journal, _fast=_fast
+            read_config(path).build(sources),
+            policy=policy,
+            transport=transport,
+            journal=journal,
+            _brief=_brief,
         )
 
     async def __aenter__(self) -> Self:
+        if not self._brief:
+            for module in _USED_LATER:
+                import_module(module)
         await self._engine.__aenter__()
         self._recorder.open()
         self._is_open = True

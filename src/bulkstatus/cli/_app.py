@@ -42,7 +42,7 @@ from bulkstatus.cli._options import (
     VerboseOption,
     VerdictOption,
     WaitTimeoutOption,
-    is_worth_it,
+    is_brief,
     journal_of,
     labels_of,
     opened,
@@ -149,7 +149,7 @@ def get(
     names = sources_of(wanted)
     with opened(
         Client(
-            settings.build(names), journal=journal_of(journal, off=no_journal), _fast=is_worth_it(len(wanted))
+            settings.build(names), journal=journal_of(journal, off=no_journal), _brief=is_brief(len(wanted))
         )
     ) as client:
         found = client.get_many(wanted, fresh=fresh, timeout=limit)
@@ -420,8 +420,8 @@ def operations(
         raise ConfigError(f"--limit {limit} is too small: write 1 or more")
     wanted = one_reference(ref)
     policy = None if within is None else Policy(patience=within, request_timeout=min(within, 20.0))
-    fast = sequence is None and is_worth_it(limit)
-    client = Client.from_config(config, sources=sources_of([wanted]), policy=policy, _fast=fast)
+    brief = sequence is not None or is_brief(limit)
+    client = Client.from_config(config, sources=sources_of([wanted]), policy=policy, _brief=brief)
     with opened(client):
         rows = client.operations(wanted, states=state or None, sequence=sequence)
         seen = _Seen(_some(rows, limit, within))
@@ -485,7 +485,7 @@ def explain(
     wanted = one_reference(ref)
     remembered = journal_of(journal, off=no_journal)
     with opened(
-        Client.from_config(config, sources=sources_of([wanted]), journal=remembered, _fast=False)
+        Client.from_config(config, sources=sources_of([wanted]), journal=remembered, _brief=True)
     ) as client:
         status = client.get(wanted, fresh=fresh, timeout=limit)
     if output == "json":

@@ -206,12 +206,12 @@ def labels_of(words: Iterable[str]) -> dict[str, str]:
 _MANY = 1_000
 
 
-def is_worth_it(number: int | None) -> bool:
-    """True where so many bulks or operations may be asked for that the transport of the extra `fast` earns its import.
+def is_brief(number: int | None) -> bool:
+    """True where so few bulks or operations are asked for that the transport of the extra `fast` does not earn its import.
 
     None stands for any number.
     """
-    return number is None or number > _MANY
+    return number is not None and number <= _MANY
 
 
 _YEAR = 365 * 86_400.0
@@ -273,10 +273,13 @@ _SILENCE = logging.NullHandler()
 _LINES = _Lines()
 
 
+_TAKEN_BY_STAMINA = ("structlog", "prometheus_client")
+
+
 def start_log(*, verbose: bool) -> None:
     """Log requests and retries to stderr, or nothing but the library's own warnings."""
-    if find_spec("structlog") is not None:  # else stamina, which a retry imports, takes logging by itself
-        log_retries()
+    if any(map(find_spec, _TAKEN_BY_STAMINA)):
+        log_retries()  # which imports stamina: where neither is installed, it takes logging by itself at the first retry
     logging.getLogger().addHandler(_SILENCE)  # else Python prints the warnings that nobody handles
     _LINES.verbose = verbose
     names = {"bulkstatus": logging.WARNING}
