@@ -19,7 +19,6 @@ from bulkstatus import (
     read_config,
 )
 from bulkstatus.cli import _exit
-from bulkstatus.cli._journal import journal_app
 from bulkstatus.cli._options import (
     AgeOption,
     BlindOption,
@@ -68,15 +67,6 @@ For example:
     suppress_keyboard_interrupt=False,
     default_parameter=Parameter(negative=()),
 )
-app.register_install_completion_command(  # pyright: ignore[reportUnknownMemberType] - its **kwargs are untyped
-    help="""Install the completion of commands and options for your shell.
-
-For example:
-
-    bulkstatus --install-completion
-    bulkstatus --install-completion --shell zsh
-"""
-)
 config_app = App(
     name="config",
     help="""Find, check or begin the configuration file.
@@ -88,7 +78,29 @@ For example:
 """,
 )
 app.command(config_app)
-app.command(journal_app)
+# Named by their places, these two are imported when they are used.
+app.command(
+    "bulkstatus.cli._journal:journal_app",
+    name="journal",
+    help="""Look after the journal: the record of bulks and of every step they took.
+
+For example:
+
+    bulkstatus journal stats
+    bulkstatus journal prune --older-than 90d
+""",
+)
+app.command(
+    "bulkstatus.cli._completion:install_completion",
+    name="--install-completion",
+    help="""Install the completion of commands and options for your shell.
+
+For example:
+
+    bulkstatus --install-completion
+    bulkstatus --install-completion --shell zsh
+""",
+)
 
 Refs = Annotated[
     list[str],

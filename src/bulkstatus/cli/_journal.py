@@ -21,16 +21,7 @@ DocumentOption = Annotated[
     Literal["table", "json"], Parameter(name=("--output", "-o"), help="The form of the output.")
 ]
 
-journal_app = App(
-    name="journal",
-    help="""Look after the journal: the record of bulks and of every step they took.
-
-For example:
-
-    bulkstatus journal stats
-    bulkstatus journal prune --older-than 90d
-""",
-)
+journal_app = App(name="journal")
 
 
 @journal_app.command(name="path")
