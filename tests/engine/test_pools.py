@@ -112,7 +112,7 @@ async def test_many_connections_are_several_small_pools(monkeypatch):
     """Those of httpx walk over all their connections for every request. They are made when they are needed."""
     made = []
 
-    def new_client(urls, *, connections, transport):
+    def new_client(urls, *, connections, transport, fast):
         made.append(connections)
         return httpx.AsyncClient(transport=FakeTransport({"https://plain.test": Scripted()}))
 
