@@ -40,7 +40,7 @@ _PLACES = _seen._FEWEST_PLACES
 def test_half_of_one_mark_and_half_of_the_next_are_no_mark(marks):
     """In one place, and made of two bytes so that halves of two marks are often a third."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(_seen, "_SPAN", 8 * _seen._WIDTH)  # what is more than eight is kept beside
+        patch.setattr(_seen, "_SPAN", 3 * _seen._WIDTH)  # what is more than three is kept beside
         table, plain = _seen._Table(1), set[int]()
         for place, rest in marks:
             mark = int.from_bytes(rest) * _PLACES + place
