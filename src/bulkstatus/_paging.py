@@ -14,7 +14,7 @@ from bulkstatus._seen import Seen
 from bulkstatus._sweep import left_out
 from bulkstatus.errors import NotFound, ProtocolError
 
-_WINDOW = 8
+_FIRST_WINDOW, _WINDOW = 2, 8
 _MOST_PAGES = 10_000
 _MOST_REPEATS = 10
 _MOST_PASSES = 2
@@ -106,7 +106,7 @@ class _OffsetWalk(Generic[T]):
         self._left_out = 0
         self._total: int | None = None
         self._ahead: deque[tuple[int, Pending[Page[T]]]] = deque()
-        self._window = 1
+        self._window = _FIRST_WINDOW
         self._overlap = 0
         self._moved = False
         self._shifted = False

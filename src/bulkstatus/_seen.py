@@ -1,10 +1,10 @@
 """Which rows have come, in few bytes for each of them.
 
-While they are few, or where nothing says how many there are, their keys are kept. Beyond that a row is known by 64 bits
-of a hash of its key, in 8 bytes and no more: a million keys in a set are 110 MiB. Two of a million have the same 64 bits once in
-37 million such lists. One of them is taken for the other then and left out, which makes the list one row shorter
-than its provider says it is: that is an error, and no row is missing without one. Where nothing says how many rows
-there are, that could not be told, so their keys are kept, however many.
+While they are few, or where nothing says how many there are, their keys are kept. Beyond that a row is known by some
+60 bits of a hash of its key, in 8 bytes and no more: a million keys in a set are 110 MiB. Two of a million look the
+same once in nine million such lists. One of them is taken for the other then and left out, which makes the list one
+row shorter than its provider says it is: that is an error, and no row is missing without one. Where nothing says how
+many rows there are, that could not be told, so their keys are kept, however many.
 """
 
 import sys
@@ -17,12 +17,13 @@ _MOST_EXPECTED = 1_000_000
 _HASH_BITS = sys.hash_info.width
 _MARK_BITS = 64
 _MARK = (1 << _MARK_BITS) - 1
-_WIDTH = 7
-# So many marks share a place on average, and so many find room there: two standard deviations more, which leaves
-# one of two thousand over. More in a place is slower to search, fewer leave more room unused.
-_SHARE, _ROOM = 256, 288
+_WIDTH = 6
+_REST = (1 << 8 * _WIDTH) - 1
+# So many marks share a place on average, and so many find room there: two standard deviations more, which leaves one of
+# a thousand over. More in a place take longer to search, fewer leave more room unused.
+_SHARE, _ROOM = 64, 82
 _SPAN = _ROOM * _WIDTH
-# A mark is what its place leaves of 64 bits, which is 56 bits where there are so many places.
+# The place is a part of what a row is known by, so the fewer there are, the more look the same.
 _FEWEST_PLACES = 256
 
 
@@ -77,7 +78,7 @@ class Seen:
 
 
 class _Table:
-    """Marks of 64 bits each, about so many: in one piece of memory that does not grow, and so leaves no holes behind."""
+    """About so many marks: in one piece of memory that does not grow, and so leaves no holes behind."""
 
     def __init__(self, number: int) -> None:
         self._places = max(_FEWEST_PLACES, -(-number // _SHARE))
@@ -89,14 +90,14 @@ class _Table:
 
     def __contains__(self, mark: int) -> bool:
         rest, place = divmod(mark, self._places)
-        found, start, end = rest.to_bytes(_WIDTH), place * _SPAN, self._ends[place]
+        found, start, end = (rest & _REST).to_bytes(_WIDTH), place * _SPAN, self._ends[place]
         at = self._marks.find(found, start, end)
         return self._is_at(at, found, start, end) or mark in self._over
 
     def add(self, mark: int) -> bool:
         """Take in a mark; True for one that is not there."""
         rest, place = divmod(mark, self._places)
-        found = rest.to_bytes(_WIDTH)
+        found = (rest & _REST).to_bytes(_WIDTH)
         start, end = place * _SPAN, self._ends[place]
         at = self._marks.find(found, start, end)
         if (at >= 0 and self._is_at(at, found, start, end)) or mark in self._over:
