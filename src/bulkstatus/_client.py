@@ -303,7 +303,7 @@ class AsyncClient:
 
         def keeps(status: BulkStatus) -> bool:
             in_state = wanted is None or status.state in wanted
-            return in_state and ages.hold(self._recorder.began(status))
+            return in_state and (ages == _ANY_AGE or ages.hold(self._recorder.began(status)))
 
         gathering = Gathering(self._adapters, self._recorder, keeps=keeps)
         jobs: dict[str, Callable[[], Coroutine[object, object, None]]] = {}
@@ -446,7 +446,9 @@ class AsyncClient:
         async def batches() -> AsyncGenerator[tuple[BulkOperation, ...]]:
             try:
                 async for rows in pages(self._engine, source, first):
-                    batch = tuple(row for row in rows if _fits(row, wanted, sequence))
+                    batch = rows
+                    if wanted is not None or sequence is not None:
+                        batch = tuple(row for row in rows if _fits(row, wanted, sequence))
                     if batch:
                         yield batch
             except BulkStatusError as error:
@@ -725,6 +727,9 @@ class _Ages(NamedTuple):
         return (self.at_least is None or age >= self.at_least) and (
             self.at_most is None or age <= self.at_most
         )
+
+
+_ANY_AGE = _Ages(None, None)
 
 
 def _ages(older_than: float | None, newer_than: float | None) -> _Ages:

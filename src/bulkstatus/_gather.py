@@ -57,7 +57,8 @@ class Gathering:
 
     def key(self, ref: Ref) -> Ref:
         """What a bulk is kept under, in whatever case it was asked for and its provider writes it."""
-        return Ref(ref.source, self._adapters[ref.source].id_grammar.key(ref.id))
+        id = self._adapters[ref.source].id_grammar.key(ref.id)
+        return ref if id == ref.id else Ref(ref.source, id)
 
     def take_back(self, ref: Ref) -> None:
         """Forget what was read of a bulk: nobody knows how it stands."""

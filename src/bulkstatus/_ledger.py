@@ -5,6 +5,8 @@ from collections.abc import Iterable, Mapping
 from datetime import datetime
 from typing import NamedTuple
 
+import msgspec
+
 from bulkstatus._model import BulkStatus
 from bulkstatus._record import (
     Last,
@@ -32,7 +34,7 @@ _LONGEST_LABEL = 100
 _MOST_LABELS = 32
 
 
-class Facts(NamedTuple):
+class Facts(msgspec.Struct, frozen=True, gc=False):
     """What the journal knows of a bulk beside its status: when it was first seen, and when it last moved."""
 
     first_seen_at: datetime | None
