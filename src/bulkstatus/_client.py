@@ -12,6 +12,7 @@ from collections.abc import (
 )
 from datetime import datetime
 from functools import partial
+from itertools import chain
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, NamedTuple, Self, TypeVar, Unpack, get_args
@@ -225,7 +226,7 @@ class AsyncClient:
             for source, ids in left.items()
         }
         await side_by_side(jobs, gathering, timeout)
-        return gathering.report(wanted)
+        return gathering.report(gathering.of(wanted))
 
     async def list(
         self,
@@ -334,7 +335,7 @@ class AsyncClient:
                 )
 
         def report() -> Report:
-            return gathering.report([ref for name in names for ref in gathering.refs_of(name)])
+            return gathering.report(chain.from_iterable(map(gathering.of_source, names)))
 
         return gathering, partial(side_by_side, jobs, gathering, timeout), report
 
