@@ -13,6 +13,7 @@ from collections.abc import (
 from datetime import datetime
 from functools import partial
 from importlib import import_module
+from itertools import chain
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, NamedTuple, Self, TypeVar, Unpack, get_args
@@ -246,7 +247,7 @@ class AsyncClient:
             for source, ids in left.items()
         }
         await side_by_side(jobs, gathering, timeout)
-        return gathering.report(wanted)
+        return gathering.report(gathering.of(wanted))
 
     async def list(
         self,
@@ -324,7 +325,7 @@ class AsyncClient:
 
         def keeps(status: BulkStatus) -> bool:
             in_state = wanted is None or status.state in wanted
-            return in_state and ages.hold(self._recorder.began(status))
+            return in_state and (ages == _ANY_AGE or ages.hold(self._recorder.began(status)))
 
         gathering = Gathering(self._adapters, self._recorder, keeps=keeps)
         jobs: dict[str, Callable[[], Coroutine[object, object, None]]] = {}
@@ -355,7 +356,7 @@ class AsyncClient:
                 )
 
         def report() -> Report:
-            return gathering.report([ref for name in names for ref in gathering.refs_of(name)])
+            return gathering.report(chain.from_iterable(map(gathering.of_source, names)))
 
         return gathering, partial(side_by_side, jobs, gathering, timeout), report
 
@@ -467,7 +468,9 @@ class AsyncClient:
         async def batches() -> AsyncGenerator[tuple[BulkOperation, ...]]:
             try:
                 async for rows in pages(self._engine, source, first):
-                    batch = tuple(row for row in rows if _fits(row, wanted, sequence))
+                    batch = rows
+                    if wanted is not None or sequence is not None:
+                        batch = tuple(row for row in rows if _fits(row, wanted, sequence))
                     if batch:
                         yield batch
             except BulkStatusError as error:
@@ -756,6 +759,9 @@ class _Ages(NamedTuple):
         return (self.at_least is None or age >= self.at_least) and (
             self.at_most is None or age <= self.at_most
         )
+
+
+_ANY_AGE = _Ages(None, None)
 
 
 def _ages(older_than: float | None, newer_than: float | None) -> _Ages:

@@ -54,6 +54,23 @@ _WORTH_SAYING = 5.0
 _LOG = logging.getLogger("bulkstatus")
 
 
+class Question:
+    """A question, and how often it was asked; without the answer, which it outlives.
+
+    The event loop keeps a timer that was cancelled, and with it the context it was set in, until a hundred have come
+    together: so many pages would be kept.
+    """
+
+    __slots__ = ("asked", "attempts", "began", "unwanted")
+
+    def __init__(self) -> None:
+        self.began = now()
+        self.asked = Stamp.take()
+        self.attempts = 0
+        self.unwanted = False
+        """True once nobody awaits the answer any more: what has not been sent need not be."""
+
+
 class Pending(Generic[T]):
     """A question under way. Any number of callers may await its result, and stop awaiting it."""
 
@@ -62,11 +79,7 @@ class Pending(Generic[T]):
         self._value: tuple[T] | None = None
         self._error: BulkStatusError | None = None
         self._waiting = 0
-        self.began = now()
-        self.asked = Stamp.take()
-        self.attempts = 0
-        self.unwanted = False
-        """True once nobody awaits it any more: what has not been sent need not be."""
+        self.question = Question()
 
     async def result(self) -> T:
         """Wait for the answer. Raises the error the question ended with, anew for each caller."""
@@ -76,7 +89,7 @@ class Pending(Generic[T]):
         finally:
             self._waiting -= 1
             if not self._waiting and not self._done.is_set():
-                self.unwanted = True
+                self.question.unwanted = True
         if self._value is None:
             error = self._error or Unavailable(
                 "the client was closed before the answer came", reason="closed"
@@ -87,7 +100,7 @@ class Pending(Generic[T]):
     async def settle(self, line: "_Line", call: Call[T]) -> None:
         """Ask, and keep what comes of it. Run by the engine, once."""
         try:
-            self._value = (await line.run(call, self),)
+            self._value = (await line.run(call, self.question),)
         except BulkStatusError as error:
             # Its frames hold the answer, and this: a body of 8 MiB would stay until the collector of cycles comes by.
             self._error = error.with_traceback(None)
@@ -107,7 +120,7 @@ class _Standstill(Exception):
         self.error = error
 
 
-_asking: ContextVar[Pending[Any]] = ContextVar("_asking")
+_asking: ContextVar[Question] = ContextVar("_asking")
 
 
 class Engine:
@@ -209,7 +222,7 @@ class Engine:
         """The answer to a question that `start` began; for the rest as `perform`."""
         answer = self._lines[source].checked(await pending.result(), id)
         if self._witness is not None:
-            await self._witness(source, answer, pending.asked, id)
+            await self._witness(source, answer, pending.question.asked, id)
         return answer
 
 
@@ -293,10 +306,10 @@ class _Line:
             return cast("T", addressed(cast("Page[Any]", answer), self._adapter.id_grammar))
         raise ProtocolError(why, source=self._name, provider=self._provider, reason="adapter")
 
-    async def run(self, call: Call[T], pending: Pending[T]) -> T:
+    async def run(self, call: Call[T], question: Question) -> T:
         """Ask `call`, and those that follow from it, and give what they end in."""
         try:
-            _asking.set(pending)
+            _asking.set(question)
             return await self._follow(call)
         except (NoCredentials, _Standstill) as final:
             raise final.error.about(source=self._name, provider=self._provider) from final.error.__cause__
@@ -357,7 +370,7 @@ class _Line:
                 self._gate.learn(none.error)
             raise
 
-    def _stop_with_others(self, question: Pending[Any]) -> None:
+    def _stop_with_others(self, question: Question) -> None:
         """Raise what others have just met, where it would only happen again."""
         error = self._gate.standstill(question.began)
         if error is not None and (question.attempts == 1 or isinstance(error, AuthError)):
@@ -444,7 +457,7 @@ class _Line:
         limit = self._policy.request_timeout
         raise Unavailable(f"no complete answer within {limit:g} s", reason="timeout")
 
-    async def _await_turn(self, question: Pending[Any], *, asked_for: bool) -> None:
+    async def _await_turn(self, question: Question, *, asked_for: bool) -> None:
         """Wait until the budget has a request to spare, first come, first served, and take it.
 
         Raises RateLimited where that is longer than its patience, and Unavailable when nobody waits any more.

@@ -43,27 +43,27 @@ class Gathering:
         self._keeps = keeps
         self.tell: Callable[[tuple[BulkStatus, ...]], None] | None = None
         """Hears of rows as soon as they will not change any more."""
-        self._told: set[Ref] = set()
-        self.statuses: dict[Ref, BulkStatus] = {}
-        self._of: dict[str, dict[Ref, None]] = {}
+        self._told: dict[str, set[str]] = {}
+        # By source and by what ids of one bulk have in common. No reference is kept: of a hundred thousand rows, those
+        # were what the collector of cycles was busiest with.
+        self._found: dict[str, dict[str, BulkStatus]] = {}
         self.failures: list[Failure] = []
         self.skipped: list[Skipped] = []
 
     def add(self, status: BulkStatus) -> None:
         """Keep `status`; of two of the same bulk the later one."""
-        key = self.key(status.ref)
-        self.statuses[key] = status
-        self._of.setdefault(key.source, {})[key] = None
+        found = self._found.get(status.source)
+        if found is None:
+            found = self._found[status.source] = {}
+        found[self._key(status.source, status.id)] = status
 
-    def key(self, ref: Ref) -> Ref:
+    def _key(self, source: str, id: str) -> str:
         """What a bulk is kept under, in whatever case it was asked for and its provider writes it."""
-        return Ref(ref.source, self._adapters[ref.source].id_grammar.key(ref.id))
+        return self._adapters[source].id_grammar.key(id)
 
     def take_back(self, ref: Ref) -> None:
         """Forget what was read of a bulk: nobody knows how it stands."""
-        key = self.key(ref)
-        self.statuses.pop(key, None)
-        self._of.get(key.source, {}).pop(key, None)
+        self._found.get(ref.source, {}).pop(self._key(*ref), None)
 
     async def miss(self, ref: Ref, error: NotFound, asked: Stamp) -> None:
         """Note that the provider does not know a bulk: it is gone if it was seen before, and else a failure."""
@@ -77,24 +77,31 @@ class Gathering:
         """These will be asked for by name; without an answer each of them is a failure."""
         self._wanted[source] = ids
 
-    def finish(self, refs: Iterable[Ref]) -> None:
-        """These rows will not change any more."""
+    def finish(self, source: str, ids: Iterable[str] | None = None) -> None:
+        """These rows of `source`, or all that there are, will not change any more."""
         if self.tell is None:
             return
-        fresh = [ref for ref in dict.fromkeys(map(self.key, refs)) if ref not in self._told]
-        self._told.update(fresh)
-        rows = tuple(self._narrowed(fresh))
+        found, told = self._found.get(source, {}), self._told.setdefault(source, set())
+        keys = list(found) if ids is None else [self._key(source, id) for id in ids]
+        fresh = [key for key in dict.fromkeys(keys) if key not in told]
+        told.update(fresh)
+        rows = tuple(self._narrowed(found[key] for key in fresh if key in found))
         if rows:
             self.tell(rows)
 
-    def _narrowed(self, refs: Iterable[Ref]) -> Iterator[BulkStatus]:
-        keys = dict.fromkeys(map(self.key, refs))
-        found = (self.statuses[key] for key in keys if key in self.statuses)
+    def _narrowed(self, found: Iterable[BulkStatus]) -> Iterator[BulkStatus]:
         return (self.recorder.marked(status) for status in found if self._keeps(status))
 
-    def refs_of(self, source: str) -> list[Ref]:
+    def of(self, refs: Iterable[Ref]) -> Iterator[BulkStatus]:
+        """What is known of these bulks, in their order, each once."""
+        for source, key in dict.fromkeys((ref.source, self._key(*ref)) for ref in refs):
+            status = self._found.get(source, {}).get(key)
+            if status is not None:
+                yield status
+
+    def of_source(self, source: str) -> Collection[BulkStatus]:
         """What is known of one source."""
-        return list(self._of.get(source, ()))
+        return self._found.get(source, {}).values()
 
     def fail(self, source: str, error: BulkStatusError, id: str | None = None) -> None:
         """Note that `source`, or one bulk of it, could not be asked."""
@@ -105,16 +112,15 @@ class Gathering:
     def fail_unanswered(self, source: str, error: BulkStatusError) -> None:
         """Note that time ran out for `source`: for each bulk that was asked for by name and has no answer yet."""
         failed = (failure.id for failure in self.failures if failure.source == source)
-        answered = {self.key(Ref(source, id)) for id in failed if id is not None} | {*self.refs_of(source)}
+        answered = {self._key(source, id) for id in failed if id is not None} | {*self._found.get(source, ())}
         wanted = self._wanted.get(source, ())
-        unanswered: list[str | None] = [id for id in wanted if self.key(Ref(source, id)) not in answered]
+        unanswered: list[str | None] = [id for id in wanted if self._key(source, id) not in answered]
         for id in unanswered or [None]:
             self.fail(source, copy(error), id)
 
     def provisional(self, source: str) -> list[BulkStatus]:
         """The rows of `source` whose state its list alone has told."""
-        found = (self.statuses[ref] for ref in self.refs_of(source))
-        return [status for status in found if status.provisional]
+        return [status for status in self.of_source(source) if status.provisional]
 
     async def add_confirmed(self, source: str) -> None:
         """Where the journal holds the end that a list tells, and the bulk's own record has confirmed it, keep that."""
@@ -129,10 +135,10 @@ class Gathering:
         """Note that there was nothing to ask `source` for."""
         self.skipped.append(Skipped(source=source, provider=self._adapters[source].provider, reason=reason))
 
-    def report(self, order: Iterable[Ref]) -> Report:
-        """The report, statuses in `order` and narrowed to those that are kept."""
+    def report(self, found: Iterable[BulkStatus]) -> Report:
+        """The report on what was `found`, narrowed to what is kept."""
         return Report(
-            statuses=tuple(self._narrowed(order)),
+            statuses=tuple(self._narrowed(found)),
             failures=tuple(self.failures),
             skipped=tuple(self.skipped),
             complete=not self.failures,
@@ -165,7 +171,8 @@ async def side_by_side(
     except DeadlineExceeded as error:
         for source in sorted(waiting):
             gathering.fail_unanswered(source, error)
-    gathering.finish(tuple(gathering.statuses))  # those of a list that broke off too
+    for source in jobs:
+        gathering.finish(source)  # those of a list that broke off too
 
 
 def no_list(error: NotFound) -> ProtocolError:
@@ -207,7 +214,7 @@ async def list_source(
         await into.add_confirmed(source)
     if confirm and isinstance(adapter, Confirms):
         await _confirm(engine, source, adapter, into)
-    into.finish(into.refs_of(source))
+    into.finish(source)
 
 
 async def list_tracked(
@@ -241,7 +248,7 @@ async def list_tracked(
     settled = {id: status for id, status in known if status is not None}
     for status in settled.values():
         into.add(status)
-    into.finish(into.refs_of(source))
+    into.finish(source)
     left = [bulk.id for bulk in bulks if bulk.id not in settled]
     into.expect(source, left)
     await get_of_source(engine, source, adapter, left, into)
@@ -272,7 +279,7 @@ async def _settle(
     except BulkStatusError as error:
         into.take_back(ref)
         into.fail(ref.source, error, ref.id)
-    into.finish([ref])
+    into.finish(ref.source, [ref.id])
 
 
 async def get_of_source(

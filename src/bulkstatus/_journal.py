@@ -129,8 +129,8 @@ class Journal:
     def find(self, ref: str | Ref) -> tuple[KnownBulk, ...]:
         """The bulk `ref` as the journal knows it; several where the source has stood for several accounts."""
         wanted = Ref.parse(ref)
-        found = self._file.read(lambda db: _rows.bulks(db, "WHERE s.source = ? AND b.id = ?", wanted))
-        return tuple(bulk for _, bulk in found)
+        where = "WHERE s.source = ? AND b.id = ?"
+        return self._file.read(lambda db: tuple(bulk for _, bulk in _rows.bulks(db, where, wanted)))
 
     def all_changes(self) -> Generator[Transition]:
         """Every step that is kept, a page at a time: nobody is held up, and little is held in memory.
@@ -149,7 +149,7 @@ class Journal:
         """Every bulk that is known, a page at a time. Raises JournalError when it is replaced meanwhile."""
 
         def page(db: sqlite3.Connection, after: int) -> list[tuple[int, KnownBulk]]:
-            return _rows.bulks(db, "WHERE b.bulk_id > ? ORDER BY b.bulk_id LIMIT ?", (after, _PAGE))
+            return [*_rows.bulks(db, "WHERE b.bulk_id > ? ORDER BY b.bulk_id LIMIT ?", (after, _PAGE))]
 
         return self._pages(page)
 
@@ -266,8 +266,11 @@ class Journal:
         for label in (labels or {}).items():
             where += " AND EXISTS (SELECT 1 FROM labels l WHERE l.bulk_id = b.bulk_id AND l.key = ? AND l.value = ?)"
             values += label
-        found = self._file.read(lambda db: _rows.bulks(db, where, values, pins=place.pins))
-        return sorted((bulk for _, bulk in found), key=lambda bulk: str(bulk.tracked_at))
+
+        def read(db: sqlite3.Connection) -> list[KnownBulk]:
+            return [bulk for _, bulk in _rows.bulks(db, where, values, pins=place.pins)]
+
+        return sorted(self._file.read(read), key=lambda bulk: str(bulk.tracked_at))
 
     def usual(self, place: Place, action: str | None) -> Usual | None:
         """How long bulks of this place and action usually take; None while too few of them have ended."""

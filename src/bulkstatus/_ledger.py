@@ -3,7 +3,10 @@
 import sqlite3
 from collections.abc import Iterable, Mapping
 from datetime import datetime
+from functools import cache
 from typing import NamedTuple
+
+import msgspec
 
 from bulkstatus._model import BulkStatus
 from bulkstatus._record import (
@@ -32,7 +35,7 @@ _LONGEST_LABEL = 100
 _MOST_LABELS = 32
 
 
-class Facts(NamedTuple):
+class Facts(msgspec.Struct, frozen=True, gc=False):
     """What the journal knows of a bulk beside its status: when it was first seen, and when it last moved."""
 
     first_seen_at: datetime | None
@@ -65,6 +68,9 @@ class _Row(NamedTuple):
         return Last(status, read, self.gone_at is not None, bool(self.wavers), self.pins or "")
 
 
+_ONE = f"SELECT {', '.join(_Row._fields)} FROM bulks WHERE source_id = ? AND id = ?"
+
+
 def source(db: sqlite3.Connection, place: Place) -> int:
     """The number of a source, which is made where there is none."""
     values = (place.source, place.realm)
@@ -84,9 +90,7 @@ def bulk(db: sqlite3.Connection, source_id: int, id: str) -> int:
 
 
 def _row(db: sqlite3.Connection, source_id: int, id: str) -> _Row | None:
-    row = db.execute(
-        f"SELECT {', '.join(_Row._fields)} FROM bulks WHERE source_id = ? AND id = ?", (source_id, id)
-    ).fetchone()
+    row = db.execute(_ONE, (source_id, id)).fetchone()
     return None if row is None else _Row(*row)
 
 
@@ -179,8 +183,12 @@ def _keep(db: sqlite3.Connection, row: _Row, seen: Sighting, weighed: Weighed, l
     }
     if last is None or not (status.state.is_terminal and last.status.state.is_terminal):
         values |= _end(status, row, last)  # else what was said of the end stays
-    columns = ", ".join(f"{name} = ?" for name in values)
-    db.execute(f"UPDATE bulks SET {columns} WHERE bulk_id = ?", (*values.values(), row.bulk_id))
+    db.execute(_update(tuple(values)), (*values.values(), row.bulk_id))
+
+
+@cache
+def _update(columns: tuple[str, ...]) -> str:
+    return f"UPDATE bulks SET {', '.join(f'{name} = ?' for name in columns)} WHERE bulk_id = ?"
 
 
 def _leaves_doubt(row: _Row, last: Last, status: BulkStatus) -> bool:
@@ -267,10 +275,12 @@ def _add_step(
         "regressed": weighed.regressed,
         "passed_over": " ".join(weighed.passed_over),
     }
-    db.execute(
-        f"INSERT INTO transitions ({', '.join(values)}) VALUES ({placeholders(len(values))})",
-        tuple(values.values()),
-    )
+    db.execute(_insert(tuple(values)), tuple(values.values()))
+
+
+@cache
+def _insert(columns: tuple[str, ...]) -> str:
+    return f"INSERT INTO transitions ({', '.join(columns)}) VALUES ({placeholders(len(columns))})"
 
 
 def track(

@@ -10,10 +10,11 @@ from typing import Generic, Protocol, TypeVar
 
 from bulkstatus._call import Call, Page
 from bulkstatus._engine import Engine, Pending
+from bulkstatus._seen import Seen
 from bulkstatus._sweep import left_out
 from bulkstatus.errors import NotFound, ProtocolError
 
-_WINDOW = 8
+_FIRST_WINDOW, _WINDOW = 2, 8
 _MOST_PAGES = 10_000
 _MOST_REPEATS = 10
 _MOST_PASSES = 2
@@ -39,7 +40,9 @@ async def pages(engine: Engine, source: str, first: Call[Page[T]]) -> AsyncGener
     """
     page = await engine.perform(source, first)
     if page.at is not None:
-        async for items in _OffsetWalk(engine, source, page.at).walk(page):
+        walk = _OffsetWalk(engine, source, page.at, page.total).walk(page)
+        del page  # or it were held as long as the walk goes on
+        async for items in walk:
             yield items
         return
     cursors: set[str] = set()
@@ -91,17 +94,19 @@ class _OffsetWalk(Generic[T]):
     went there from further behind was on no page, and the count of rows does not tell when others are gone meanwhile.
     """
 
-    def __init__(self, engine: Engine, source: str, at: Callable[[int], Call[Page[T]]]) -> None:
+    def __init__(
+        self, engine: Engine, source: str, at: Callable[[int], Call[Page[T]]], total: int | None
+    ) -> None:
         self._engine = engine
         self._source = source
         self._at = at
-        self._seen: set[str] = set()
+        self._seen = Seen(total)
         self._rows = 0
         self._nameless = False
         self._left_out = 0
         self._total: int | None = None
         self._ahead: deque[tuple[int, Pending[Page[T]]]] = deque()
-        self._window = 1
+        self._window = _FIRST_WINDOW
         self._overlap = 0
         self._moved = False
         self._shifted = False
@@ -164,10 +169,10 @@ class _OffsetWalk(Generic[T]):
             self._total = page.total
         fresh: list[T] = []
         for item in page.items:
-            self._nameless = self._nameless or not item.key
-            if item.key not in self._seen and (item.key or not again):
-                if item.key:
-                    self._seen.add(item.key)
+            key = item.key
+            if not key:
+                self._nameless = True
+            if self._seen.add(key) if key else not again:
                 fresh.append(item)
         self._moved = self._moved or len(page.items) - len(fresh) > self._overlap
         self._rows += len(fresh)

@@ -93,7 +93,7 @@ class Transition(msgspec.Struct, frozen=True, kw_only=True):
     passed_over: tuple[State, ...] = ()
 
 
-class KnownBulk(msgspec.Struct, frozen=True, kw_only=True):
+class KnownBulk(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """A bulk as the journal knows it.
 
     `realm` says whose bulk it is: the provider, its base URL and the account. `tracked_at` is when it was first asked
@@ -425,8 +425,9 @@ def as_gone(status: BulkStatus) -> BulkStatus:
 
 
 def _with_evidence(status: BulkStatus, sentence: str) -> BulkStatus:
-    return status.changed(evidence=(*status.evidence, sentence))
+    # What the journal keeps has nothing beside its fields, and to look for that makes a dict.
+    return msgspec.structs.replace(status, evidence=(*status.evidence, sentence))
 
 
 def _clock(moment: datetime) -> str:
-    return f"{moment:%Y-%m-%d %H:%M:%S} UTC"
+    return f"{moment.isoformat(' ')[:19]} UTC"  # a fourth of the time that a format takes

@@ -80,7 +80,7 @@ class Recorder:
         self._followed: set[Ref] = set()
         self._noted: dict[Ref, _Noted] = {}
         self._cleared_at = 0.0
-        self._facts: dict[Ref, Facts] = {}
+        self._facts: dict[tuple[str, str], Facts] = {}
         self._usual: dict[_Key, tuple[float, Usual | None]] = {}
 
     @property
@@ -203,7 +203,7 @@ class Recorder:
         stale = [key for key in keys if self._usual.get(key, (0.0, None))[0] < time.monotonic() - _USUAL_FOR]
         with anyio.move_on_after(_MOMENT):
             facts = await asyncio.wrap_future(self._write_drift(self._scribe, answers))
-            self._facts.update(facts)
+            self._facts.update(facts.items())
             if stale:
                 self._usual.update(
                     await self._within(self._reader, lambda journal: self._learn(journal, stale)) or {}
@@ -274,7 +274,7 @@ class Recorder:
         """The tracked bulks of a source. Raises JournalError: without the journal there is nothing to list."""
         place = self._places[source]
         found = await self.look(lambda journal: journal.tracked(place, labels))
-        self._facts.update((Ref(source, bulk.id), Facts(bulk.first_seen_at, bulk.moved_at)) for bulk in found)
+        self._facts.update(((source, bulk.id), Facts(bulk.first_seen_at, bulk.moved_at)) for bulk in found)
         return found
 
     def marked(self, status: BulkStatus) -> BulkStatus:

@@ -100,6 +100,10 @@ async def on_daemon_thread(function: Callable[[], T]) -> T:
 
 async def together(jobs: Iterable[Callable[[], Coroutine[object, object, None]]]) -> None:
     """Run all jobs side by side and wait for the last. The first that raises ends the others."""
+    jobs = tuple(jobs)
+    if len(jobs) == 1:  # nothing to be beside
+        await jobs[0]()
+        return
     async with anyio.create_task_group() as group:
         for job in jobs:
             group.start_soon(job)

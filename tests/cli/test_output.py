@@ -256,6 +256,13 @@ def test_json_is_valid_in_any_encoding(capsys, monkeypatch):
     assert _output.to_json({"a": text}).isascii()
 
 
+@pytest.mark.parametrize("text", ["\x7f", "a\x7fb", "\x9b", "\x00"])
+def test_control_characters_are_escaped_in_plain_text_too(text):
+    """Of ASCII, JSON itself leaves only the delete character as it is."""
+    assert _output.to_json({"a": text}).isprintable()
+    assert json.loads(_output.to_json({"a": text})) == {"a": text}
+
+
 OPERATION = BulkOperation(id="o\x1b1", sequence=1, state=State.FAILED, error="=1").carrying(
     request='{"name": "Ada Example"}', response="Ada's answer"
 )

@@ -118,7 +118,7 @@ async def test_a_question_that_one_caller_left_is_asked_for_the_other():
             group.start_soon(wait)
             with anyio.move_on_after(0.02):
                 await second.result()
-            assert not second.unwanted
+            assert not second.question.unwanted
             transport.open.set()
         assert (await first.result()).id == "a1"
     assert found == ["a2"]

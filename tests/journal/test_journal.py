@@ -21,6 +21,7 @@ from bulkstatus import (
     _waits,
 )
 from bulkstatus._journal import Journal
+from bulkstatus._ledger import Facts
 from bulkstatus._record import WaitTerms, served
 from bulkstatus._sqlite import MIGRATIONS, default_journal_path
 from bulkstatus._times import utc_now
@@ -192,7 +193,7 @@ def test_notes_and_labels_have_to_be_short_and_printable(journal, words, told):
 def test_a_bulk_that_is_met_is_taken_up(journal):
     """With its first step, but not as tracked."""
     facts = journal.record([look(seen=5, counts=counted(1), phase="importing")], observer="here:1")
-    assert facts == {Ref("payments", "1"): (at(5), at(5))}
+    assert facts == {Ref("payments", "1"): Facts(at(5), at(5))}
     (step,) = journal.changes()
     assert (step.ref, step.source, step.provider) == (REF, "payments", "plain")
     assert (step.kind, step.from_state, step.to_state) == ("first", None, State.RUNNING)
@@ -227,9 +228,9 @@ def test_the_same_again_makes_no_step(journal):
     """Not the counts either, though they move it."""
     journal.record([look()])
     facts = journal.record([look(seen=5)])
-    assert facts[Ref.parse(REF)] == (at(0), at(0))
+    assert facts[Ref.parse(REF)] == Facts(at(0), at(0))
     facts = journal.record([look(seen=6, counts=counted(3))])
-    assert facts[Ref.parse(REF)] == (at(0), at(6))
+    assert facts[Ref.parse(REF)] == Facts(at(0), at(6))
     assert kinds(journal.changes()) == [("first", State.RUNNING)]
     assert (bulk(journal).status.counts, bulk(journal).status.observed_at) == (counted(3), at(6))
 
