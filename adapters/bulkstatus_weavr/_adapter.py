@@ -6,7 +6,7 @@ https://docs.weavr.io/bulk-operations/overview/ and https://api.weavr.io/product
 from collections.abc import Mapping
 from functools import partial
 from http import HTTPStatus
-from typing import ClassVar, Literal, NamedTuple, TypeVar, get_args
+from typing import ClassVar, Literal, TypeVar, get_args
 
 import msgspec
 
@@ -39,6 +39,7 @@ from bulkstatus.adapter import (
     bearer,
     can_be_count,
     clean_counts,
+    column_of_epochs,
     decode,
     from_epoch,
     is_unread,
@@ -161,7 +162,7 @@ class Weavr(Adapter, frozen=True, kw_only=True):
                 raise bad_shape(response, "the value at `$.bulkId` is not there, or no id")
             if str(record.bulk_id) != id:
                 raise wrong_id(response, asked=id, got=record.bulk_id)
-            return self._bulk(response, record, notes, id=id).carrying(raw=response.body)
+            return self._bulk(response, record, notes, listed=False).carrying(raw=response.body)
 
         return Call(Request.to(self.base_url, "bulks", id), read)
 
@@ -214,19 +215,7 @@ class Weavr(Adapter, frozen=True, kw_only=True):
     def _bulks(self, word: str | None, offset: int) -> Call[Page[BulkStatus]]:
         def read(response: Response) -> Page[BulkStatus]:
             rows = _page(response, PROCESSES, "bulkProcesses")
-            said: dict[tuple[str | None, str | None], _Said] = {}
-            items = tuple(
-                [
-                    self._bulk(
-                        response,
-                        record,
-                        notes,
-                        id="" if record.bulk_id is None else str(record.bulk_id),
-                        listed=said,
-                    ).carrying(raw=raw)
-                    for record, notes, raw in rows
-                ]
-            )
+            items = rows.attach(self._listed(response, rows))
             received, total = _extent(response, rows, offset)
             return Page(
                 items=items,
@@ -245,14 +234,8 @@ class Weavr(Adapter, frozen=True, kw_only=True):
     ) -> Call[Page[BulkOperation]]:
         def read(response: Response) -> Page[BulkOperation]:
             rows = _page(response, OPERATIONS, "operations")
-            states: dict[str | None, State] = {}
-            items = tuple(
-                [
-                    self._operation(response, record, states).carrying(
-                        request=record.request_payload, response=record.response_payload, raw=raw
-                    )
-                    for record, _, raw in rows
-                ]
+            items = rows.attach(
+                self._steps(response, rows.records), request="request_payload", response="response_payload"
             )
             received, total = _extent(response, rows, offset)
             return Page(
@@ -278,64 +261,44 @@ class Weavr(Adapter, frozen=True, kw_only=True):
             self.base_url, *segments, query=query, body_limit=body_limit, value_limit=_VALUE_LIMIT
         )
 
-    def _bulk(
-        self,
-        response: Response,
-        record: Process,
-        notes: Notes,
-        *,
-        id: str,
-        listed: "dict[tuple[str | None, str | None], _Said] | None" = None,
-    ) -> BulkStatus:
-        """The status that a record tells; of a list, `listed` keeps what was said of rows like it."""
-        said = self._said(record, notes, listed)
-        unit, now = self.epoch_unit, response.received_at
-        started = finished = odd_start = odd_finish = None
-        if record.execution_start is not None:
-            started, odd_start = from_epoch(record.execution_start, unit, label="executionStart", now=now)
-        if record.execution_finish is not None:
-            finished, odd_finish = from_epoch(record.execution_finish, unit, label="executionFinish", now=now)
-        evidence = said.evidence
-        if odd_start or odd_finish:
-            odd = tuple(filter(None, (odd_start, odd_finish)))
-            evidence = (*evidence[: said.times_at], *odd, *evidence[said.times_at :])
-        total = record.submitted_items_count
-        return BulkStatus(
-            source=response.source,
-            provider=self.provider,
-            id=id,
-            state=said.state,
-            native_state=record.status,
-            phase=said.phase,
-            counts=Counts(total=total) if said.only_total and total is not None else said.counts,
-            started_at=started,
-            finished_at=finished,
-            observed_at=now,
-            action=record.operation,
-            on_failure=said.on_failure,
-            provisional=said.provisional,
-            evidence=evidence,
+    def _listed(self, response: Response, rows: Rows[ProcessPage, Process]) -> list[BulkStatus]:
+        """The rows of a list. Usual ones of one word, mode and action differ in nothing but ids, totals and times."""
+        records, unit, now = rows.records, self.epoch_unit, response.received_at
+        starts = column_of_epochs(
+            [record.execution_start for record in records], unit, label="executionStart", now=now
         )
-
-    def _said(
-        self, record: Process, notes: Notes, listed: "dict[tuple[str | None, str | None], _Said] | None"
-    ) -> "_Said":
-        total = record.submitted_items_count
-        is_usual = (
-            listed is not None
-            and not notes
-            and record.operation_status_counts is None
-            and (total is None or 0 < total <= _USUAL_TOTAL)
+        ends = column_of_epochs(
+            [record.execution_finish for record in records], unit, label="executionFinish", now=now
         )
-        if listed is None or not is_usual:
-            return self._say(record, notes, listed=listed is not None)
-        key = (record.status, record.mode)
-        found = listed.get(key)
-        if found is None:
-            found = listed[key] = self._say(record, notes, listed=True)._replace(only_total=True, counts=None)
+        odd = {*rows.row_notes, *starts.odd, *ends.odd}
+        alike: dict[tuple[str | None, str | None, str | None], BulkStatus] = {}
+        found: list[BulkStatus] = []
+        for at, (record, start, end) in enumerate(zip(records, starts.times, ends.times, strict=True)):
+            id, total = record.bulk_id, record.submitted_items_count
+            kind = (record.status, record.mode, record.operation)
+            usual = (
+                at not in odd
+                and record.operation_status_counts is None
+                and (total is None or 0 < total <= _USUAL_TOTAL)
+            )
+            like = alike.get(kind) if usual else None
+            if like is not None:
+                row = msgspec.structs.replace(
+                    like,
+                    id="" if id is None else str(id),
+                    counts=None if total is None else Counts(total=total),
+                    started_at=start,
+                    finished_at=end,
+                )
+            else:
+                row = self._bulk(response, record, rows.row_notes.get(at, ()), listed=True)
+                if usual:
+                    alike[kind] = row
+            found.append(row)
         return found
 
-    def _say(self, record: Process, notes: Notes, *, listed: bool) -> "_Said":
+    def _bulk(self, response: Response, record: Process, notes: Notes, *, listed: bool) -> BulkStatus:
+        """The status that a record tells."""
         told, unread, left_out = _counts(record, self.state_map, notes)
         state, why = _BULK.decide(record.status, told, self.state_map, unread=unread)
         counts, doubts = _believed(told)
@@ -344,54 +307,50 @@ class Weavr(Adapter, frozen=True, kw_only=True):
         if state is State.SUCCEEDED and not uncounted and not _shows_success(counts):
             state, why = State.UNKNOWN, (*why, _NO_SUCCESS)
         on_failure, odd_mode = _on_failure(record.mode)
-        before = (*why, *left_out, *doubts)
-        behind = (
-            *(() if odd_mode is None else (odd_mode,)),
-            *notes,
-            *((_NOT_COUNTED,) if uncounted else ()),
-        )
-        return _Said(
-            state=state,
-            phase="awaiting_action" if state is State.QUEUED and _is_submitted(record.status) else None,
-            counts=counts,
-            on_failure=on_failure,
-            provisional=listed and state in _CORRIGIBLE and not _has_counts(counts),
-            evidence=before + behind,
-            times_at=len(before),
-        )
-
-    def _operation(
-        self, response: Response, record: Operation, states: dict[str | None, State]
-    ) -> BulkOperation:
-        """The operation in a row; `states` are those that the words of earlier rows stand for."""
-        state = states.get(record.status)
-        if state is None:
-            state = states[record.status] = _counted_as(record.status, self.state_map)
-        return BulkOperation(
-            id=None if record.operation_id is None else str(record.operation_id),
-            sequence=record.sequence if can_be_count(record.sequence) else None,
+        unit, now = self.epoch_unit, response.received_at
+        started, odd_start = from_epoch(record.execution_start, unit, label="executionStart", now=now)
+        finished, odd_finish = from_epoch(record.execution_finish, unit, label="executionFinish", now=now)
+        doubted = filter(None, (odd_start, odd_finish, odd_mode))
+        return BulkStatus(
+            source=response.source,
+            provider=self.provider,
+            id="" if record.bulk_id is None else str(record.bulk_id),
             state=state,
             native_state=record.status,
-            method=record.method,
-            path=record.path,
-            error=_error_code(response, record.response_payload) if state is State.FAILED else None,
+            phase="awaiting_action" if state is State.QUEUED and _is_submitted(record.status) else None,
+            counts=counts,
+            started_at=started,
+            finished_at=finished,
+            observed_at=now,
+            action=record.operation,
+            on_failure=on_failure,
+            provisional=listed and state in _CORRIGIBLE and not _has_counts(counts),
+            evidence=(
+                *why,
+                *left_out,
+                *doubts,
+                *doubted,
+                *notes,
+                *((_NOT_COUNTED,) if uncounted else ()),
+            ),
         )
 
-
-class _Said(NamedTuple):
-    """What word, mode and counts of a record tell. What its times tell goes into `evidence` at `times_at`.
-
-    With `only_total` its only count is the total, which is each row's own.
-    """
-
-    state: State
-    phase: str | None
-    counts: Counts | None
-    on_failure: Literal["stop", "continue"] | None
-    provisional: bool
-    evidence: tuple[str, ...]
-    times_at: int
-    only_total: bool = False
+    def _steps(self, response: Response, records: list[Operation]) -> list[BulkOperation]:
+        """The operations in rows."""
+        words = {record.status for record in records}
+        states = {word: _counted_as(word, self.state_map) for word in words}
+        return [
+            BulkOperation(
+                id=record.operation_id if record.operation_id is None else str(record.operation_id),
+                sequence=record.sequence if can_be_count(record.sequence) else None,
+                state=(state := states[record.status]),
+                native_state=record.status,
+                method=record.method,
+                path=record.path,
+                error=_error_code(response, record.response_payload) if state is State.FAILED else None,
+            )
+            for record in records
+        ]
 
 
 def _is_submitted(word: str | None) -> bool:

@@ -15,6 +15,7 @@ import msgspec
 from bulkstatus._call import RawRows, Response
 from bulkstatus._closed import closed
 from bulkstatus._drift import is_collecting, note_members
+from bulkstatus._model import H, attach
 from bulkstatus._reply import decode, is_within, status_error
 from bulkstatus.errors import BulkStatusError, ProtocolError
 
@@ -141,27 +142,72 @@ class Rows(Generic[P, S]):
     """An answer that is a page: `page` as a whole, and its rows in order when it is iterated over.
 
     `found` is false when the answer had no array of rows at all. `notes` speak of the page's own members: a cursor
-    that was sent and could not be read (`is_unread`) is no end of the list.
+    that was sent and could not be read (`is_unread`) is no end of the list. `records` are those of the rows, and
+    `row_notes` what is to be said of odd members of some, by their place in it: nearly always nothing.
     """
 
     def __init__(
-        self, page: P, records: list[S] | None, notes: Mapping[int, Notes], raw: RawRows, of_page: Notes = ()
+        self,
+        page: P,
+        records: list[S] | None,
+        notes: Mapping[int, Notes],
+        raw: RawRows,
+        row: Reader[S],
+        of_page: Notes = (),
     ) -> None:
         self.page = page
         self.notes = of_page
         self.found = records is not None
-        self._records = records or []
-        self._notes = notes
+        self.records = records or []
+        self.row_notes = notes
         self._raw = raw
+        self._row = row
 
     def __len__(self) -> int:
-        return len(self._records)
+        return len(self.records)
 
     def __iter__(self) -> Iterator[Row[S]]:
-        number = len(self._records)
-        notes = map(self._notes.get, range(number), repeat(())) if self._notes else repeat((), number)
+        number = len(self.records)
+        notes = map(self.row_notes.get, range(number), repeat(())) if self.row_notes else repeat((), number)
         # Not through Row's own constructor, which is a function of Python's: it took a tenth of the reading of a list.
-        return map(_ROW, zip(self._records, notes, self._raw.rows(number), strict=True))
+        return map(_ROW, zip(self.records, notes, self._raw.rows(number), strict=True))
+
+    def attach(
+        self, items: Iterable[H], *, request: str | None = None, response: str | None = None
+    ) -> tuple[H, ...]:
+        """Give each of `items`, made of the rows in their order, its row as received as `raw`.
+
+        `request` and `response` name the fields of the record that are the payloads of an operation. All of it is read
+        once somebody looks at it. Raises ValueError when there are more or fewer items than rows.
+        """
+        found = tuple(items)
+        if len(found) != len(self.records):
+            raise ValueError(f"{len(found)} items are attached to {len(self.records)} rows")
+        if request is None and response is None:
+            return attach(found, self._raw)
+        return attach(found, _Payloads(self._raw, self._row, {"request": request, "response": response}))
+
+
+class _Payloads:
+    """Rows as received, and which members of theirs are payloads. These are read anew, so that none is kept beside its row."""
+
+    __slots__ = ("_fields", "_raw", "_row")
+
+    def __init__(self, raw: RawRows, row: Reader[Any], fields: Mapping[str, str | None]) -> None:
+        self._raw = raw
+        self._row = row
+        self._fields = fields
+
+    def give(self, name: str, number: int) -> bytes | str | None:
+        """The row, or a payload in it."""
+        if name == "raw":
+            return self._raw.give(name, number)
+        field = self._fields.get(name)
+        if field is None:
+            return None
+        record, _ = self._row.of_row(msgspec.Raw(self._raw.row(number)()))
+        value: str | None = getattr(record, field)
+        return value
 
 
 class PageReader(Generic[P, S]):
@@ -192,9 +238,9 @@ class PageReader(Generic[P, S]):
         page = self._as_documented(response)
         raw = RawRows(response.body, self._split)
         if page is not None:
-            return Rows(page, self._records(page), {}, raw)
+            return Rows(page, self._records(page), {}, raw, self._row)
         page, records, notes, of_page = decode(response, self._read)
-        return Rows(page, records, notes, raw, of_page)
+        return Rows(page, records, notes, raw, self._row, of_page)
 
     def _as_documented(self, response: Response) -> P | None:
         """The page, where all of it is as documented, which needs no other look at it; None for any other."""

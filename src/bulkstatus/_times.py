@@ -6,11 +6,14 @@ None of them raises: a time that cannot be read never fails the record that hold
 
 import re
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime, timedelta
 from functools import cache
 from pathlib import Path
-from typing import Literal, NamedTuple
+from types import MappingProxyType
+from typing import Any, Literal, NamedTuple
+
+import msgspec
 
 from bulkstatus._drift import unreadable_time
 from bulkstatus._text import printable
@@ -31,6 +34,7 @@ _UNITS: dict[str, tuple[int, timedelta]] = {
 _MAX_DIGITS = 20
 _parsed = datetime.fromisoformat
 _NOT_SET: Reading = (None, None)
+_FIRST_SECOND = int(_EARLIEST.timestamp())
 
 
 def utc_now() -> datetime:
@@ -135,6 +139,74 @@ def from_epochs(
     read = {name: from_epoch(getattr(record, name), unit, label=name, now=now) for name in names}
     times = {name: when for name, (when, _) in read.items() if when is not None}
     return times, tuple(odd for _, odd in read.values() if odd is not None)
+
+
+class Times(NamedTuple):
+    """What the same member of several records tells: a time or None for each, and what is to be said of some, by place."""
+
+    times: list[datetime | None]
+    odd: Mapping[int, str]
+
+
+_NONE_ODD: Mapping[int, str] = MappingProxyType({})
+# How many of a unit make a second. Of a count whose time is plausible the quotient, a float, is exact to a fraction of
+# a microsecond, and msgspec rounds; so not for what is finer than a microsecond, which is cut off.
+_PER_SECOND = {"s": 1, "ms": 1_000, "us": 1_000_000}
+_TIMES = list[datetime | None]
+_LONGEST_EXACT = len("2026-06-01T12:00:00.123456Z")
+
+
+def column_of_epochs(values: list[Any], unit: EpochUnit, *, label: str, now: datetime) -> Times:
+    """Read the epoch counts that the records of a page have in one member, each as `from_epoch` does."""
+    times = _plain_epochs(values, _PER_SECOND.get(unit), now)
+    if times is not None:
+        return Times(times, _NONE_ODD)
+    return _one_by_one(from_epoch(value, unit, label=label, now=now) for value in values)
+
+
+def column_of_texts(
+    values: list[Any], *, label: str, now: datetime, naive_is_utc: bool = False
+) -> Times:
+    """Read the times that the records of a page have in one member, each as `from_text` does."""
+    times = _plain_texts(values, now)
+    if times is not None:
+        return Times(times, _NONE_ODD)
+    return _one_by_one(
+        from_text(value, label=label, now=now, naive_is_utc=naive_is_utc) for value in values
+    )
+
+
+def _one_by_one(readings: Iterable[Reading]) -> Times:
+    read = list(readings)
+    return Times([when for when, _ in read], {at: odd for at, (_, odd) in enumerate(read) if odd is not None})
+
+
+def _plain_epochs(values: list[Any], per_second: int | None, now: datetime) -> list[datetime | None] | None:
+    """The times, where each of them is a plausible one of the past, or not set; None where one has to be looked at."""
+    said = values if None not in values else [value for value in values if value is not None]
+    if not said:
+        return values
+    if per_second is None or set(map(type, said)) != {int}:
+        return None
+    if min(said) < _FIRST_SECOND * per_second or max(said) > now.timestamp() * per_second:
+        return None
+    seconds = [value if value is None else value / per_second for value in values]
+    return msgspec.convert(seconds, _TIMES, strict=False)
+
+
+def _plain_texts(values: list[Any], now: datetime) -> list[datetime | None] | None:
+    """The same for RFC 3339 in UTC with no more digits than a datetime has."""
+    said = values if None not in values else [value for value in values if value is not None]
+    if not said:
+        return values
+    try:
+        if max(map(len, said)) > _LONGEST_EXACT or ",".join([*said, ""]).count("Z,") != len(said):
+            return None
+        times = msgspec.convert(values, _TIMES)
+    except (TypeError, msgspec.ValidationError):
+        return None
+    set_ones = times if said is values else [when for when in times if when is not None]
+    return times if _EARLIEST <= min(set_ones) and max(set_ones) <= now else None
 
 
 def _whole(value: object) -> int | None:
