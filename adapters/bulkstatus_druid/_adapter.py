@@ -3,6 +3,7 @@
 import re
 from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime
+from functools import partial
 from typing import ClassVar, NamedTuple, TypeVar
 
 import msgspec
@@ -28,6 +29,7 @@ from bulkstatus.adapter import (
     Vocabulary,
     app_token,
     bad_shape,
+    column_of_texts,
     decode,
     from_epoch,
     from_text,
@@ -62,6 +64,7 @@ _SOME_FAILED = "completed, but the item results name users that failed, so it is
 _UNPROVEN = "The provider says completed, but its item results can no longer be read: success is not proven."
 _INCONCLUSIVE = "The provider says completed, but its answer about item results holds none of them in any known form: success is not proven."
 _SOME_DONE = "Some users may have been updated before the bulk failed; the provider does not say."
+_NO_TEXT = "status is not text, so it is not used."
 _ENDED = "updatedOn is the time of the last status change, so it is taken as the end."
 
 _GONE = "not found or expired: the provider deletes results after a configurable time"
@@ -201,7 +204,7 @@ class Druid(Adapter, frozen=True, kw_only=True):
         def read(response: Response) -> BulkStatus | Call[BulkStatus]:
             reply = _checked(response, _wire.read_bulks, missing=_GONE)
             row = _row_of(id, reply, response)
-            found = self._status(id, row, response, {}).carrying(raw=response.body)
+            found = self._status(id, row, response).carrying(raw=response.body)
             _check_well(reply, response, [found])
             return self.confirm(found) or found
 
@@ -218,18 +221,16 @@ class Druid(Adapter, frozen=True, kw_only=True):
 
     def _read_list(self, response: Response) -> Page[BulkStatus]:
         reply = _checked(response, _wire.read_bulks, missing=None)
-        rows = reply.rows
-        raw = RawRows(response.body, _wire.split_bulks)
-        said: dict[str, _Said] = {}
-        found = tuple(
-            [
-                self._status(id, row, response, said).carrying(raw=read)
-                for row, read in zip(rows, raw.rows(len(rows)), strict=True)
-                if (id := _id_of(row)) is not None
-            ]
-        )
-        _check_well(reply, response, found)
-        return Page(items=found, left_out=len(rows) - len(found))
+        rows, raw = reply.rows, RawRows(response.body, _wire.split_bulks)
+        ids = [_id_of(row) for row in rows]
+        found = self._listed(response, rows, ids)
+        if None in ids:
+            places = (at for at, id in enumerate(ids) if id is not None)
+            items = tuple(row.carrying(raw=raw.row(at)) for row, at in zip(found, places, strict=True))
+        else:
+            items = raw.attach(found)
+        _check_well(reply, response, items)
+        return Page(items=items, left_out=len(rows) - len(items))
 
     def confirm(self, row: BulkStatus) -> Call[BulkStatus] | None:
         """The look at the failed results that decides a `completed` row; None for a row that is decided."""
@@ -331,37 +332,69 @@ class Druid(Adapter, frozen=True, kw_only=True):
 
         return Call(self._request(body_limit=8 * MIB), read)
 
-    def _status(
-        self, id: str, row: _wire.BulkRow, response: Response, said: "dict[str, _Said]"
-    ) -> BulkStatus:
-        """What one row says by itself. `said` keeps what words tell, for the other rows of its answer."""
+    def _listed(
+        self, response: Response, rows: list[_wire.BulkRow], ids: list[str | None]
+    ) -> list[BulkStatus]:
+        """The rows that have an id. Those of one word differ in nothing but ids and times."""
+        now = response.received_at
+        created = column_of_texts(
+            [row.created_on for row in rows],
+            now=now,
+            each=partial(_time, label="createdOn", now=now),
+        )
+        updated = column_of_texts(
+            [row.updated_on for row in rows],
+            now=now,
+            each=partial(_time, label="updatedOn", now=now),
+        )
+        odd = {*created.odd, *updated.odd}
+        alike: dict[tuple[str, bool], BulkStatus] = {}
+        found: list[BulkStatus] = []
+        for at, (row, id, begun, changed) in enumerate(
+            zip(rows, ids, created.times, updated.times, strict=True)
+        ):
+            if id is None:
+                continue
+            word = row.status
+            if at in odd or not isinstance(word, str):
+                found.append(self._status(id, row, response))
+                continue
+            kind = (word, changed is None)
+            like = alike.get(kind)
+            if like is None:
+                like = alike[kind] = self._status(id, row, response)
+            ended = None if like.finished_at is None else changed
+            found.append(
+                msgspec.structs.replace(like, id=id, created_at=begun, updated_at=changed, finished_at=ended)
+            )
+        return found
+
+    def _status(self, id: str, row: _wire.BulkRow, response: Response) -> BulkStatus:
+        """What one row says by itself."""
         word = row.status if isinstance(row.status, str) and row.status else None
-        told = said.get(word or "")
-        if told is None:
-            told = said[word or ""] = self._say(word)
-        state, evidence = told.state, told.evidence
-        odd: list[str] = []
-        if word is None and row.status is not None and not isinstance(row.status, str):
-            odd.append("status is not text, so it is not used.")
-        created = _time(row.created_on, "createdOn", response.received_at, odd)
-        updated = _time(row.updated_on, "updatedOn", response.received_at, odd)
-        ended = updated if told.is_end else None
-        if odd:
-            evidence = (*evidence, *odd)
-        if ended is not None:
-            evidence = (*evidence, _ENDED)
+        said = self._say(word)
+        now = response.received_at
+        created, odd_created = _time(row.created_on, label="createdOn", now=now)
+        updated, odd_updated = _time(row.updated_on, label="updatedOn", now=now)
+        ended = updated if said.state.is_terminal else None
+        told = (
+            None if row.status is None or isinstance(row.status, str) else _NO_TEXT,
+            odd_created,
+            odd_updated,
+            None if ended is None else _ENDED,
+        )
         return BulkStatus(
             source=response.source,
             provider=self.provider,
             id=id,
-            state=state,
+            state=said.state,
             native_state=word,
             created_at=created,
             updated_at=updated,
             finished_at=ended,
-            observed_at=response.received_at,
-            provisional=told.provisional,
-            evidence=evidence,
+            observed_at=now,
+            provisional=said.provisional,
+            evidence=(*said.evidence, *filter(None, told)),
         )
 
     def _say(self, word: str | None) -> "_Said":
@@ -373,7 +406,7 @@ class Druid(Adapter, frozen=True, kw_only=True):
         if not pinned and said.state is State.FAILED:
             told = (_SOME_DONE,)
         provisional = not pinned and said.state is State.SUCCEEDED
-        return _Said(said.state, (*said.evidence, *told), said.state.is_terminal, provisional)
+        return _Said(said.state, (*said.evidence, *told), provisional)
 
 
 class _Said(NamedTuple):
@@ -381,38 +414,30 @@ class _Said(NamedTuple):
 
     state: State
     evidence: tuple[str, ...]
-    is_end: bool
     provisional: bool
 
 
-def _time(value: object, label: str, now: datetime, evidence: list[str]) -> datetime | None:
-    """Read a time; its format is undocumented. What is to be said about it is added to `evidence`."""
-    if value is None:
-        return None
+def _time(value: object, *, label: str, now: datetime) -> tuple[datetime | None, str | None]:
+    """Read a time; its format is undocumented."""
     if isinstance(value, str) and not (value.isdigit() and value.isascii()):
-        when, note = from_text(value, label=label, now=now, naive_is_utc=True)
-    elif isinstance(value, str | int) and not isinstance(value, bool):
+        return from_text(value, label=label, now=now, naive_is_utc=True)
+    if value is None or (isinstance(value, str | int) and not isinstance(value, bool)):
         # Milliseconds, like the vendor's own expires_at.
-        when, note = from_epoch(value, "ms", label=label, now=now)
-    else:
-        unreadable_time(label, value)
-        when, note = None, f"{label} is neither text nor a whole number, so it is not used."
-    if note is not None:
-        evidence.append(note)
-    return when
+        return from_epoch(value, "ms", label=label, now=now)
+    unreadable_time(label, value)
+    return None, f"{label} is neither text nor a whole number, so it is not used."
 
 
 def _decided(row: BulkStatus, state: State, why: str, response: Response) -> BulkStatus:
     """`row` once its failed results have been looked at."""
     dropped = (_NOT_READ,) if state.is_terminal else (_NOT_READ, _ENDED)
-    return msgspec.structs.replace(
-        row,
+    return row.changed(
         state=state,
         provisional=False,
         finished_at=row.finished_at if state.is_terminal else None,
         observed_at=response.received_at,
         evidence=(*(line for line in row.evidence if line not in dropped), why),
-    ).carrying(**vars(row))
+    )
 
 
 def _operation(entry: msgspec.Raw, sequence: int, *, failed: bool) -> BulkOperation:

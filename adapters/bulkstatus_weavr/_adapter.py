@@ -265,10 +265,16 @@ class Weavr(Adapter, frozen=True, kw_only=True):
         """The rows of a list. Usual ones of one word, mode and action differ in nothing but ids, totals and times."""
         records, unit, now = rows.records, self.epoch_unit, response.received_at
         starts = column_of_epochs(
-            [record.execution_start for record in records], unit, label="executionStart", now=now
+            [record.execution_start for record in records],
+            unit,
+            now=now,
+            each=partial(from_epoch, unit=unit, label="executionStart", now=now),
         )
         ends = column_of_epochs(
-            [record.execution_finish for record in records], unit, label="executionFinish", now=now
+            [record.execution_finish for record in records],
+            unit,
+            now=now,
+            each=partial(from_epoch, unit=unit, label="executionFinish", now=now),
         )
         odd = {*rows.row_notes, *starts.odd, *ends.odd}
         alike: dict[tuple[str | None, str | None, str | None], BulkStatus] = {}

@@ -226,21 +226,26 @@ class BulkStatus(_Hidden, frozen=True, kw_only=True):
     stuck: Stuck | None = None
 
     def __post_init__(self) -> None:
-        # Journals keep these for each step, and an answer may hold megabytes of any. By name: lists make many of these.
-        if self.native_state is not None and len(self.native_state) > _LONGEST_TEXT:
-            self._cut("native_state", self.native_state)
-        if self.action is not None and len(self.action) > _LONGEST_TEXT:
-            self._cut("action", self.action)
-        if self.error is not None and len(self.error) > _LONGEST_TEXT:
-            self._cut("error", self.error)
+        # Journals keep these for each step, and an answer may hold megabytes of any. Lists make many of these records, and
+        # nearly none has an error or is long, so the first look is one condition.
+        if (
+            self.error is not None
+            or len(self.native_state or "") > _LONGEST_TEXT
+            or len(self.action or "") > _LONGEST_TEXT
+            or len(self.evidence) > _MOST_EVIDENCE
+        ):
+            self._cut()
+
+    def _cut(self) -> None:
+        for name in ("native_state", "action", "error"):
+            text: str | None = getattr(self, name)
+            if text is not None and len(text) > _LONGEST_TEXT:
+                msgspec.structs.force_setattr(self, name, f"{text[: _LONGEST_TEXT - 1]}…")
         if len(self.evidence) > _MOST_EVIDENCE:
             first, last = self.evidence[:_FIRST_EVIDENCE], self.evidence[-_LAST_EVIDENCE:]
             rest = len(self.evidence) - len(first) - len(last)
             left_out = f"{rest} more sentences are left out here."
             msgspec.structs.force_setattr(self, "evidence", (*first, left_out, *last))
-
-    def _cut(self, name: str, text: str) -> None:
-        msgspec.structs.force_setattr(self, name, f"{text[: _LONGEST_TEXT - 1]}…")
 
     @property
     def ref(self) -> Ref:

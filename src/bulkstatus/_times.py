@@ -6,11 +6,11 @@ None of them raises: a time that cannot be read never fails the record that hold
 
 import re
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from datetime import UTC, datetime, timedelta
 from functools import cache
 from pathlib import Path
-from types import MappingProxyType
+from types import MappingProxyType, NoneType
 from typing import Any, Literal, NamedTuple
 
 import msgspec
@@ -153,42 +153,44 @@ _NONE_ODD: Mapping[int, str] = MappingProxyType({})
 # a microsecond, and msgspec rounds; so not for what is finer than a microsecond, which is cut off.
 _PER_SECOND = {"s": 1, "ms": 1_000, "us": 1_000_000}
 _TIMES = list[datetime | None]
+_NO_KIND: frozenset[type] = frozenset({NoneType})
+_INTEGERS: frozenset[type] = _NO_KIND | {int}
+_TEXTS: frozenset[type] = _NO_KIND | {str}
 _LONGEST_EXACT = len("2026-06-01T12:00:00.123456Z")
 
 
-def column_of_epochs(values: list[Any], unit: EpochUnit, *, label: str, now: datetime) -> Times:
-    """Read the epoch counts that the records of a page have in one member, each as `from_epoch` does."""
-    times = _plain_epochs(values, _PER_SECOND.get(unit), now)
-    if times is not None:
-        return Times(times, _NONE_ODD)
-    return _one_by_one(from_epoch(value, unit, label=label, now=now) for value in values)
-
-
-def column_of_texts(
-    values: list[Any], *, label: str, now: datetime, naive_is_utc: bool = False
+def column_of_epochs(
+    values: list[Any], unit: EpochUnit, *, now: datetime, each: Callable[[Any], Reading]
 ) -> Times:
-    """Read the times that the records of a page have in one member, each as `from_text` does."""
-    times = _plain_texts(values, now)
-    if times is not None:
-        return Times(times, _NONE_ODD)
-    return _one_by_one(
-        from_text(value, label=label, now=now, naive_is_utc=naive_is_utc) for value in values
-    )
+    """Read the epoch counts that the records of a page have in one member: what `each`, reading one, gives for all of them.
+
+    `each` is `from_epoch` with this unit, or accepts more than that. It is not asked where all are plainly right.
+    """
+    return _column(values, _plain_epochs(values, _PER_SECOND.get(unit), now), each)
 
 
-def _one_by_one(readings: Iterable[Reading]) -> Times:
-    read = list(readings)
+def column_of_texts(values: list[Any], *, now: datetime, each: Callable[[Any], Reading]) -> Times:
+    """The same for times as text; `each` is `from_text`, or accepts more than that."""
+    return _column(values, _plain_texts(values, now), each)
+
+
+def _column(values: list[Any], plain: list[datetime | None] | None, each: Callable[[Any], Reading]) -> Times:
+    if plain is not None:
+        return Times(plain, _NONE_ODD)
+    read = [each(value) for value in values]
     return Times([when for when, _ in read], {at: odd for at, (_, odd) in enumerate(read) if odd is not None})
 
 
 def _plain_epochs(values: list[Any], per_second: int | None, now: datetime) -> list[datetime | None] | None:
-    """The times, where each of them is a plausible one of the past, or not set; None where one has to be looked at."""
-    said = values if None not in values else [value for value in values if value is not None]
-    if not said:
+    """The times, where each of them is a plausible number or not set; None where one has to be looked at by itself."""
+    kinds = set(map(type, values))
+    if kinds <= _NO_KIND:
         return values
-    if per_second is None or set(map(type, said)) != {int}:
+    if per_second is None or not kinds <= _INTEGERS:
         return None
-    if min(said) < _FIRST_SECOND * per_second or max(said) > now.timestamp() * per_second:
+    said = [value for value in values if value is not None] if NoneType in kinds else values
+    last = now.timestamp() + _AHEAD.total_seconds()
+    if min(said) < _FIRST_SECOND * per_second or max(said) > last * per_second:
         return None
     seconds = [value if value is None else value / per_second for value in values]
     return msgspec.convert(seconds, _TIMES, strict=False)
@@ -196,17 +198,20 @@ def _plain_epochs(values: list[Any], per_second: int | None, now: datetime) -> l
 
 def _plain_texts(values: list[Any], now: datetime) -> list[datetime | None] | None:
     """The same for RFC 3339 in UTC with no more digits than a datetime has."""
-    said = values if None not in values else [value for value in values if value is not None]
-    if not said:
+    kinds = set(map(type, values))
+    if kinds <= _NO_KIND:
         return values
-    try:
-        if max(map(len, said)) > _LONGEST_EXACT or ",".join([*said, ""]).count("Z,") != len(said):
-            return None
-        times = msgspec.convert(values, _TIMES)
-    except (TypeError, msgspec.ValidationError):
+    if not kinds <= _TEXTS:
         return None
-    set_ones = times if said is values else [when for when in times if when is not None]
-    return times if _EARLIEST <= min(set_ones) and max(set_ones) <= now else None
+    said = [value for value in values if value is not None] if NoneType in kinds else values
+    if max(map(len, said)) > _LONGEST_EXACT or ",".join([*said, ""]).count("Z,") != len(said):
+        return None
+    try:
+        times = msgspec.convert(values, _TIMES)
+    except msgspec.ValidationError:
+        return None
+    whens = times if said is values else [when for when in times if when is not None]
+    return times if _EARLIEST <= min(whens) and max(whens) - now <= _AHEAD else None
 
 
 def _whole(value: object) -> int | None:
