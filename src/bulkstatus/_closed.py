@@ -75,7 +75,7 @@ def closed(
 
     members = {"__eq__": is_equal, "__hash__": hashed, "__repr__": shown, "__doc__": record.__doc__}
     return msgspec.defstruct(
-        record.__name__, fields, bases=(record,), namespace=members, forbid_unknown_fields=True
+        record.__name__, fields, bases=(record,), namespace=members, forbid_unknown_fields=True, gc=False
     )
 
 

@@ -135,10 +135,9 @@ class _Hidden(msgspec.Struct, frozen=True, kw_only=True, dict=True):
     def _beside(self, name: str) -> Any:  # noqa: ANN401 - of the kind that the name says
         """What is carried under this name, or else what the row says that the record was made of."""
         carried = self.__dict__
-        if name in carried or _ROW not in carried:
+        if name in carried or _ROWS not in carried:
             return carried.get(name)
-        rows, number = carried[_ROW]
-        return rows.give(name, number)
+        return carried[_ROWS].give(name, carried[_ROW])
 
 
 class Received(Protocol):
@@ -149,17 +148,16 @@ class Received(Protocol):
         ...
 
 
-_ROW = "row"
+_ROWS, _ROW = "rows", "row"
 H = TypeVar("H", bound=_Hidden)
 
 
 def attach(records: tuple[H, ...], rows: Received) -> tuple[H, ...]:
-    """Let each of `records`, made of the rows in their order, know its row; give them back.
-
-    One reference each, set without a call of Python's: a page has a hundred rows or more.
-    """
-    row = zip(repeat(rows), range(len(records)))
-    deque(map(msgspec.structs.force_setattr, records, repeat(_ROW), row), maxlen=0)
+    """Let each of `records`, made of the rows in their order, know its row; give them back."""
+    # A page has a hundred rows or more, so nothing here is a call of Python's; and no pair, which the collector looks at.
+    given = msgspec.structs.force_setattr
+    deque(map(given, records, repeat(_ROWS), repeat(rows)), maxlen=0)
+    deque(map(given, records, repeat(_ROW), range(len(records))), maxlen=0)
     return records
 
 
