@@ -1,12 +1,14 @@
 """The DRUID adapter: its words, its settings, its calls."""
 
 import re
+import string
 from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime
 from functools import partial
 from typing import ClassVar, NamedTuple, TypeVar
 
 import msgspec
+from msgspec.structs import replace
 
 from bulkstatus.adapter import (
     MIB,
@@ -74,6 +76,8 @@ _FORBIDDEN = "the app lacks the permission for this; it is granted in the provid
 _AUTH_SERVER = "the provider could not reach its own authorisation server"
 
 _HEADER_VALUE = re.compile(r"[\x21-\x7e](?:[\x20-\x7e]{0,254}[\x21-\x7e])?")
+_PLAIN_IN_ID = f"{string.ascii_letters}{string.digits}-".encode()
+_LONGEST_ID = 128
 _LIMIT = 100  # no default and no maximum is documented
 _MAX_PAGES = 10_000
 _VALUE_LIMIT = 60_000  # a list of 12,000 bulks; the shortest rows that count as bulks then take 27 MiB
@@ -105,7 +109,7 @@ class _Ask(msgspec.Struct, frozen=True, kw_only=True):
         if reply.last is None:
             return None
         seen = self.seen | {reply.last} if remember else self.seen
-        return msgspec.structs.replace(
+        return replace(
             self,
             last=reply.last,
             start=self.start + len(reply.entries),
@@ -222,13 +226,13 @@ class Druid(Adapter, frozen=True, kw_only=True):
     def _read_list(self, response: Response) -> Page[BulkStatus]:
         reply = _checked(response, _wire.read_bulks, missing=None)
         rows, raw = reply.rows, RawRows(response.body, _wire.split_bulks)
-        ids = [_id_of(row) for row in rows]
+        ids = _ids_of(rows)
         found = self._listed(response, rows, ids)
-        if None in ids:
-            places = (at for at, id in enumerate(ids) if id is not None)
-            items = tuple(row.carrying(raw=raw.row(at)) for row, at in zip(found, places, strict=True))
-        else:
+        if len(found) == len(rows):
             items = raw.attach(found)
+        else:
+            places = [at for at, id in enumerate(ids) if id is not None]
+            items = tuple(row.carrying(raw=raw.row(at)) for row, at in zip(found, places, strict=True))
         _check_well(reply, response, items)
         return Page(items=items, left_out=len(rows) - len(items))
 
@@ -319,7 +323,7 @@ class Druid(Adapter, frozen=True, kw_only=True):
                 # The largest limit is not documented; without one the provider's own default holds.
                 if error.status != _BAD_REQUEST or ask.limit is None:
                     raise
-                return self._results(msgspec.structs.replace(ask, limit=None), use)
+                return self._results(replace(ask, limit=None), use)
             return use(ask, outcome, response)
 
         return Call(self._request(ask.id, "results", query=query), read)
@@ -348,7 +352,7 @@ class Druid(Adapter, frozen=True, kw_only=True):
             each=partial(_time, label="updatedOn", now=now),
         )
         odd = {*created.odd, *updated.odd}
-        alike: dict[tuple[str, bool], BulkStatus] = {}
+        alike: dict[object, BulkStatus] = {}
         found: list[BulkStatus] = []
         for at, (row, id, begun, changed) in enumerate(
             zip(rows, ids, created.times, updated.times, strict=True)
@@ -359,14 +363,12 @@ class Druid(Adapter, frozen=True, kw_only=True):
             if at in odd or not isinstance(word, str):
                 found.append(self._status(id, row, response))
                 continue
-            kind = (word, changed is None)
+            kind = word if changed is not None else (word, None)
             like = alike.get(kind)
             if like is None:
                 like = alike[kind] = self._status(id, row, response)
             ended = None if like.finished_at is None else changed
-            found.append(
-                msgspec.structs.replace(like, id=id, created_at=begun, updated_at=changed, finished_at=ended)
-            )
+            found.append(replace(like, id=id, created_at=begun, updated_at=changed, finished_at=ended))
         return found
 
     def _status(self, id: str, row: _wire.BulkRow, response: Response) -> BulkStatus:
@@ -458,10 +460,20 @@ def _text_of(value: object) -> str | None:
     return value if isinstance(value, str) and value else None
 
 
-def _id_of(row: _wire.BulkRow) -> str | None:
-    """The id by which a row's bulk can be asked for, or None."""
-    id = _text_of(row.bulk_id)
-    return id if id is not None and Druid.id_grammar.fits(id) else None
+def _ids_of(rows: list[_wire.BulkRow]) -> list[str | None]:
+    """The ids by which the rows' bulks can be asked for, None for a row without one."""
+    ids = [row.bulk_id if isinstance(row.bulk_id, str) else "" for row in rows]
+    if _are_plain(ids):
+        return [*ids]
+    return [id if Druid.id_grammar.fits(id) else None for id in ids]
+
+
+def _are_plain(ids: list[str]) -> bool:
+    """True where each is plainly an id, of letters, digits and hyphens, as UUIDs are; the grammar takes longer to tell."""
+    if not ids or "".join(ids).encode().translate(None, _PLAIN_IN_ID):
+        return False
+    # Of these characters only the hyphen is before 0, and nothing at all is before both.
+    return min(ids) >= "0" and max(map(len, ids)) <= _LONGEST_ID
 
 
 def _row_of(id: str, reply: _wire.BulkReply, response: Response) -> _wire.BulkRow:
@@ -478,14 +490,14 @@ def _row_of(id: str, reply: _wire.BulkReply, response: Response) -> _wire.BulkRo
     raise wrong_id(response, asked=id, got=next(iter(named)))
 
 
-def _checked(response: Response, read: Callable[[bytes], _Reply], *, missing: str | None) -> _Reply:
+def _checked(response: Response, read: Callable[[Response], _Reply], *, missing: str | None) -> _Reply:
     """The reply, once neither the HTTP status nor the one repeated in the body says that there is an error.
 
     `missing` is what a 404 means here; None leaves it in general words.
     """
     if response.status != _OK:
         raise _error(response, _result_of(response), missing)
-    reply = decode(response, read)
+    reply = read(response)
     if (said_status := _wire.said_status(reply.result)) is not None and said_status >= _FAULTY:
         raise _error(response, reply.result, missing)
     if reply.fault is not None:
