@@ -51,20 +51,29 @@ class _Typed(msgspec.Struct, frozen=True):
     error: object = None
 
 
+class _UsualRow(BulkRow, frozen=True, rename="camel"):
+    """One bulk as it usually comes."""
+
+    bulk_id: str | None = None
+    status: str | None = None
+    created_on: str | None = None
+    updated_on: str | None = None
+
+
 class _Result(msgspec.Struct, frozen=True):
     """What is documented of `result`; the vendor's SDK has `elapsed` and `node` too, of every endpoint."""
 
-    status: object = None
-    message: object = None
-    errors: object = None
-    elapsed: object = None
-    node: object = None
+    status: int | str | None = None
+    message: str | None = None
+    errors: str | None = None
+    elapsed: int | float | str | None = None
+    node: str | None = None
 
 
 class _Usual(msgspec.Struct, frozen=True):
     """An answer as it usually comes."""
 
-    content: list[BulkRow] | BulkRow | None = None
+    content: list[_UsualRow] | _UsualRow | None = None
     result: _Result | None = None
 
 
@@ -106,7 +115,7 @@ def read_bulks(response: Response) -> BulkReply:
     usual = _USUAL.as_documented(response)
     if usual is None or usual.content is None:
         return decode(response, _read_and_note)
-    rows = usual.content if isinstance(usual.content, list) else [usual.content]
+    rows: list[BulkRow] = [*usual.content] if isinstance(usual.content, list) else [usual.content]
     result = None if usual.result is None else msgspec.structs.asdict(usual.result)
     said = None if result is None else {name: value for name, value in result.items() if value is not None}
     return BulkReply(rows, said, _listed_errors(said))

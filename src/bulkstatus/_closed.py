@@ -16,9 +16,10 @@ from bulkstatus._reply import is_within
 S = TypeVar("S", bound=msgspec.Struct)
 
 _PLAIN = (str, int, float, bool, NoneType)
+_ANYTHING = (object, Any)
 _Plain = str | int | float | bool | None
-# Of documented members that are not read: what is nested deeper is looked at in the lenient way.
-_Unread = _Plain | list[_Plain] | dict[str, _Plain | list[_Plain] | dict[str, _Plain]]
+# Of fields that may hold anything, and of members that are not read: what is nested deeper is left to the lenient way.
+_Shallow = _Plain | list[_Plain | dict[str, _Plain]] | dict[str, _Plain | list[_Plain] | dict[str, _Plain]]
 
 Unread = Mapping[type[msgspec.Struct], Collection[str]]
 """Of records, the documented members that are not read."""
@@ -48,8 +49,8 @@ def closed(
 ) -> type[msgspec.Struct]:
     """A subclass of `record` that is equal to it where the values are, and refuses members which it does not name.
 
-    So do the structs in its fields. A field that may hold anything takes no list and no object here, and one of the
-    structs it is `within` takes only null, as nothing bounds the rest. Members that are `unread` may be there.
+    So do the structs in its fields. A field that may hold anything takes what is shallow here, and one of the structs it
+    is `within` takes only null, as nothing bounds the rest. Members that are `unread` may be there, if shallow.
     """
     names = record.__struct_fields__
     fields: list[tuple[str, Any, Any]] = [
@@ -57,7 +58,7 @@ def closed(
         for field in msgspec.structs.fields(record)
     ]
     fields += [
-        (f"_unread_{number}", _Unread, msgspec.field(name=name, default=None))
+        (f"_unread_{number}", _Shallow, msgspec.field(name=name, default=None))
         for number, name in enumerate(unread.get(record, ()))
     ]
 
@@ -88,8 +89,8 @@ def _same(field: msgspec.structs.FieldInfo) -> Any:  # noqa: ANN401 - what msgsp
 def _closed_type(kind: Any, unread: Unread, within: frozenset[type[msgspec.Struct]]) -> Any:  # noqa: ANN401 - of all kinds
     if kind in _PLAIN:
         return kind
-    if kind is object or kind is Any:
-        return _Plain
+    if kind in _ANYTHING:
+        return _Shallow
     if isinstance(kind, type) and issubclass(kind, msgspec.Struct) and kind not in within:
         return closed(kind, unread, within)
     origin, inner = get_origin(kind), get_args(kind)
@@ -119,4 +120,4 @@ def _most(kind: Any, within: frozenset[type[msgspec.Struct]], *, listed: bool = 
     if origin in (Union, UnionType) and not listed:
         bounds = [_most(one, within) for one in inner]
         return None if None in bounds else max(bound for bound in bounds if bound is not None)
-    return None if listed else 1
+    return None if listed or kind in _ANYTHING else 1

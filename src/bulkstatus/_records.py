@@ -161,6 +161,7 @@ class Rows(Generic[P, S]):
         records: list[S] | None,
         notes: Mapping[int, Notes],
         raw: RawRows,
+        *,
         row: Reader[S],
         of_page: Notes = (),
     ) -> None:
@@ -246,9 +247,9 @@ class PageReader(Generic[P, S]):
         page = self._closed.decode(response)
         raw = RawRows(response.body, self._split)
         if page is not None:
-            return Rows(page, self._records(page), {}, raw, self._row)
+            return Rows(page, self._records(page), {}, raw, row=self._row)
         page, records, notes, of_page = decode(response, self._read)
-        return Rows(page, records, notes, raw, self._row, of_page)
+        return Rows(page, records, notes, raw, row=self._row, of_page=of_page)
 
     def _read(self, body: bytes) -> tuple[P, list[S] | None, Mapping[int, Notes], Notes]:
         try:

@@ -211,7 +211,7 @@ def _plain_texts(values: list[Any], now: datetime) -> list[datetime | None] | No
     except msgspec.ValidationError:
         return None
     whens = times if said is values else [when for when in times if when is not None]
-    return times if _EARLIEST <= min(whens) and max(whens) - now <= _AHEAD else None
+    return times if min(whens) >= _EARLIEST and max(whens) - now <= _AHEAD else None
 
 
 def _whole(value: object) -> int | None:

@@ -39,6 +39,8 @@ OPEN = msgspec.json.Decoder(Whole)
         b'{"free":null,"table":null,"inner":null}',
         b'{"free":1}',
         b'{"free":"a","sure":null}',
+        b'{"free":[1,"a",{"b":null}]}',
+        b'{"free":{"a":{"b":1},"c":[2.5]}}',
     ],
 )
 def test_what_is_as_documented_is_equal_to_what_the_struct_itself_reads(body):
@@ -65,8 +67,9 @@ def test_equal_ones_have_the_same_hash():
         b'{"parts":[{"size":1,"new":1}]}',
         b'{"parts":[{"size":"1"}]}',
         b'{"wholeId":[]}',
-        b'{"free":[]}',
-        b'{"free":{}}',
+        b'{"free":[[]]}',
+        b'{"free":[{"a":[]}]}',
+        b'{"free":{"a":{"b":{}}}}',
         b'{"table":{}}',
         b'{"inner":{}}',
         b"[]",
