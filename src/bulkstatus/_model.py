@@ -25,6 +25,9 @@ class State(StrEnum):
     are ends. `unknown` is a provider's word that nobody has explained yet: never an end, never a guess.
     """
 
+    is_terminal: bool
+    """True when the provider will not move the bulk any more; false for `unknown`."""
+
     QUEUED = "queued"
     RUNNING = "running"
     PAUSED = "paused"
@@ -35,13 +38,9 @@ class State(StrEnum):
     EXPIRED = "expired"
     UNKNOWN = "unknown"
 
-    @property
-    def is_terminal(self) -> bool:
-        """True when the provider will not move the bulk any more; false for `unknown`."""
-        return self in _TERMINAL
-
-
-_TERMINAL = frozenset({State.SUCCEEDED, State.PARTIAL, State.FAILED, State.CANCELLED, State.EXPIRED})
+    def __init__(self, word: str) -> None:
+        # Once for each, since it is asked of every record, often several times.
+        self.is_terminal = word in {"succeeded", "partial", "failed", "cancelled", "expired"}
 
 
 class Ref(NamedTuple):
@@ -92,16 +91,17 @@ class Counts(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def finished(self) -> int | None:
         """How many operations have ended, or None when no ended ones were counted at all."""
-        ended = [count for count in (self.succeeded, self.failed, self.cancelled) if count is not None]
-        return sum(ended) if ended else None
+        if self.succeeded is None and self.failed is None and self.cancelled is None:
+            return None
+        return (self.succeeded or 0) + (self.failed or 0) + (self.cancelled or 0)
 
     @property
     def unsaid(self) -> int | None:
         """How many of `total` no count speaks of; None without a total. Never negative."""
         if self.total is None:
             return None
-        said = (self.queued, self.running, self.succeeded, self.failed, self.cancelled)
-        return max(0, self.total - sum(count for count in said if count is not None))
+        said = (self.queued or 0) + (self.running or 0) + (self.finished or 0)
+        return max(0, self.total - said)
 
     @property
     def progress(self) -> float | None:
@@ -117,7 +117,7 @@ class _Hidden(msgspec.Struct, frozen=True, kw_only=True, dict=True):
 
     def carrying(self, **values: object) -> Self:
         """Attach the values and return the same object. For adapters, while they build it."""
-        self.__dict__.update(values)
+        vars(self).update(values)
         return self
 
     def changed(self, **fields: object) -> Self:

@@ -210,7 +210,7 @@ def _plain_texts(values: list[Any], now: datetime) -> list[datetime | None] | No
         times = msgspec.convert(values, _TIMES)
     except msgspec.ValidationError:
         return None
-    whens = times if said is values else [when for when in times if when is not None]
+    whens = [when for when in times if when is not None]
     return times if min(whens) >= _EARLIEST and max(whens) - now <= _AHEAD else None
 
 
