@@ -9,6 +9,7 @@ from http import HTTPStatus
 from typing import ClassVar, Literal, TypeVar, get_args
 
 import msgspec
+from msgspec.structs import replace
 
 from bulkstatus.adapter import (
     MIB,
@@ -289,7 +290,7 @@ class Weavr(Adapter, frozen=True, kw_only=True):
             )
             like = alike.get(kind) if usual else None
             if like is not None:
-                row = msgspec.structs.replace(
+                row = replace(
                     like,
                     id="" if id is None else str(id),
                     counts=None if total is None else Counts(total=total),
@@ -343,6 +344,7 @@ class Weavr(Adapter, frozen=True, kw_only=True):
 
     def _steps(self, response: Response, records: list[Operation]) -> list[BulkOperation]:
         """The operations in rows."""
+        failed = State.FAILED
         words = {record.status for record in records}
         states = {word: _counted_as(word, self.state_map) for word in words}
         return [
@@ -353,7 +355,7 @@ class Weavr(Adapter, frozen=True, kw_only=True):
                 native_state=record.status,
                 method=record.method,
                 path=record.path,
-                error=_error_code(response, record.response_payload) if state is State.FAILED else None,
+                error=_error_code(response, record.response_payload) if state is failed else None,
             )
             for record in records
         ]
@@ -426,7 +428,7 @@ def _error_code(response: Response, payload: str | None) -> str | None:
     if not payload:
         return None
     try:
-        found = decode(msgspec.structs.replace(response, body=payload.encode()), ERROR_CODE.decode)
+        found = decode(replace(response, body=payload.encode()), ERROR_CODE.decode)
     except ProtocolError:
         return None
     codes = (_text(found.error_code), _text(found.code))
