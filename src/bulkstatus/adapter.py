@@ -40,6 +40,7 @@ from bulkstatus._times import (
     column_of_texts,
     from_epoch,
     from_epochs,
+    from_epochs_of,
     from_text,
 )
 from bulkstatus._urls import check_base_url
@@ -94,6 +95,7 @@ __all__ = [
     "decode",
     "from_epoch",
     "from_epochs",
+    "from_epochs_of",
     "from_text",
     "is_collecting",
     "is_unread",
