@@ -54,7 +54,7 @@ def read_result(response: Response) -> Envelope:
         return usual
     envelope = read_envelope(response)
     if is_collecting() and not tells_failure(envelope):
-        _USUAL.note(response.body)
+        note_members("envelope", response.body, _USUAL.documented)
         note_members("result", _WHOLE.decode(response.body).result, _RESULT_MEMBERS)
     return envelope
 

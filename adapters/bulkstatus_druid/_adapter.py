@@ -85,6 +85,7 @@ _FAILED_ONLY: frozenset[str] = frozenset({State.FAILED})
 _TELLABLE: frozenset[str] = frozenset({State.FAILED, State.UNKNOWN})
 _OK, _PART, _REDIRECTS, _BAD_REQUEST, _FAULTY = 200, 206, 300, 400, 400
 
+_Read = tuple[datetime | None, str | None]
 _Reply = TypeVar("_Reply", _wire.BulkReply, _wire.ResultsReply)
 _Answer = TypeVar("_Answer")
 
@@ -208,7 +209,10 @@ class Druid(Adapter, frozen=True, kw_only=True):
         def read(response: Response) -> BulkStatus | Call[BulkStatus]:
             reply = _checked(response, _wire.read_bulks, missing=_GONE)
             row = _row_of(id, reply, response)
-            found = self._status(id, row, response).carrying(raw=response.body)
+            now = response.received_at
+            created = _time(row.created_on, label="createdOn", now=now)
+            updated = _time(row.updated_on, label="updatedOn", now=now)
+            found = self._status(id, row, response, created, updated).carrying(raw=response.body)
             _check_well(reply, response, [found])
             return self.confirm(found) or found
 
@@ -227,11 +231,11 @@ class Druid(Adapter, frozen=True, kw_only=True):
         reply = _checked(response, _wire.read_bulks, missing=None)
         rows, raw = reply.rows, RawRows(response.body, _wire.split_bulks)
         ids = _ids_of(rows)
-        found = self._listed(response, rows, ids)
-        if len(found) == len(rows):
-            items = raw.attach(found)
+        if all(ids):
+            items = raw.attach(self._listed(response, rows, ids))
         else:
-            places = [at for at, id in enumerate(ids) if id is not None]
+            places = [at for at, id in enumerate(ids) if id]
+            found = self._listed(response, [rows[at] for at in places], [ids[at] for at in places])
             items = tuple(row.carrying(raw=raw.row(at)) for row, at in zip(found, places, strict=True))
         _check_well(reply, response, items)
         return Page(items=items, left_out=len(rows) - len(items))
@@ -336,10 +340,8 @@ class Druid(Adapter, frozen=True, kw_only=True):
 
         return Call(self._request(body_limit=8 * MIB), read)
 
-    def _listed(
-        self, response: Response, rows: list[_wire.BulkRow], ids: list[str | None]
-    ) -> list[BulkStatus]:
-        """The rows that have an id. Those of one word differ in nothing but ids and times."""
+    def _listed(self, response: Response, rows: list[_wire.BulkRow], ids: list[str]) -> list[BulkStatus]:
+        """Rows of a list, and their ids. Those of one word differ in nothing but ids and times."""
         now = response.received_at
         created = column_of_texts(
             [row.created_on for row in rows],
@@ -357,27 +359,28 @@ class Druid(Adapter, frozen=True, kw_only=True):
         for at, (row, id, begun, changed) in enumerate(
             zip(rows, ids, created.times, updated.times, strict=True)
         ):
-            if id is None:
-                continue
             word = row.status
-            if at in odd or not isinstance(word, str):
-                found.append(self._status(id, row, response))
-                continue
+            usual = at not in odd and isinstance(word, str)
             kind = word if changed is not None else (word, None)
-            like = alike.get(kind)
-            if like is None:
-                like = alike[kind] = self._status(id, row, response)
-            ended = None if like.finished_at is None else changed
-            found.append(replace(like, id=id, created_at=begun, updated_at=changed, finished_at=ended))
+            like = alike.get(kind) if usual else None
+            if like is not None:
+                ended = None if like.finished_at is None else changed
+                status = replace(like, id=id, created_at=begun, updated_at=changed, finished_at=ended)
+            else:
+                times = (begun, created.odd.get(at)), (changed, updated.odd.get(at))
+                status = self._status(id, row, response, *times)
+                if usual:
+                    alike[kind] = status
+            found.append(status)
         return found
 
-    def _status(self, id: str, row: _wire.BulkRow, response: Response) -> BulkStatus:
-        """What one row says by itself."""
+    def _status(
+        self, id: str, row: _wire.BulkRow, response: Response, read_created: _Read, read_updated: _Read
+    ) -> BulkStatus:
+        """What one row says by itself, and what was read of its times."""
         word = row.status if isinstance(row.status, str) and row.status else None
         said = self._say(word)
-        now = response.received_at
-        created, odd_created = _time(row.created_on, label="createdOn", now=now)
-        updated, odd_updated = _time(row.updated_on, label="updatedOn", now=now)
+        (created, odd_created), (updated, odd_updated) = read_created, read_updated
         ended = updated if said.state.is_terminal else None
         told = (
             None if row.status is None or isinstance(row.status, str) else _NO_TEXT,
@@ -394,7 +397,7 @@ class Druid(Adapter, frozen=True, kw_only=True):
             created_at=created,
             updated_at=updated,
             finished_at=ended,
-            observed_at=now,
+            observed_at=response.received_at,
             provisional=said.provisional,
             evidence=(*said.evidence, *filter(None, told)),
         )
@@ -419,7 +422,7 @@ class _Said(NamedTuple):
     provisional: bool
 
 
-def _time(value: object, *, label: str, now: datetime) -> tuple[datetime | None, str | None]:
+def _time(value: object, *, label: str, now: datetime) -> _Read:
     """Read a time; its format is undocumented."""
     if isinstance(value, str) and not (value.isdigit() and value.isascii()):
         return from_text(value, label=label, now=now, naive_is_utc=True)
@@ -460,12 +463,12 @@ def _text_of(value: object) -> str | None:
     return value if isinstance(value, str) and value else None
 
 
-def _ids_of(rows: list[_wire.BulkRow]) -> list[str | None]:
-    """The ids by which the rows' bulks can be asked for, None for a row without one."""
+def _ids_of(rows: list[_wire.BulkRow]) -> list[str]:
+    """The ids by which the rows' bulks can be asked for, an empty text for a row without one."""
     ids = [row.bulk_id if isinstance(row.bulk_id, str) else "" for row in rows]
     if _are_plain(ids):
-        return [*ids]
-    return [id if Druid.id_grammar.fits(id) else None for id in ids]
+        return ids
+    return [id if Druid.id_grammar.fits(id) else "" for id in ids]
 
 
 def _are_plain(ids: list[str]) -> bool:

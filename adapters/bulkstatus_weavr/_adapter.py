@@ -4,6 +4,7 @@ https://docs.weavr.io/bulk-operations/overview/ and https://api.weavr.io/product
 """
 
 from collections.abc import Mapping
+from datetime import datetime
 from functools import partial
 from http import HTTPStatus
 from typing import ClassVar, Literal, TypeVar, get_args
@@ -163,7 +164,10 @@ class Weavr(Adapter, frozen=True, kw_only=True):
                 raise bad_shape(response, "the value at `$.bulkId` is not there, or no id")
             if str(record.bulk_id) != id:
                 raise wrong_id(response, asked=id, got=record.bulk_id)
-            return self._bulk(response, record, notes, listed=False).carrying(raw=response.body)
+            unit, now = self.epoch_unit, response.received_at
+            started = from_epoch(record.execution_start, unit, label="executionStart", now=now)
+            finished = from_epoch(record.execution_finish, unit, label="executionFinish", now=now)
+            return self._bulk(response, record, notes, started, finished).carrying(raw=response.body)
 
         return Call(Request.to(self.base_url, "bulks", id), read)
 
@@ -298,14 +302,22 @@ class Weavr(Adapter, frozen=True, kw_only=True):
                     finished_at=end,
                 )
             else:
-                row = self._bulk(response, record, rows.row_notes.get(at, ()), listed=True)
+                times = (start, starts.odd.get(at)), (end, ends.odd.get(at))
+                row = self._bulk(response, record, rows.row_notes.get(at, ()), *times, listed=True)
                 if usual:
                     alike[kind] = row
             found.append(row)
         return found
 
-    def _bulk(self, response: Response, record: Process, notes: Notes, *, listed: bool) -> BulkStatus:
-        """The status that a record tells."""
+    def _bulk(
+        self,
+        response: Response,
+        record: Process,
+        notes: Notes,
+        *times: tuple[datetime | None, str | None],
+        listed: bool = False,
+    ) -> BulkStatus:
+        """The status that a record tells; `times` are what was read of its start and its finish."""
         told, unread, left_out = _counts(record, self.state_map, notes)
         state, why = _BULK.decide(record.status, told, self.state_map, unread=unread)
         counts, doubts = _believed(told)
@@ -314,9 +326,7 @@ class Weavr(Adapter, frozen=True, kw_only=True):
         if state is State.SUCCEEDED and not uncounted and not _shows_success(counts):
             state, why = State.UNKNOWN, (*why, _NO_SUCCESS)
         on_failure, odd_mode = _on_failure(record.mode)
-        unit, now = self.epoch_unit, response.received_at
-        started, odd_start = from_epoch(record.execution_start, unit, label="executionStart", now=now)
-        finished, odd_finish = from_epoch(record.execution_finish, unit, label="executionFinish", now=now)
+        (started, odd_start), (finished, odd_finish) = times
         doubted = filter(None, (odd_start, odd_finish, odd_mode))
         return BulkStatus(
             source=response.source,
@@ -328,7 +338,7 @@ class Weavr(Adapter, frozen=True, kw_only=True):
             counts=counts,
             started_at=started,
             finished_at=finished,
-            observed_at=now,
+            observed_at=response.received_at,
             action=record.operation,
             on_failure=on_failure,
             provisional=listed and state in _CORRIGIBLE and not _has_counts(counts),

@@ -78,7 +78,7 @@ def by_source(refs: Iterable[Ref]) -> dict[str, list[str]]:
     return found
 
 
-class Counts(msgspec.Struct, frozen=True, kw_only=True):
+class Counts(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """How many operations of a bulk are in which state. None means that the provider did not say."""
 
     total: int | None = None
