@@ -488,6 +488,23 @@ class TestColumns:
         assert all(when is None or when.tzinfo is UTC for when in column.times)
         assert at_once.found() == alone.found()
 
+    @pytest.mark.parametrize("unit", sorted(UNITS))
+    def test_numbers_at_the_bounds_are_read_as_each_of_them_would_be(self, unit):
+        """The last that is plausible and the first that is not, on either side."""
+        for value in bounds(unit):
+            column = column_of_epochs([value] * 2, unit, now=NOW, each=lambda value: epoch(value, unit))
+            assert (column.times[1], column.odd.get(1)) == epoch(value, unit)
+
+    @pytest.mark.parametrize(
+        "value",
+        ["1999-12-31T23:59:59.999999Z", "2000-01-01T00:00:00Z"]
+        + [f"2036-01-03T03:04:05{rest}Z" for rest in ("", ".000001", ".0000001", ".9999999")],
+    )
+    def test_texts_at_the_bounds_are_read_as_each_of_them_would_be(self, value):
+        """Digits that a time has no room for are cut off, and do not make it a later one."""
+        column = column_of_texts([value] * 2, now=NOW, each=text)
+        assert (column.times[1], column.odd.get(1)) == text(value)
+
     @pytest.mark.parametrize("unit", ["s", "ms", "us"])
     def test_plain_numbers_are_not_looked_at_by_themselves(self, unit):
         """Nor are those that are not set; ten years ahead are plausible for both."""
