@@ -102,7 +102,10 @@ def _closed_type(kind: Any, unread: Unread, within: frozenset[type[msgspec.Struc
 
 
 def most_values(record: type[msgspec.Struct]) -> int | None:
-    """How many JSON values there may be for each `{` of what is decoded into a closed `record`; None where not bounded."""
+    """How many JSON values there may be for each `{` of what is decoded into a closed `record`; None where not bounded.
+
+    A member that comes twice is not counted twice: the second takes the place of the first.
+    """
     return _most(record, frozenset())
 
 

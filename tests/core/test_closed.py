@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import json
+
 import msgspec
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from bulkstatus._closed import closed
+from bulkstatus._call import Response
+from bulkstatus._closed import ClosedDecoder, closed, most_values
 
 
 class Part(msgspec.Struct, frozen=True):
@@ -79,3 +84,49 @@ def test_anything_else_is_refused(body):
     """What is new, what is of another type, and what could be nested without end."""
     with pytest.raises(msgspec.ValidationError):
         CLOSED.decode(body)
+
+
+class Row(msgspec.Struct, frozen=True):
+    """A row of plain members."""
+
+    id: str | None = None
+    size: int | None = None
+    part: Part | None = None
+
+
+class Page(msgspec.Struct, frozen=True):
+    """A page of such rows, or one alone."""
+
+    rows: list[Row] | Row | None = None
+    more: bool | None = None
+
+
+@pytest.mark.parametrize(
+    ("kind", "most"),
+    [(Part, 2), (Row, 4), (Page, 4), (Whole, None)],
+)
+def test_values_are_bounded_by_braces_where_they_can_be(kind, most):
+    """A list of other things than records, and what may hold anything, may be of any length."""
+    assert most_values(kind) == most
+
+
+parts = st.none() | st.fixed_dictionaries({}, optional={"size": st.integers(0, 9)})
+rows = st.fixed_dictionaries(
+    {}, optional={"id": st.text(max_size=2), "size": st.integers(0, 9), "part": parts}
+)
+
+
+def count(value):
+    """How many JSON values there are in one."""
+    inner = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
+    return 1 + sum(map(count, inner))
+
+
+@given(st.fixed_dictionaries({"rows": rows | st.lists(rows, max_size=9)}, optional={"more": st.booleans()}))
+def test_what_is_decoded_is_within_its_bounds(page):
+    """Where fewer values are allowed it is left to the lenient way; the outermost one is in no such count."""
+    body = json.dumps(page, separators=(",", ":"))
+    response, decoder = Response.now(200, body), ClosedDecoder(Page, {})
+    for limit in (0, count(page) - 2):
+        assert decoder.decode(msgspec.structs.replace(response, value_limit=limit)) is None
+    assert decoder.decode(msgspec.structs.replace(response, value_limit=4 * body.count("{"))) is not None
