@@ -350,7 +350,7 @@ def _text(response: Response, name: str, value: object) -> str | None:
 
 def _finished(value: object, state: State, response: Response) -> tuple[datetime | None, tuple[str, ...]]:
     """When the bulk ended, if it did."""
-    if value in (None, ""):
+    if value is None or value == "":
         return None, ()
     if not state.is_terminal:
         return None, ("completed is filled in, but the bulk has not ended; it is not used.",)
@@ -364,9 +364,8 @@ def _finished(value: object, state: State, response: Response) -> tuple[datetime
 def _reason(value: object, state: State) -> tuple[str | None, tuple[str, ...]]:
     """Why the bulk failed, if it did."""
     if state is not State.FAILED:
-        return None, () if value in (None, "") else (
-            "error is filled in, but counts only for a failed bulk.",
-        )
+        told = value is not None and value != ""
+        return None, ("error is filled in, but counts only for a failed bulk.",) if told else ()
     unsure = "A failed bulk may or may not have changed the list; Cloudflare does not say."
     if value in (None, ""):
         return None, (unsure, "The provider gave no reason.")

@@ -93,6 +93,7 @@ _BULK = Vocabulary("weavr bulk", BULK_STATES)
 _OPERATION = Vocabulary("weavr operation", OPERATION_STATES)
 # The states that operations are counted in are also the names of the counts.
 _COUNTED = frozenset(OPERATION_STATES.values())
+_NOTHING = Counts()
 # The ends that counts may still correct.
 _CORRIGIBLE = frozenset({State.SUCCEEDED, State.PARTIAL, State.FAILED})
 
@@ -376,7 +377,7 @@ def _is_submitted(word: str | None) -> bool:
 
 
 def _has_counts(counts: Counts | None) -> bool:
-    return counts is not None and any(getattr(counts, name) is not None for name in _COUNTED)
+    return counts is not None and replace(counts, total=None) != _NOTHING
 
 
 def _shows_success(counts: Counts | None) -> bool:
@@ -407,7 +408,7 @@ def _counts(record: Process, pins: Mapping[str, State], notes: Notes) -> tuple[C
             said.append(f"{count} operations have the word {word[:40]!r}, which no count here stands for.")
             unread += count
     counts = Counts(total=total, **sums)
-    return (None if counts == Counts() else counts), unread, tuple(dict.fromkeys(said))
+    return (None if counts == _NOTHING else counts), unread, tuple(dict.fromkeys(said))
 
 
 def _believed(counts: Counts | None) -> tuple[Counts | None, Notes]:
@@ -415,7 +416,7 @@ def _believed(counts: Counts | None) -> tuple[Counts | None, Notes]:
     if counts is None:
         return None, ()
     cleaned, doubts = clean_counts(counts)
-    return (None if cleaned == Counts() else cleaned), doubts
+    return (None if cleaned == _NOTHING else cleaned), doubts
 
 
 def _counted_as(word: str | None, pins: Mapping[str, State]) -> State:
