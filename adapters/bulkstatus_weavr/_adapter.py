@@ -361,7 +361,7 @@ class Weavr(Adapter, frozen=True, kw_only=True):
         return [
             BulkOperation(
                 id=record.operation_id if record.operation_id is None else str(record.operation_id),
-                sequence=record.sequence if can_be_count(record.sequence) else None,
+                sequence=record.sequence,
                 state=(state := states[record.status]),
                 native_state=record.status,
                 method=record.method,

@@ -6,7 +6,7 @@ whether a member is in it that is not documented. Whatever is not just as docume
 
 from collections.abc import Collection, Mapping
 from types import NoneType, UnionType
-from typing import Any, Generic, TypeVar, Union, cast, get_args, get_origin
+from typing import Annotated, Any, Generic, TypeVar, Union, cast, get_args, get_origin
 
 import msgspec
 
@@ -87,7 +87,7 @@ def _same(field: msgspec.structs.FieldInfo) -> Any:  # noqa: ANN401 - what msgsp
 
 
 def _closed_type(kind: Any, unread: Unread, within: frozenset[type[msgspec.Struct]]) -> Any:  # noqa: ANN401 - of all kinds
-    if kind in _PLAIN:
+    if kind in _PLAIN or (get_origin(kind) is Annotated and get_args(kind)[0] in _PLAIN):
         return kind
     if kind in _ANYTHING:
         return _Shallow

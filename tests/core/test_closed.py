@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from typing import Annotated
 
 import msgspec
 import pytest
@@ -30,6 +31,7 @@ class Whole(msgspec.Struct, frozen=True, rename="camel"):
     inner: Whole | None = None
     ratio: float = 0.5
     sure: bool | None = None
+    place: Annotated[int, msgspec.Meta(ge=0)] | None = None
 
 
 CLOSED = msgspec.json.Decoder(closed(Whole))
@@ -42,7 +44,7 @@ OPEN = msgspec.json.Decoder(Whole)
         b"{}",
         b'{"wholeId":7,"parts":[{"size":1},null],"tags":["a"],"ratio":2,"sure":true}',
         b'{"free":null,"table":null,"inner":null}',
-        b'{"free":1}',
+        b'{"free":1,"place":0}',
         b'{"free":"a","sure":null}',
         b'{"free":[1,"a",{"b":null}]}',
         b'{"free":{"a":{"b":1},"c":[2.5]}}',
@@ -72,6 +74,7 @@ def test_equal_ones_have_the_same_hash():
         b'{"parts":[{"size":1,"new":1}]}',
         b'{"parts":[{"size":"1"}]}',
         b'{"wholeId":[]}',
+        b'{"place":-1}',
         b'{"free":[[]]}',
         b'{"free":[{"a":[]}]}',
         b'{"free":{"a":{"b":{}}}}',
