@@ -232,7 +232,7 @@ class Druid(Adapter, frozen=True, kw_only=True):
         rows, raw = reply.rows, RawRows(response.body, _wire.split_bulks)
         ids = _ids_of(rows)
         if all(ids):
-            items = raw.attach(self._listed(response, rows, ids))
+            items = raw.attach(self._listed(response, rows, ids), len(rows))
         else:
             places = [at for at, id in enumerate(ids) if id]
             found = self._listed(response, [rows[at] for at in places], [ids[at] for at in places])

@@ -164,8 +164,8 @@ class OpenAI(adapter.Adapter, frozen=True, kw_only=True):
 
         return Call(self._request(limit=limit or self.rows_per_page, after=after), read)
 
-    def _bulk(self, response: Response, read: tuple[Batch, Notes], told_times: Times) -> BulkStatus:
-        (batch, notes), (times, odd_times) = read, told_times
+    def _bulk(self, response: Response, read: tuple[Batch, Notes], at: Times) -> BulkStatus:
+        (batch, notes), (times, odd_times) = read, at
         said = batch.request_counts or RequestCounts()
         told = adapter.Counts(total=said.total, succeeded=said.completed, failed=said.failed)
         if not (told.total or told.succeeded or told.failed):

@@ -178,9 +178,12 @@ class RawRows:
         """Such a function for each of the first `number` records."""
         return map(partial, repeat(self._read, number), range(number))
 
-    def attach(self, records: Iterable[H]) -> tuple[H, ...]:
-        """Let each of `records`, made of the page's own in their order, have its own as `raw`; give them back."""
-        return attach(tuple(records), self)
+    def attach(self, items: Iterable[H], number: int) -> tuple[H, ...]:
+        """Give each of `items`, made of the page's `number` records in their order, its record as `raw`.
+
+        Raises ValueError when there are more or fewer items: some would have the record of another.
+        """
+        return attach(items, self, number)
 
     def give(self, name: str, number: int) -> bytes | None:
         """What a record that was made of row `number` has under this name."""

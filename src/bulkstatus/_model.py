@@ -152,12 +152,15 @@ _ROWS, _ROW = "rows", "row"
 H = TypeVar("H", bound=_Hidden)
 
 
-def attach(records: tuple[H, ...], rows: Received) -> tuple[H, ...]:
-    """Let each of `records`, made of the rows in their order, know its row; give them back."""
+def attach(items: Iterable[H], rows: Received, number: int) -> tuple[H, ...]:
+    """Let each of `items`, made of the `number` rows in their order, know its row. Raises ValueError when they are others."""
+    records = tuple(items)
+    if len(records) != number:
+        raise ValueError(f"{len(records)} items are attached to {number} rows")
     # A page has a hundred rows or more, so nothing here is a call of Python's; and no pair, which the collector looks at.
     given = msgspec.structs.force_setattr
     deque(map(given, records, repeat(_ROWS), repeat(rows)), maxlen=0)
-    deque(map(given, records, repeat(_ROW), range(len(records))), maxlen=0)
+    deque(map(given, records, repeat(_ROW), range(number)), maxlen=0)
     return records
 
 

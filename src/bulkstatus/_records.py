@@ -190,12 +190,9 @@ class Rows(Generic[P, S]):
         `request` and `response` name the fields of the record that are the payloads of an operation. All of it is read
         once somebody looks at it. Raises ValueError when there are more or fewer items than rows.
         """
-        found = tuple(items)
-        if len(found) != len(self.records):
-            raise ValueError(f"{len(found)} items are attached to {len(self.records)} rows")
-        if request is None and response is None:
-            return attach(found, self._raw)
-        return attach(found, _Payloads(self._raw, self._row, {"request": request, "response": response}))
+        named = {"request": request, "response": response}
+        rows = _Payloads(self._raw, self._row, named) if request or response else self._raw
+        return attach(items, rows, len(self.records))
 
 
 class _Payloads:

@@ -367,7 +367,7 @@ class TestHidden:
     def test_what_is_attached_is_taken_from_the_rows_when_asked_for(self):
         """Each record asks for its own row; a value that it carries itself goes before, and a copy has all of it."""
         rows = Rows()
-        one, two = attach((BulkOperation(state=State.FAILED), BulkOperation(state=State.FAILED)), rows)
+        one, two = attach([BulkOperation(state=State.FAILED) for _ in range(2)], rows, 2)
         assert not rows.asked
         two.carrying(response="of its own")
         for found in (two, two.changed(id="7")):
@@ -378,7 +378,7 @@ class TestHidden:
     def test_what_is_attached_shows_nowhere(self):
         """Not in repr, JSON or comparison, and it does not stand in the way of pickle and copy."""
         plain = BulkOperation(id="1", state=State.FAILED)
-        (full,) = attach((BulkOperation(id="1", state=State.FAILED),), Rows())
+        (full,) = attach([BulkOperation(id="1", state=State.FAILED)], Rows(), 1)
         assert full == plain
         assert hash(full) == hash(plain)
         assert (repr(full), msgspec.json.encode(full)) == (repr(plain), msgspec.json.encode(plain))
