@@ -34,6 +34,15 @@ _UNITS: dict[str, tuple[int, timedelta]] = {
 _MAX_DIGITS = 20
 _parsed = datetime.fromisoformat
 _NOT_SET: Reading = (None, None)
+_NONE_ODD: Mapping[int, str] = MappingProxyType({})
+# How many of a unit make a second. Of a count whose time is plausible the quotient, a float, is exact to a fraction of
+# a microsecond, and msgspec rounds; so not for what is finer than a microsecond, which is cut off.
+_MILLION = 1_000_000
+_PER_SECOND = {"s": 1, "ms": 1_000, "us": _MILLION}
+_TIMES = list[datetime | None]
+_NO_KIND: frozenset[type] = frozenset({NoneType})
+_INTEGERS: frozenset[type] = _NO_KIND | {int}
+_LONGEST_EXACT = len("2026-06-01T12:00:00.123456Z")
 _FIRST_SECOND = int(_EARLIEST.timestamp())
 _FIRST_DAY = f"{_EARLIEST:%Y-%m-%d}"
 
@@ -166,17 +175,6 @@ class Times(NamedTuple):
 
     times: list[datetime | None]
     odd: Mapping[int, str]
-
-
-_NONE_ODD: Mapping[int, str] = MappingProxyType({})
-# How many of a unit make a second. Of a count whose time is plausible the quotient, a float, is exact to a fraction of
-# a microsecond, and msgspec rounds; so not for what is finer than a microsecond, which is cut off.
-_MILLION = 1_000_000
-_PER_SECOND = {"s": 1, "ms": 1_000, "us": _MILLION}
-_TIMES = list[datetime | None]
-_NO_KIND: frozenset[type] = frozenset({NoneType})
-_INTEGERS: frozenset[type] = _NO_KIND | {int}
-_LONGEST_EXACT = len("2026-06-01T12:00:00.123456Z")
 
 
 def column_of_epochs(
