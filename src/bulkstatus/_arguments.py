@@ -1,10 +1,12 @@
 """The arguments that several methods of the clients share. What they mean, and their defaults, is said at AsyncClient."""
 
 from collections.abc import Collection, Mapping
-from typing import TypedDict
+from typing import TYPE_CHECKING, TypedDict
 
 from bulkstatus._polling import PollPolicy, Preset
-from bulkstatus._subscription import Until
+
+if TYPE_CHECKING:
+    from bulkstatus._subscription import Until
 
 
 class ListArguments(TypedDict, total=False):
@@ -33,12 +35,12 @@ class _Following(TypedDict, total=False):
 class WaitArguments(_Following, total=False):
     """Those of `AsyncClient.wait`, but for its references and its callback."""
 
-    until: Until
+    until: "Until"
 
 
 class WatchArguments(_Following, total=False):
     """Those of `AsyncClient.watch`, but for its references."""
 
     sources: Collection[str] | None
-    until: Until | None
+    until: "Until | None"
     detail: bool

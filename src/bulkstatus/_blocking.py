@@ -26,11 +26,12 @@ from bulkstatus._recorder import JournalOrPath
 from bulkstatus._retry import Policy
 from bulkstatus._tasks import is_hurried
 from bulkstatus._waits import HeldWait
-from bulkstatus._watch import AsyncWatch, OnChange, WatchView
 from bulkstatus.errors import Unavailable
 
 if TYPE_CHECKING:
     import httpx
+
+    from bulkstatus._watch import AsyncWatch, OnChange, WatchView
 
 _CLIENTS: "WeakSet[Client]" = WeakSet()
 
@@ -59,8 +60,11 @@ class Client:
         policy: Policy | None = None,
         transport: "httpx.AsyncBaseTransport | None" = None,
         journal: JournalOrPath | None = None,
+        _brief: bool = False,
     ) -> None:
-        self._new = partial(AsyncClient, dict(sources), policy=policy, transport=transport, journal=journal)
+        self._new = partial(
+            AsyncClient, dict(sources), policy=policy, transport=transport, journal=journal, _brief=_brief
+        )
         self._client = self._new()
         self._guard = threading.Lock()
         self._thread: LoopThread | None = None
@@ -76,9 +80,16 @@ class Client:
         policy: Policy | None = None,
         transport: "httpx.AsyncBaseTransport | None" = None,
         journal: JournalOrPath | None = None,
+        _brief: bool = False,
     ) -> Self:
         """As AsyncClient.from_config."""
-        return cls(read_config(path).build(sources), policy=policy, transport=transport, journal=journal)
+        return cls(
+            read_config(path).build(sources),
+            policy=policy,
+            transport=transport,
+            journal=journal,
+            _brief=_brief,
+        )
 
     def __enter__(self) -> Self:
         self._loop()
@@ -237,7 +248,7 @@ class Client:
         self,
         refs: Iterable[str | Ref],
         *,
-        on_change: OnChange | None = None,
+        on_change: "OnChange | None" = None,
         **arguments: Unpack[WaitArguments],
     ) -> Outcome:
         """As AsyncClient.wait, with the same arguments."""
@@ -254,7 +265,7 @@ class Client:
         self._loop().call(partial(self._client.end_wait, held, outcome))
 
     def resume(
-        self, wait: int | None = None, *, fresh: bool = False, on_change: OnChange | None = None
+        self, wait: int | None = None, *, fresh: bool = False, on_change: "OnChange | None" = None
     ) -> Outcome:
         """As AsyncClient.resume."""
         return self._loop().call(partial(self._client.resume, wait, fresh=fresh, on_change=on_change))
@@ -263,7 +274,7 @@ class Client:
         """As AsyncClient.watch, with the same arguments; the result is iterated over with `for`."""
         asked = refs if refs is None or isinstance(refs, str | Ref) else tuple(refs)
 
-        async def begin() -> AsyncWatch:
+        async def begin() -> "AsyncWatch":
             return self._client.watch(asked, **arguments)
 
         loop = self._loop()
@@ -277,7 +288,7 @@ class Watch:
     `with` statement.
     """
 
-    def __init__(self, loop: LoopThread, watch: AsyncWatch) -> None:
+    def __init__(self, loop: LoopThread, watch: "AsyncWatch") -> None:
         self._loop = loop
         self._watch = watch
         self._closed = False
@@ -310,7 +321,7 @@ class Watch:
         except Unavailable:
             return self._watch.outcome()
 
-    def view(self) -> WatchView:
+    def view(self) -> "WatchView":
         """As AsyncWatch.view."""
         return self._loop.run(self._watch.view)
 

@@ -12,6 +12,7 @@ from collections.abc import (
 )
 from datetime import datetime
 from functools import partial
+from importlib import import_module
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, NamedTuple, Self, TypeVar, Unpack, get_args
@@ -26,7 +27,6 @@ from bulkstatus._call import ListQuery, OperationQuery
 from bulkstatus._config import read_config
 from bulkstatus._drift import Drift
 from bulkstatus._engine import Engine
-from bulkstatus._follow import Follower
 from bulkstatus._gather import (
     NO_LISTING,
     Gathering,
@@ -45,19 +45,24 @@ from bulkstatus._polling import PollPolicy, Preset
 from bulkstatus._record import KnownBulk, Transition, WaitTerms
 from bulkstatus._recorder import JournalOrPath, Recorder
 from bulkstatus._retry import Policy
-from bulkstatus._subscription import Subscription, Until
 from bulkstatus._tasks import NotOpen, deadline, is_duration, is_hurried, now, together
 from bulkstatus._text import nearest
 from bulkstatus._times import Stamp
-from bulkstatus._track import Terms
 from bulkstatus._waits import HeldWait
-from bulkstatus._watch import AsyncWatch, OnChange, drain
 from bulkstatus.errors import BulkStatusError, ConfigError, NotFound
 
 if TYPE_CHECKING:
     import httpx
 
+    # What follows bulks is imported when a client is opened: a command that asks once (`_brief`) has no use for it.
+    from bulkstatus._follow import Follower
+    from bulkstatus._subscription import Until
+    from bulkstatus._track import Terms
+    from bulkstatus._watch import AsyncWatch, OnChange
+
 T = TypeVar("T")
+# What a client that may be asked much and for long imports when it is opened, so that no question waits for it later.
+_USED_LATER = ("bulkstatus._follow", "bulkstatus._watch", "stamina")
 
 
 class SourceHealth(msgspec.Struct, frozen=True, kw_only=True):
@@ -93,6 +98,7 @@ class AsyncClient:
     it gives a Report, names the sources that were not done. No request is cancelled by it.
     """
 
+    # `_brief` is the command line's, for a client that is asked once: it goes without what takes long to import.
     def __init__(
         self,
         sources: Mapping[str, Adapter],
@@ -100,6 +106,7 @@ class AsyncClient:
         policy: Policy | None = None,
         transport: "httpx.AsyncBaseTransport | None" = None,
         journal: JournalOrPath | None = None,
+        _brief: bool = False,
     ) -> None:
         if not sources:
             raise ConfigError("no sources are configured")
@@ -111,6 +118,7 @@ class AsyncClient:
             if not isinstance(adapter, Adapter):
                 raise ConfigError(f"source {name!r} is not an adapter but a {type(adapter).__name__}")
         self._adapters = dict(sources)
+        self._is_open, self._brief = False, _brief
         self._follower: Follower | None = None
         self._recorder = Recorder(journal, self._adapters)
         witness = self._recorder.saw if self._recorder.is_on else None
@@ -118,6 +126,7 @@ class AsyncClient:
             self._adapters,
             policy=policy or Policy(),
             transport=transport,
+            fast=not _brief,
             witness=witness,
             notice=self._recorder.noticed,
         )
@@ -131,27 +140,39 @@ class AsyncClient:
         policy: Policy | None = None,
         transport: "httpx.AsyncBaseTransport | None" = None,
         journal: JournalOrPath | None = None,
+        _brief: bool = False,
     ) -> Self:
         """A client for the sources of a configuration file, or for those named in `sources`.
 
         The file is `path`, else the one `$BULKSTATUS_CONFIG` names, else `bulkstatus.toml` in the user's
         configuration folder. Raises ConfigError, with file and line, for anything wrong in it.
         """
-        return cls(read_config(path).build(sources), policy=policy, transport=transport, journal=journal)
+        return cls(
+            read_config(path).build(sources),
+            policy=policy,
+            transport=transport,
+            journal=journal,
+            _brief=_brief,
+        )
 
     async def __aenter__(self) -> Self:
+        if not self._brief:
+            for module in _USED_LATER:
+                import_module(module)
         await self._engine.__aenter__()
         self._recorder.open()
-        self._follower = Follower(self._engine, self._adapters, self._recorder)
+        self._is_open = True
         return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if self._follower is not None:
+        if self._is_open:
             self._engine.tasks()  # raises in another event loop, before anything is taken apart
-            self._follower.close()
-            self._follower = None
+            self._is_open = False
+            if self._follower is not None:
+                self._follower.close()
+                self._follower = None
         try:
             await self._engine.__aexit__(kind, error, trace)
         finally:
@@ -460,13 +481,13 @@ class AsyncClient:
         refs: Iterable[str | Ref],
         *,
         timeout: float | None = None,
-        until: Until = "all",
+        until: "Until" = "all",
         stop_when_blocked: bool = False,
         blind_after: float = 600.0,
         grace: float = 20.0,
         polling: PollPolicy | Preset = "default",
         fresh: bool = False,
-        on_change: OnChange | None = None,
+        on_change: "OnChange | None" = None,
     ) -> Outcome:
         """Wait for bulks to end, and say for each how the wait ended.
 
@@ -518,7 +539,7 @@ class AsyncClient:
         await self._recorder.try_to(lambda _: held.end(outcome))
 
     async def resume(
-        self, wait: int | None = None, *, fresh: bool = False, on_change: OnChange | None = None
+        self, wait: int | None = None, *, fresh: bool = False, on_change: "OnChange | None" = None
     ) -> Outcome:
         """Go on with a wait that was recorded: the one with this number, or the last unfinished one that nobody waits for.
 
@@ -541,7 +562,7 @@ class AsyncClient:
 
     def _watch_for(
         self, refs: Iterable[str | Ref], terms: WaitTerms, *, timeout: float | None, fresh: bool
-    ) -> AsyncWatch:
+    ) -> "AsyncWatch":
         return self.watch(
             refs,
             timeout=timeout,
@@ -553,7 +574,11 @@ class AsyncClient:
             fresh=fresh,
         )
 
-    async def _drained(self, watch: AsyncWatch, held: HeldWait | None, on_change: OnChange | None) -> Outcome:
+    async def _drained(
+        self, watch: "AsyncWatch", held: HeldWait | None, on_change: "OnChange | None"
+    ) -> Outcome:
+        from bulkstatus._watch import drain
+
         if held is None:
             return await drain(watch, on_change)
         try:
@@ -570,14 +595,14 @@ class AsyncClient:
         *,
         sources: Collection[str] | None = None,
         timeout: float | None = None,
-        until: Until | None = "all",
+        until: "Until | None" = "all",
         stop_when_blocked: bool = False,
         blind_after: float = 600.0,
         grace: float = 20.0,
         polling: PollPolicy | Preset = "default",
         detail: bool = False,
         fresh: bool = False,
-    ) -> AsyncWatch:
+    ) -> "AsyncWatch":
         """Follow bulks, and give each Change as it is noticed; see AsyncWatch.
 
         It ends as `wait` does; with `until` None it goes on until it is closed, and looks every ten minutes whether a
@@ -588,6 +613,10 @@ class AsyncClient:
 
         The other arguments are those of `wait`. Raises ConfigError for what cannot be asked; nothing is sent then.
         """
+        from bulkstatus._follow import Follower
+        from bulkstatus._subscription import Subscription, Until
+        from bulkstatus._watch import AsyncWatch
+
         terms = _terms(stop_when_blocked=stop_when_blocked, blind_after=blind_after, grace=grace)
         policy = PollPolicy.of(polling)
         if until not in (*get_args(Until), None):
@@ -596,8 +625,10 @@ class AsyncClient:
             raise ConfigError(f"timeout is a number of seconds above 0, or None, not {timeout!r}")
         wanted, scans = self._watched(refs, sources)
         self._engine.tasks()
-        if self._follower is None:
+        if not self._is_open:
             raise NotOpen
+        if self._follower is None:
+            self._follower = Follower(self._engine, self._adapters, self._recorder)
         began = now()
 
         def make(notify: Callable[[], None]) -> Subscription:
@@ -734,7 +765,9 @@ def _ages(older_than: float | None, newer_than: float | None) -> _Ages:
     return _Ages(older_than, newer_than)
 
 
-def _terms(*, stop_when_blocked: bool, blind_after: float, grace: float) -> Terms:
+def _terms(*, stop_when_blocked: bool, blind_after: float, grace: float) -> "Terms":
+    from bulkstatus._track import Terms
+
     if not is_duration(blind_after):
         raise ConfigError(f"blind_after is a number of seconds above 0, not {blind_after!r}")
     if grace != 0 and not is_duration(grace):

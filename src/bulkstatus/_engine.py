@@ -111,7 +111,11 @@ _asking: ContextVar[Pending[Any]] = ContextVar("_asking")
 
 
 class Engine:
-    """The sources of one client, and the tasks that ask them. An async context manager, entered once."""
+    """The sources of one client, and the tasks that ask them. An async context manager, entered once.
+
+    Where `fast` is False, requests go over httpx's own transport: for who asks once or twice, as importing that of
+    aiohttp costs as much as a thousand requests save.
+    """
 
     def __init__(
         self,
@@ -119,13 +123,15 @@ class Engine:
         *,
         policy: Policy,
         transport: httpx.AsyncBaseTransport | None = None,
+        fast: bool = True,
         witness: Witness | None = None,
         notice: Notice | None = None,
     ) -> None:
         self._witness = witness
+        self._fast = fast
         shared: dict[str, Budget] = {}
         self._lines = {
-            name: _Line(name, adapter, policy, shared, transport=transport, notice=notice)
+            name: _Line(name, adapter, policy, shared, transport=transport, fast=fast, notice=notice)
             for name, adapter in adapters.items()
         }
         self._tasks: anyio.abc.TaskGroup | None = None
@@ -136,7 +142,8 @@ class Engine:
         if self._tasks is not None:
             self._at_home()
             raise RuntimeError("this client is open already")
-        prepare()
+        if self._fast:
+            prepare()
         self._home = Home()
         self._tasks = anyio.create_task_group()
         await self._tasks.__aenter__()
@@ -223,6 +230,7 @@ class _Line:
         shared: dict[str, Budget],
         *,
         transport: httpx.AsyncBaseTransport | None,
+        fast: bool,
         notice: Notice | None,
     ) -> None:
         self._name = name
@@ -239,7 +247,9 @@ class _Line:
                 raise error.about(source=name, provider=adapter.provider) from None
         self._origins = frozenset(map(origin, adapter.base_urls()))
         # One more than questions may be under way: a token is fetched outside their number.
-        self._pools = Pools(adapter.base_urls(), connections=policy.connections + 1, transport=transport)
+        self._pools = Pools(
+            adapter.base_urls(), connections=policy.connections + 1, transport=transport, fast=fast
+        )
         self._credentials = Credentials(adapter.auth(), self._fetch_token, now)
         self._slots = anyio.Semaphore(policy.connections, fast_acquire=True)
         self._quota = Quota()

@@ -9,14 +9,13 @@ import ssl
 from collections.abc import Iterator, Mapping
 from functools import cache, lru_cache
 from http import HTTPStatus
-from importlib.metadata import version
 from urllib.parse import urlencode, urlsplit
 from urllib.request import getproxies
 
 import httpcore
 import httpx
 
-from bulkstatus import _times
+from bulkstatus import __version__, _times
 from bulkstatus._body import read_body
 from bulkstatus._call import Request, Response
 from bulkstatus._fast import fast_transport
@@ -71,9 +70,16 @@ def _tls_context() -> ssl.SSLContext:
     return context
 
 
+def _context_for(base_urls: tuple[str, ...]) -> ssl.SSLContext:
+    """That of all sources; one that trusts nobody, as that costs nothing, where no address begins with `https`."""
+    if all(urlsplit(url).scheme == "http" for url in base_urls):
+        return ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    return _tls_context()
+
+
 @cache
 def _usual_headers() -> dict[str, str]:
-    agent = f"bulkstatus/{version('bulkstatus')}"
+    agent = f"bulkstatus/{__version__}"
     return {
         "User-Agent": agent,
         "Accept": "application/json",
@@ -84,7 +90,11 @@ def _usual_headers() -> dict[str, str]:
 
 @unseen
 def new_client(
-    base_urls: tuple[str, ...], *, connections: int, transport: httpx.AsyncBaseTransport | None
+    base_urls: tuple[str, ...],
+    *,
+    connections: int,
+    transport: httpx.AsyncBaseTransport | None,
+    fast: bool = True,
 ) -> httpx.AsyncClient:
     """An httpx client for one source: a small pool, which knows the proxies of the environment.
 
@@ -93,12 +103,15 @@ def new_client(
     """
     hosts = {urlsplit(url).hostname or "" for url in base_urls}
     own = set(filter(is_loopback, hosts))
-    context = _tls_context()
+    context = _context_for(base_urls)
     try:
+        if transport is None and fast:
+            transport = fast_transport(
+                context, connections=connections, keepalive=_KEEPALIVE, proxied=own != hosts
+            )
         client = httpx.AsyncClient(
             verify=context,
-            transport=transport
-            or fast_transport(context, connections=connections, keepalive=_KEEPALIVE, proxied=own != hosts),
+            transport=transport,
             limits=httpx.Limits(
                 max_connections=connections,
                 max_keepalive_connections=connections,
@@ -118,7 +131,7 @@ def new_client(
         if not hasattr(pool, "_network_backend"):
             # Connections would be made unseen, without what keeps plain requests to this machine on it.
             raise ConfigError(
-                f"this release does not know httpcore {version('httpcore')}; install an older one",
+                f"this release does not know httpcore {httpcore.__version__}; install an older one",
                 reason="transport",
             )
         to_proxy = isinstance(pool, httpcore.AsyncHTTPProxy | httpcore.AsyncSOCKSProxy)

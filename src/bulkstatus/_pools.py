@@ -29,10 +29,16 @@ class Pools:
     """
 
     def __init__(
-        self, base_urls: tuple[str, ...], *, connections: int, transport: httpx.AsyncBaseTransport | None
+        self,
+        base_urls: tuple[str, ...],
+        *,
+        connections: int,
+        transport: httpx.AsyncBaseTransport | None,
+        fast: bool = True,
     ) -> None:
         self._base_urls = base_urls
         self._transport = transport
+        self._fast = fast
         self._rooms = _shared_out(connections)
         self._pools: list[_Pool | None] = [None for _ in self._rooms]
 
@@ -51,7 +57,9 @@ class Pools:
         return pool
 
     def _fill(self, place: int) -> _Pool:
-        client = new_client(self._base_urls, connections=self._rooms[place], transport=self._transport)
+        client = new_client(
+            self._base_urls, connections=self._rooms[place], transport=self._transport, fast=self._fast
+        )
         pool = self._pools[place] = _Pool(client)
         return pool
 

@@ -7,8 +7,6 @@ from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
 import msgspec
-import stamina
-import stamina.instrumentation
 
 from bulkstatus._tasks import is_duration, now
 from bulkstatus.errors import BulkStatusError, ConfigError, ProtocolError, RateLimited, RequestRejected
@@ -103,6 +101,8 @@ def log_retries() -> None:
 
     For programs. stamina would use structlog where that is installed, which prints to stdout unless configured.
     """
+    import stamina.instrumentation
+
     stamina.instrumentation.set_on_retry_hooks([stamina.instrumentation.LoggingOnRetryHook])
 
 
@@ -113,8 +113,8 @@ async def with_retries(
 
     `name` is how a warning of a long pause speaks of it, in the log "bulkstatus".
 
-    The first try is made by hand: entering stamina costs about a tenth of a request, and nearly every question is
-    answered at once.
+    The first try is made by hand: entering stamina costs about a tenth of a request, importing it as much as ten, and
+    nearly every question is answered at once.
     """
     began = now()
     try:
@@ -123,6 +123,8 @@ async def with_retries(
         if attempts_for(error, policy) == 1:
             raise
         first = error
+    import stamina
+
     failed = 0
 
     def pause(error: Exception) -> bool | float:

@@ -131,8 +131,8 @@ def unread(folder: Path) -> Generator[Stage]:
     """As before, and whoever is to read the output does not: the pipe is full, and there is more for it."""
     full = """
     import os, sys
-    from bulkstatus import cli
-    prepare = cli._prepare
+    from bulkstatus.cli import _main
+    prepare = _main._prepare
     def fill():
         prepare()
         os.set_blocking(1, False)
@@ -142,7 +142,7 @@ def unread(folder: Path) -> Generator[Stage]:
         except BlockingIOError:
             os.set_blocking(1, True)
         sys.stdout.write("more")
-    cli._prepare = fill
+    _main._prepare = fill
     """
     with answerless(folder) as stage:
         yield stage._replace(begins=full)

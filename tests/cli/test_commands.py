@@ -291,6 +291,35 @@ def test_get_opens_only_the_sources_it_needs(here, monkeypatch):
     assert "CF_TOKEN" in done.err
 
 
+@pytest.mark.parametrize(
+    ("words", "brief"),
+    [
+        (["get", "payments:1"], True),
+        (["get", *(f"payments:{number}" for number in range(1, 1_002))], False),
+        (["explain", "payments:1"], True),
+        (["operations", "payments:1"], False),
+        (["operations", "payments:1", "--limit", "1000"], True),
+        (["operations", "payments:1", "--limit", "1001"], False),
+        (["operations", "payments:1", "--sequence", "3"], True),
+        (["sources"], True),
+        (["list"], False),
+    ],
+)
+def test_whoever_may_ask_a_thousand_times_has_what_makes_that_quick(here, monkeypatch, words, brief):
+    """Importing the transport of the extra `fast` takes longer than it saves those who ask less."""
+    told = []
+    real = bulkstatus.AsyncClient.__init__
+
+    def spy(self, *args, _brief=False, **options):
+        told.append(_brief)
+        real(self, *args, _brief=_brief, **options)
+        raise bulkstatus.ConfigError("enough is known")
+
+    monkeypatch.setattr(bulkstatus.AsyncClient, "__init__", spy)
+    assert here(*words).code == 2
+    assert told == [brief]
+
+
 def test_get_keeps_to_the_sources_named(here):
     """What is left out is said."""
     done = here("get", "payments:1", "edge:aa11", "--source", "payments", "-o", "name")
@@ -757,7 +786,8 @@ def test_the_help_of_every_command_has_two_examples(here, command):
 
 def test_the_help_names_every_command(here):
     """None is forgotten in the list above either."""
-    from bulkstatus.cli._app import app, config_app, journal_app
+    from bulkstatus.cli._app import app, config_app
+    from bulkstatus.cli._journal import journal_app
 
     done = here("--help")
     for command in COMMANDS:

@@ -6,12 +6,14 @@ import re
 import signal
 import subprocess
 import sys
+from importlib.metadata import version
 from pathlib import Path
 
 import pexpect
 import pyte
 import pytest
 
+import bulkstatus
 from reliability.canaries import PERSONAL, inspect
 
 forking = pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
@@ -47,17 +49,93 @@ def look(program, words, environment, *, columns, rows=50, until=None, act=None)
     return [line.rstrip() for line in screen.display], raw, child.exitstatus
 
 
-def test_the_version_needs_no_network_client(environment):
-    """Nor rich: it is what scripts ask first."""
-    code = (
-        "import sys; from bulkstatus.cli import main; main(['--version']); "
-        "sys.exit(bool({'httpx', 'rich', 'cyclopts'} & set(sys.modules)))"
-    )
+_TELL = "print(*sorted(set(sys.modules) - before), file=sys.stderr); sys.exit(code)"
+
+
+def imported(code, environment):
+    """What a process imports besides what Python itself does, and what it wrote: `code` ends the work."""
     done = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, env=environment, check=False
+        [
+            sys.executable,
+            "-c",
+            f"import sys; before = set(sys.modules)\n{code}\n{_TELL}",
+        ],
+        capture_output=True,
+        text=True,
+        env=environment,
+        check=False,
     )
-    assert (done.returncode, done.stderr) == (0, "")
-    assert re.fullmatch(r"\d+\.\d+\S*\n", done.stdout)
+    assert done.returncode == 0, done.stderr
+    return set(done.stderr.split()), done.stdout
+
+
+def test_the_version_costs_little_more_than_python(environment):
+    """It imports two modules of ours and none of others: it is what scripts ask first."""
+    modules, said = imported(
+        "from bulkstatus.cli import main; sys.argv = ['bulkstatus', '--version']; code = main()", environment
+    )
+    assert modules == {"bulkstatus", "bulkstatus.cli"}
+    assert said == f"{bulkstatus.__version__}\n"
+
+
+def test_the_version_is_that_of_the_distribution():
+    """It is written in one place, which the build reads too."""
+    assert version("bulkstatus") == bulkstatus.__version__
+
+
+def test_a_single_question_imports_what_it_needs_alone(environment):
+    """No command line but ours, no picture, no aiohttp, none of what waits or retries: most of what a `get` costs."""
+    del environment["BULKSTATUS_TRANSPORT"]
+    modules, said = imported(
+        # With either of these, stamina is imported to be told that the log is ours.
+        "sys.modules |= {'structlog': None, 'prometheus_client': None}\n"
+        "from bulkstatus.cli import main; sys.argv = ['bulkstatus', 'get', 'payments:1', '-o', 'name']; code = main()",
+        environment,
+    )
+    assert said == "payments:1\n"
+    needless = {"aiohttp", "rich", "click", "pygments", "dateutil", "stamina", "trio", "cyclopts.completion"}
+    needless |= {"bulkstatus._follow", "bulkstatus._watch", "bulkstatus.cli._wait", "bulkstatus.cli._journal"}
+    assert modules.isdisjoint(needless), modules & needless
+    assert "httpx" in modules
+
+
+def test_a_program_that_calls_the_command_line_stays_as_it_is(environment):
+    """Its httpx keeps a command line there, and what the program holds goes on being looked through for garbage."""
+    modules, said = imported(
+        "import gc; from bulkstatus.cli import main; code = main(['get', 'payments:1', '-o', 'name'])\n"
+        "print(gc.isenabled(), gc.get_freeze_count(), sys.modules.get('httpx._main', 0) is None)",
+        environment,
+    )
+    assert said.split() == ["payments:1", "True", "0", "False"]
+    assert "httpx" in modules
+
+
+def test_the_version_ends_as_every_command_does(program, environment, tmp_path):
+    """A reader that is gone is 141, a disk that is full a sentence and 7, an output that is closed no matter."""
+    reader, writer = os.pipe()
+    os.close(reader)
+    endings = []
+    for stdout in (writer, os.open("/dev/full", os.O_WRONLY)):
+        done = subprocess.run(
+            [program, "--version"],
+            stdout=stdout,
+            stderr=subprocess.PIPE,
+            text=True,
+            env=environment,
+            check=False,
+        )
+        os.close(stdout)
+        endings.append((done.returncode, done.stderr))
+    closed = subprocess.run(
+        ["/bin/sh", "-c", f"'{program}' --version >&-"],
+        capture_output=True,
+        text=True,
+        env=environment,
+        check=False,
+    )
+    endings.append((closed.returncode, closed.stderr))
+    full = "bulkstatus: cannot write the output: No space left on device\n"
+    assert endings == [(141, ""), (7, full), (0, "")]
 
 
 def test_the_console_script_is_the_same_program(program, environment):
@@ -90,14 +168,17 @@ def test_the_log_shows_requests_and_no_secret(run):
     assert run("operations", "payments:2", "-v").err.count(PERSONAL) == 0
 
 
-def test_the_log_shows_retries(run, tmp_path):
-    """Why it takes longer."""
+@pytest.mark.parametrize("other", [None, "structlog", "prometheus_client"])
+def test_the_log_shows_retries(run, tmp_path, other):
+    """Why it takes longer; also where a library is installed that stamina would tell it to instead."""
+    if other:
+        (tmp_path / f"{other}.py").touch()
     config = tmp_path / "b.toml"
     config.write_text(
         '[sources.p]\nprovider = "cloudflare"\naccount_id = "023e105f4ecef8ad9ca31a8372d0c353"\n'
         'base_url = "http://127.0.0.1:9"\ntoken = "env:CF_TOKEN"\n'
     )
-    done = run("get", "p:aa11", "-v", "--config", config)
+    done = run("get", "p:aa11", "-v", "--config", config, PYTHONPATH=str(tmp_path) if other else None)
     assert done.code == 7
     assert "asking again in" in done.err
 

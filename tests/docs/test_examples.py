@@ -100,8 +100,8 @@ def world(tmp_path, monkeypatch):
     clock.advance(60)
     network = _pools.new_client
 
-    def new_client(base_urls, *, connections, transport: object = None, fakes=transport):
-        return network(base_urls, connections=connections, transport=transport or fakes)
+    def new_client(base_urls, *, transport: object = None, fakes=transport, **options):
+        return network(base_urls, transport=transport or fakes, **options)
 
     monkeypatch.setattr(_pools, "new_client", new_client)
     for name, value in SECRETS.items():

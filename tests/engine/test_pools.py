@@ -112,7 +112,7 @@ async def test_many_connections_are_several_small_pools(monkeypatch):
     """Those of httpx walk over all their connections for every request. They are made when they are needed."""
     made = []
 
-    def new_client(urls, *, connections, transport):
+    def new_client(urls, *, connections, transport, fast):
         made.append(connections)
         return httpx.AsyncClient(transport=FakeTransport({"https://plain.test": Scripted()}))
 
@@ -210,15 +210,15 @@ async def test_a_transport_that_was_handed_in_is_not_closed_with_a_pool():
 
 
 async def test_a_pool_is_made_with_what_it_was_told(monkeypatch):
-    """The base URLs, the number of connections and the transport."""
+    """The base URLs, the number of connections, the transport, and whether that of aiohttp may take its place."""
     made = []
 
-    def new_client(urls, *, connections, transport):
-        made.append((urls, connections, transport))
+    def new_client(urls, *, connections, transport, fast):
+        made.append((urls, connections, transport, fast))
         return httpx.AsyncClient(transport=transport)
 
     monkeypatch.setattr(bulkstatus._pools, "new_client", new_client)
     transport = FakeTransport({"https://plain.test": Scripted()})
-    async with Pools(_URLS, connections=5, transport=transport).borrow():
+    async with Pools(_URLS, connections=5, transport=transport, fast=False).borrow():
         pass
-    assert made == [(_URLS, 5, transport)]
+    assert made == [(_URLS, 5, transport, False)]

@@ -4,13 +4,13 @@ import re
 import sys
 import tarfile
 import textwrap
-import tomllib
 import zipfile
 from configparser import ConfigParser
 from pathlib import Path
 
 import pytest
 
+import bulkstatus
 from environments import build, dependency_places, run
 
 ROOT = Path(__file__).parents[2]
@@ -18,7 +18,7 @@ ADAPTERS = sorted(
     folder.name for folder in (ROOT / "adapters").iterdir() if (folder / "__init__.py").exists()
 )
 WORDS = [name.removeprefix("bulkstatus_") for name in ADAPTERS]
-VERSION = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"]
+VERSION = bulkstatus.__version__
 
 
 @pytest.fixture(scope="module")

@@ -74,9 +74,9 @@ class Asker:
         msgspec.structs.force_setattr(self.policy, "request_timeout", seconds)
 
 
-def _of_room(room, urls, *, connections, transport):
+def _of_room(room, urls, *, connections, **options):
     assert connections == TOGETHER + 1
-    return new_client(urls, connections=room, transport=transport)
+    return new_client(urls, connections=room, **options)
 
 
 # Before 4.16, anyio leaves the socket of a connection that is cut off while it is made to the garbage collector, which

@@ -270,6 +270,15 @@ def test_certificates_that_cannot_be_read_are_a_config_error(monkeypatch, tmp_pa
     assert (caught.value.source, server.connections) == ("plain", 0)
 
 
+def test_certificates_are_read_for_https_alone(monkeypatch, tmp_path, kind):
+    """Whoever asks without TLS, as of a fake on this machine, neither waits for them nor fails for them."""
+    monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "missing.pem"))
+    with raw_server(reply()) as server:
+        (status,) = ask(kind, Plain(base_url=f"http://127.0.0.1:{server.port}"))
+    assert status.id == "a1"
+    assert _tls_context.cache_info().currsize == 0
+
+
 @pytest.mark.parametrize("what", ["missing", "a file"])
 def test_a_folder_of_certificates_that_is_none_is_a_config_error(monkeypatch, tmp_path, kind, what):
     """OpenSSL would trust nobody without a word."""

@@ -1,5 +1,7 @@
 """Which transport carries the requests."""
 
+import subprocess
+import sys
 from importlib.metadata import PackageNotFoundError
 
 import aiohttp
@@ -41,6 +43,29 @@ def installed(monkeypatch, **versions):
 def test_that_of_aiohttp_is_used_where_it_is_installed(wanted):
     """Nothing has to be configured."""
     assert chosen() is Transport
+
+
+_OPENED = """
+import sys
+from bulkstatus import Client
+from bulkstatus_cloudflare import Cloudflare
+
+adapter = Cloudflare(account_id="a" * 32, token="t" * 40)
+with Client({"edge": adapter}, **OPTIONS):
+    wanted = ("aiohttp", "stamina", "bulkstatus._follow", "bulkstatus._watch")
+    print(*(name for name in wanted if name in sys.modules))
+"""
+
+
+@pytest.mark.parametrize(
+    ("options", "modules"),
+    [({}, ["aiohttp", "stamina", "bulkstatus._follow", "bulkstatus._watch"]), ({"_brief": True}, [])],
+)
+def test_what_a_client_may_need_is_imported_when_it_is_opened(wanted, options, modules):
+    """No question waits for an import, nor ends by one; but the command line's, which asks once, does without."""
+    code = f"OPTIONS = {options}\n{_OPENED}"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == modules
 
 
 def test_a_variable_keeps_to_that_of_httpx(wanted, monkeypatch):

@@ -1,146 +1,46 @@
 """The command line: `bulkstatus`.
 
 It imports the public doors of the library only. stdout is data, stderr is everything else; the exit codes are those
-of `_exit`. Modules that cost time (the HTTP client, rich) are imported by the commands that use them.
+of `_exit`. Modules that cost time (the HTTP client, rich) are imported by the commands that use them. This one imports
+next to nothing, so that `--version`, which scripts ask first, costs little more than Python itself.
 """
 
-import atexit
-import errno
-import os
-import signal
 import sys
-import threading
-import traceback
-from collections.abc import Sequence
-from contextlib import suppress
-from pathlib import Path
-from typing import NoReturn
 
-from bulkstatus import BulkStatusError, Failure
-from bulkstatus.cli import _exit
-from bulkstatus.cli._text import STDIN, failure_line, say, settle_stderr, tell
+from bulkstatus import __version__
+
+TYPE_CHECKING = False  # importing that of `typing` costs a third of what Python itself takes to start
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from typing import NoReturn
 
 __all__ = ["main"]
 
-_LINE = 4096
-_LAST_WORDS = 0.1
-_ENDING = ("SIGTERM", "SIGHUP")
-_OUTPUT = (errno.EPIPE, errno.ENOSPC, errno.EFBIG, errno.EIO, errno.EDQUOT)
 
-
-def main(argv: Sequence[str] | None = None) -> int:
+def main(argv: "Sequence[str] | None" = None) -> int:
     """Run one command with the arguments `argv`, those of the process when None. Return its exit code.
 
     An interrupt (130), a termination (143), a terminal that was closed (129) and a reader that went away (141) end
     the process at once, with what was written kept.
     """
-    tokens = list(sys.argv[1:] if argv is None else argv)
-    try:
-        _prepare()
-        try:
-            code = _run(tokens)
-            sys.stdout.flush()
-            settle_stderr()
-        except BrokenPipeError:
-            raise
-        except OSError as error:
-            by_signal = _exit.for_signal(error)  # as when the terminal is gone
-            if by_signal is None:
-                say(f"cannot write the output: {error.strerror}")
-            _leave(by_signal or _exit.BLIND)
-    except (KeyboardInterrupt, _exit.Ended) as signalled:
-        _leave(_exit.for_signal(signalled) or _exit.INTERRUPTED)
-    except BrokenPipeError:
-        _leave(_exit.BROKEN_PIPE)
-    return code
-
-
-def _prepare() -> None:
-    """Make stdout take any text, and SIGTERM and SIGHUP end the command as tidily as an interrupt."""
-    if sys.stdout is None:  # closed by whoever started us (`>&-`)
-        sys.stdout = Path(os.devnull).open("w", encoding="utf-8")  # noqa: SIM115 - it stays open to the end
-        atexit.register(sys.stdout.close)
-    reconfigure = getattr(sys.stdout, "reconfigure", None)
-    if reconfigure is not None:
-        reconfigure(errors="backslashreplace")
-
-    def end(number: int, _frame: object) -> NoReturn:
-        raise _exit.Ended(_exit.SIGNALLED + number)
-
-    for number in filter(None, map(_number, _ENDING)):
-        # One that whoever started us has ignored stays so, as under nohup.
-        if signal.getsignal(number) is not signal.SIG_IGN:
-            with suppress(ValueError):  # not on the main thread: signals are somebody else's
-                signal.signal(number, end)
-
-
-def _number(name: str) -> signal.Signals | None:
-    return getattr(signal, name, None)  # Windows has no SIGHUP
-
-
-def _leave(code: int) -> NoReturn:
-    """End the process now. What still runs on other threads is not waited for: it may hang on a name server."""
-    for number in filter(None, (signal.SIGINT, *map(_number, _ENDING))):
-        with suppress(ValueError):  # as below; one more would end this with a traceback
-            signal.signal(number, signal.SIG_IGN)
-    # Nor is a reader that takes nothing, such as a pager which shows its first page.
-    flushing = threading.Thread(target=_flush, daemon=True)
-    flushing.start()
-    flushing.join(_LAST_WORDS)
-    os._exit(code)
-
-
-def _flush() -> None:
-    for stream in (sys.stdout, sys.stderr):
-        with suppress(OSError, ValueError, AttributeError):  # a stream may be closed, or None
-            stream.flush()
-
-
-def _run(tokens: list[str]) -> int:
+    tokens = sys.argv[1:] if argv is None else list(argv)
     if tokens == ["--version"]:
-        from importlib.metadata import version
+        return _say_version()
+    from bulkstatus.cli._main import run
 
-        print(version("bulkstatus"))
-        return _exit.OK
-    from cyclopts import CycloptsError
+    return run(tokens, alone=argv is None)
 
-    from bulkstatus.cli._app import app
 
+def _say_version() -> int:
     try:
-        code = app(
-            [STDIN if token == "-" else token for token in tokens],  # noqa: S105 - no password
-            exit_on_error=False,
-            print_error=False,
-        )
-    except CycloptsError as error:
-        _explain_usage(tokens, str(error))
-        return _exit.USAGE
-    except BulkStatusError as error:
-        say(failure_line(Failure.of(error)))
-        return _exit.for_kind(error.kind)
-    except SystemExit as error:
-        # rich ends the process with 1 when the reader of the help has gone.
-        return _exit.BROKEN_PIPE if error.code == 1 else _exit.OK
-    except Exception as error:  # the last resort: one line in place of a traceback
-        if isinstance(error, OSError) and error.errno in _OUTPUT:
-            raise
-        _explain_bug(error)
-        return _exit.BUG
-    return code if isinstance(code, int) else _exit.OK
+        print(__version__, flush=True)
+    except (OSError, KeyboardInterrupt) as error:
+        from bulkstatus.cli._main import ended
 
+        why = error
 
-def _explain_usage(tokens: Sequence[str], why: str) -> None:
-    from bulkstatus.cli._app import command_of
+        def fail() -> "NoReturn":
+            raise why
 
-    words = " ".join(("bulkstatus", *command_of(tokens)))
-    say(f"{' '.join(why.replace(STDIN, '-').split())} See '{words} --help'.", limit=_LINE)
-
-
-def _explain_bug(error: Exception) -> None:
-    from bulkstatus.cli._options import is_verbose
-
-    if is_verbose():
-        for line in "".join(traceback.format_exception(error)).splitlines():
-            tell(line, limit=_LINE)
-    hint = "please report it" if is_verbose() else "run again with -v for the traceback"
-    say(f"internal error ({type(error).__name__}); {hint}")
+        return ended(fail)
+    return 0

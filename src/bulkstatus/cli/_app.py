@@ -2,7 +2,6 @@
 
 import time
 from collections.abc import Iterator, Sequence
-from importlib.metadata import version
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -16,10 +15,10 @@ from bulkstatus import (
     Policy,
     Report,
     State,
+    __version__,
     read_config,
 )
 from bulkstatus.cli import _exit
-from bulkstatus.cli._journal import journal_app
 from bulkstatus.cli._options import (
     AgeOption,
     BlindOption,
@@ -42,6 +41,7 @@ from bulkstatus.cli._options import (
     VerboseOption,
     VerdictOption,
     WaitTimeoutOption,
+    is_brief,
     journal_of,
     labels_of,
     opened,
@@ -60,21 +60,12 @@ For example:
     bulkstatus demo
     bulkstatus list --state failed --state partial --confirm
 """,
-    version=lambda: version("bulkstatus"),
+    version=__version__,
     help_format="markdown",
     help_epilogue="A bulk is called by its reference, source:id. Begin with 'bulkstatus demo', which needs no account.",
     result_action="return_value",
     suppress_keyboard_interrupt=False,
     default_parameter=Parameter(negative=()),
-)
-app.register_install_completion_command(  # pyright: ignore[reportUnknownMemberType] - its **kwargs are untyped
-    help="""Install the completion of commands and options for your shell.
-
-For example:
-
-    bulkstatus --install-completion
-    bulkstatus --install-completion --shell zsh
-"""
 )
 config_app = App(
     name="config",
@@ -87,7 +78,29 @@ For example:
 """,
 )
 app.command(config_app)
-app.command(journal_app)
+# Named by their places, these two are imported when they are used.
+app.command(
+    "bulkstatus.cli._journal:journal_app",
+    name="journal",
+    help="""Look after the journal: the record of bulks and of every step they took.
+
+For example:
+
+    bulkstatus journal stats
+    bulkstatus journal prune --older-than 90d
+""",
+)
+app.command(
+    "bulkstatus.cli._completion:install_completion",
+    name="--install-completion",
+    help="""Install the completion of commands and options for your shell.
+
+For example:
+
+    bulkstatus --install-completion
+    bulkstatus --install-completion --shell zsh
+""",
+)
 
 Refs = Annotated[
     list[str],
@@ -146,7 +159,11 @@ def get(
     if not wanted:
         raise ConfigError("no references were given, so nothing was asked and nothing is known")
     names = sources_of(wanted)
-    with opened(Client(settings.build(names), journal=journal_of(journal, off=no_journal))) as client:
+    with opened(
+        Client(
+            settings.build(names), journal=journal_of(journal, off=no_journal), _brief=is_brief(len(wanted))
+        )
+    ) as client:
         found = client.get_many(wanted, fresh=fresh, timeout=limit)
         report(found, output)  # before the client is closed: that waits for a journal that is locked
     return _exit.for_report(found, asked=names, by_state=exit_status)
@@ -415,7 +432,8 @@ def operations(
         raise ConfigError(f"--limit {limit} is too small: write 1 or more")
     wanted = one_reference(ref)
     policy = None if within is None else Policy(patience=within, request_timeout=min(within, 20.0))
-    client = Client.from_config(config, sources=sources_of([wanted]), policy=policy)
+    brief = sequence is not None or is_brief(limit)
+    client = Client.from_config(config, sources=sources_of([wanted]), policy=policy, _brief=brief)
     with opened(client):
         rows = client.operations(wanted, states=state or None, sequence=sequence)
         seen = _Seen(_some(rows, limit, within))
@@ -478,7 +496,9 @@ def explain(
     limit = seconds(timeout)
     wanted = one_reference(ref)
     remembered = journal_of(journal, off=no_journal)
-    with opened(Client.from_config(config, sources=sources_of([wanted]), journal=remembered)) as client:
+    with opened(
+        Client.from_config(config, sources=sources_of([wanted]), journal=remembered, _brief=True)
+    ) as client:
         status = client.get(wanted, fresh=fresh, timeout=limit)
     if output == "json":
         document(status)

@@ -11,18 +11,16 @@ from contextlib import contextmanager, suppress
 from importlib import import_module
 from itertools import islice
 from pathlib import Path
-from typing import Any, BinaryIO, Generic, Literal, NamedTuple, TextIO, TypeVar
+from typing import Any, BinaryIO, Generic, NamedTuple, TextIO, TypeVar
 
 import msgspec
 
 from bulkstatus import ConfigError, Journal, KnownBulk, printable
 from bulkstatus.cli._changes import COUNT_COLUMNS, STEP_COLUMNS, cells, flat_counts, flat_step
-from bulkstatus.cli._options import with_journal
+from bulkstatus.cli._options import ExportFormat, ExportKind, with_journal
 from bulkstatus.cli._output import to_json
 from bulkstatus.cli._text import say
 
-ExportKind = Literal["steps", "bulks"]
-ExportFormat = Literal["jsonl", "csv", "parquet"]
 T = TypeVar("T")
 
 BULK_COLUMNS = (

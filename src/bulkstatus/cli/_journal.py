@@ -9,9 +9,7 @@ from cyclopts import App, Parameter
 
 from bulkstatus import Client, ConfigError, Journal, JournalStats, Pruned, printable
 from bulkstatus.cli import _exit
-from bulkstatus.cli._export import ExportFormat, ExportKind
-from bulkstatus.cli._export import export as write_export
-from bulkstatus.cli._options import JournalOption, opened, seconds, with_journal
+from bulkstatus.cli._options import ExportFormat, ExportKind, JournalOption, opened, seconds, with_journal
 from bulkstatus.cli._output import clock_exact, document, lines
 from bulkstatus.cli._refs import references, sources_of
 from bulkstatus.cli._text import STDIN, say
@@ -23,16 +21,7 @@ DocumentOption = Annotated[
     Literal["table", "json"], Parameter(name=("--output", "-o"), help="The form of the output.")
 ]
 
-journal_app = App(
-    name="journal",
-    help="""Look after the journal: the record of bulks and of every step they took.
-
-For example:
-
-    bulkstatus journal stats
-    bulkstatus journal prune --older-than 90d
-""",
-)
+journal_app = App(name="journal")
 
 
 @journal_app.command(name="path")
@@ -170,7 +159,9 @@ def export(
         bulkstatus journal export > steps.jsonl
         bulkstatus journal export bulks -o parquet --to bulks.parquet
     """
-    write_export(journal, what, output, None if to is not None and str(to) == STDIN else to)
+    from bulkstatus.cli._export import export as write
+
+    write(journal, what, output, None if to is not None and str(to) == STDIN else to)
     return _exit.OK
 
 

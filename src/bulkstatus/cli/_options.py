@@ -6,6 +6,7 @@ import threading
 from collections.abc import Callable, Generator, Iterable, Sequence
 from concurrent.futures import Future
 from contextlib import contextmanager
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated, Literal, TypeVar, get_args
 
@@ -16,6 +17,8 @@ from bulkstatus.cli._text import say, tell
 
 T = TypeVar("T")
 Format = Literal["table", "json", "jsonl", "csv", "name"]
+ExportKind = Literal["steps", "bulks"]
+ExportFormat = Literal["jsonl", "csv", "parquet"]
 StateWord = Literal[
     "queued", "running", "paused", "succeeded", "partial", "failed", "cancelled", "expired", "unknown"
 ]
@@ -200,6 +203,17 @@ def labels_of(words: Iterable[str]) -> dict[str, str]:
     return found
 
 
+_MANY = 1_000
+
+
+def is_brief(number: int | None) -> bool:
+    """True where so few bulks or operations are asked for that the transport of the extra `fast` does not earn its import.
+
+    None stands for any number.
+    """
+    return number is not None and number <= _MANY
+
+
 _YEAR = 365 * 86_400.0
 
 
@@ -259,9 +273,13 @@ _SILENCE = logging.NullHandler()
 _LINES = _Lines()
 
 
+_TAKEN_BY_STAMINA = ("structlog", "prometheus_client")
+
+
 def start_log(*, verbose: bool) -> None:
     """Log requests and retries to stderr, or nothing but the library's own warnings."""
-    log_retries()
+    if any(map(find_spec, _TAKEN_BY_STAMINA)):
+        log_retries()  # which imports stamina: where neither is installed, it takes logging by itself at the first retry
     logging.getLogger().addHandler(_SILENCE)  # else Python prints the warnings that nobody handles
     _LINES.verbose = verbose
     names = {"bulkstatus": logging.WARNING}

@@ -10,14 +10,13 @@ import shutil
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
-from importlib.metadata import version
 from importlib.resources import files
 from importlib.resources.abc import Traversable
 from pathlib import Path, PurePosixPath
 from string import Template
 from typing import NamedTuple
 
-from bulkstatus import ConfigError, adapter, printable, providers, testing
+from bulkstatus import ConfigError, __version__, adapter, printable, providers, testing
 from bulkstatus.cli._output import lines
 from bulkstatus.cli._text import say, tell
 
@@ -62,7 +61,7 @@ class Names(NamedTuple):
             "Name": self.name,
             "VARIABLE": self.word.upper(),
             "host": self.word.replace("_", "-"),
-            "version": version("bulkstatus"),
+            "version": __version__,
         }
 
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from bulkstatus import BulkStatusError, Client, Failure, SourceHealth, load, printable, providers, read_config
 from bulkstatus.cli import _exit
-from bulkstatus.cli._options import Format, opened
+from bulkstatus.cli._options import Format, is_brief, opened
 from bulkstatus.cli._output import cell, document, lines, table, table_csv, to_json
 from bulkstatus.cli._text import failure_line, one_word, tell, tightest
 from bulkstatus.errors import ConfigError
@@ -51,7 +51,7 @@ def look(path: Path | None, names: Sequence[str], timeout: float | None) -> list
         except BulkStatusError as error:
             found[name] = _not_set_up(name, config.sources[name], error)
     if usable:
-        with opened(Client(config.build(usable))) as client:
+        with opened(Client(config.build(usable), _brief=is_brief(len(usable)))) as client:
             found.update({health.source: health for health in client.check(timeout=timeout)})
     return [found[name] for name in config.sources if name in found]
 
