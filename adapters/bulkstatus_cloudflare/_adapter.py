@@ -32,7 +32,6 @@ from bulkstatus.adapter import (
     as_secret,
     bad_shape,
     bearer,
-    decode,
     from_text,
     printable,
     retry_after,
@@ -50,13 +49,14 @@ from bulkstatus.errors import (
     RequestRejected,
 )
 from bulkstatus_cloudflare._wire import (
-    ENVELOPE,
     Envelope,
     Result,
     least_left,
-    note_new,
+    read_envelope,
     read_faults,
+    read_result,
     seconds_to_reset,
+    tells_failure,
 )
 
 _BULK = Vocabulary(
@@ -196,18 +196,16 @@ class Cloudflare(Adapter, frozen=True, kw_only=True):
         """The result, where the answer is one; otherwise the error is raised."""
         if not _is_ok(response):
             raise self._failure(response, _envelope(response))
-        envelope = decode(response, ENVELOPE.decode)
-        unsaid = envelope.success is None
-        if envelope.success is False or (unsaid and any(read_faults(envelope.errors))):
+        envelope = read_result(response)
+        if tells_failure(envelope):
             raise self._failure(response, envelope)
         result = envelope.result
-        note_new(response.body)
         if not isinstance(result, Result):
             raise bad_shape(response, "the value at `$.result` is not an object")
         if envelope.success is True:
             return result, ()
         # Some stand-ins for the API leave `success` out.
-        if unsaid and result.status:
+        if envelope.success is None and result.status:
             return result, ("The answer did not say `success`; it was taken by its status.",)
         raise bad_shape(response, "the value at `$.success` is not true")
 
@@ -324,7 +322,7 @@ def _is_ok(response: Response) -> bool:
 def _envelope(response: Response) -> Envelope | None:
     """The envelope of an error, or None: edges and gateways answer with HTML, plain text or nothing."""
     try:
-        return decode(response, ENVELOPE.decode)
+        return read_envelope(response)
     except ProtocolError:
         return None
 
@@ -352,7 +350,7 @@ def _text(response: Response, name: str, value: object) -> str | None:
 
 def _finished(value: object, state: State, response: Response) -> tuple[datetime | None, tuple[str, ...]]:
     """When the bulk ended, if it did."""
-    if value in (None, ""):
+    if value is None or value == "":
         return None, ()
     if not state.is_terminal:
         return None, ("completed is filled in, but the bulk has not ended; it is not used.",)
@@ -366,9 +364,8 @@ def _finished(value: object, state: State, response: Response) -> tuple[datetime
 def _reason(value: object, state: State) -> tuple[str | None, tuple[str, ...]]:
     """Why the bulk failed, if it did."""
     if state is not State.FAILED:
-        return None, () if value in (None, "") else (
-            "error is filled in, but counts only for a failed bulk.",
-        )
+        told = value is not None and value != ""
+        return None, ("error is filled in, but counts only for a failed bulk.",) if told else ()
     unsure = "A failed bulk may or may not have changed the list; Cloudflare does not say."
     if value in (None, ""):
         return None, (unsure, "The provider gave no reason.")

@@ -9,7 +9,7 @@ from typing import NamedTuple, cast
 
 import msgspec
 
-from bulkstatus.adapter import is_collecting, note_members, whole_seconds
+from bulkstatus.adapter import Reader, Response, decode, is_collecting, note_members, whole_seconds
 
 _MAX_CODE_DIGITS = 9
 _MAX_HEADER = 512
@@ -37,18 +37,36 @@ class _Whole(msgspec.Struct, frozen=True):
     result: msgspec.Raw = msgspec.Raw(b"null")
 
 
-ENVELOPE = msgspec.json.Decoder(Envelope)
-_WHOLE = msgspec.json.Decoder(_Whole)
 # Beside what is read: `messages` stands in most answers, `result_info` in those of calls that page.
-_ENVELOPE_MEMBERS = frozenset({*Envelope.__struct_encode_fields__, "messages", "result_info"})
+_USUAL = Reader(Envelope, unread=("messages", "result_info"))
+_ENVELOPE = msgspec.json.Decoder(Envelope)
+_WHOLE = msgspec.json.Decoder(_Whole)
 _RESULT_MEMBERS = frozenset(Result.__struct_encode_fields__)
 
 
-def note_new(body: bytes) -> None:
-    """Say what is new in an answer that holds a result."""
-    if is_collecting():
-        note_members("envelope", body, _ENVELOPE_MEMBERS)
-        note_members("result", _WHOLE.decode(body).result, _RESULT_MEMBERS)
+def read_result(response: Response) -> Envelope:
+    """The envelope of an answer that should hold a result; what is new in it is said, if it does.
+
+    Raises ProtocolError for what is no JSON object, or beyond the bounds of its request.
+    """
+    usual = _USUAL.as_documented(response)
+    if usual is not None:
+        return usual
+    envelope = read_envelope(response)
+    if is_collecting() and not tells_failure(envelope):
+        note_members("envelope", response.body, _USUAL.documented)
+        note_members("result", _WHOLE.decode(response.body).result, _RESULT_MEMBERS)
+    return envelope
+
+
+def read_envelope(response: Response) -> Envelope:
+    """The same for an error, in which nothing is looked for."""
+    return decode(response, _ENVELOPE.decode)
+
+
+def tells_failure(envelope: Envelope) -> bool:
+    """True for an answer that says that it is no success, or has errors and does not say what it is."""
+    return envelope.success is False or (envelope.success is None and any(read_faults(envelope.errors)))
 
 
 class Fault(NamedTuple):

@@ -1,11 +1,14 @@
 """The DRUID adapter: its words, its settings, its calls."""
 
 import re
+import string
 from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime
+from functools import partial
 from typing import ClassVar, NamedTuple, TypeVar
 
 import msgspec
+from msgspec.structs import replace
 
 from bulkstatus.adapter import (
     MIB,
@@ -28,6 +31,7 @@ from bulkstatus.adapter import (
     Vocabulary,
     app_token,
     bad_shape,
+    column_of_texts,
     decode,
     from_epoch,
     from_text,
@@ -62,6 +66,7 @@ _SOME_FAILED = "completed, but the item results name users that failed, so it is
 _UNPROVEN = "The provider says completed, but its item results can no longer be read: success is not proven."
 _INCONCLUSIVE = "The provider says completed, but its answer about item results holds none of them in any known form: success is not proven."
 _SOME_DONE = "Some users may have been updated before the bulk failed; the provider does not say."
+_NO_TEXT = "status is not text, so it is not used."
 _ENDED = "updatedOn is the time of the last status change, so it is taken as the end."
 
 _GONE = "not found or expired: the provider deletes results after a configurable time"
@@ -71,6 +76,8 @@ _FORBIDDEN = "the app lacks the permission for this; it is granted in the provid
 _AUTH_SERVER = "the provider could not reach its own authorisation server"
 
 _HEADER_VALUE = re.compile(r"[\x21-\x7e](?:[\x20-\x7e]{0,254}[\x21-\x7e])?")
+_PLAIN_IN_ID = f"{string.ascii_letters}{string.digits}-".encode()
+_LONGEST_ID = 128
 _LIMIT = 100  # no default and no maximum is documented
 _MAX_PAGES = 10_000
 _VALUE_LIMIT = 60_000  # a list of 12,000 bulks; the shortest rows that count as bulks then take 27 MiB
@@ -78,6 +85,7 @@ _FAILED_ONLY: frozenset[str] = frozenset({State.FAILED})
 _TELLABLE: frozenset[str] = frozenset({State.FAILED, State.UNKNOWN})
 _OK, _PART, _REDIRECTS, _BAD_REQUEST, _FAULTY = 200, 206, 300, 400, 400
 
+_Read = tuple[datetime | None, str | None]
 _Reply = TypeVar("_Reply", _wire.BulkReply, _wire.ResultsReply)
 _Answer = TypeVar("_Answer")
 
@@ -102,7 +110,7 @@ class _Ask(msgspec.Struct, frozen=True, kw_only=True):
         if reply.last is None:
             return None
         seen = self.seen | {reply.last} if remember else self.seen
-        return msgspec.structs.replace(
+        return replace(
             self,
             last=reply.last,
             start=self.start + len(reply.entries),
@@ -201,7 +209,10 @@ class Druid(Adapter, frozen=True, kw_only=True):
         def read(response: Response) -> BulkStatus | Call[BulkStatus]:
             reply = _checked(response, _wire.read_bulks, missing=_GONE)
             row = _row_of(id, reply, response)
-            found = self._status(id, row, response, {}).carrying(raw=response.body)
+            now = response.received_at
+            created = _time(row.created_on, label="createdOn", now=now)
+            updated = _time(row.updated_on, label="updatedOn", now=now)
+            found = self._status(id, row, response, created, updated).carrying(raw=response.body)
             _check_well(reply, response, [found])
             return self.confirm(found) or found
 
@@ -218,18 +229,16 @@ class Druid(Adapter, frozen=True, kw_only=True):
 
     def _read_list(self, response: Response) -> Page[BulkStatus]:
         reply = _checked(response, _wire.read_bulks, missing=None)
-        rows = reply.rows
-        raw = RawRows(response.body, _wire.split_bulks)
-        said: dict[str, _Said] = {}
-        found = tuple(
-            [
-                self._status(id, row, response, said).carrying(raw=read)
-                for row, read in zip(rows, raw.rows(len(rows)), strict=True)
-                if (id := _id_of(row)) is not None
-            ]
-        )
-        _check_well(reply, response, found)
-        return Page(items=found, left_out=len(rows) - len(found))
+        rows, raw = reply.rows, RawRows(response.body, _wire.split_bulks)
+        ids = _ids_of(rows)
+        if all(ids):
+            items = raw.attach(self._listed(response, rows, ids), len(rows))
+        else:
+            places = [at for at, id in enumerate(ids) if id]
+            found = self._listed(response, [rows[at] for at in places], [ids[at] for at in places])
+            items = tuple(row.carrying(raw=raw.row(at)) for row, at in zip(found, places, strict=True))
+        _check_well(reply, response, items)
+        return Page(items=items, left_out=len(rows) - len(items))
 
     def confirm(self, row: BulkStatus) -> Call[BulkStatus] | None:
         """The look at the failed results that decides a `completed` row; None for a row that is decided."""
@@ -318,7 +327,7 @@ class Druid(Adapter, frozen=True, kw_only=True):
                 # The largest limit is not documented; without one the provider's own default holds.
                 if error.status != _BAD_REQUEST or ask.limit is None:
                     raise
-                return self._results(msgspec.structs.replace(ask, limit=None), use)
+                return self._results(replace(ask, limit=None), use)
             return use(ask, outcome, response)
 
         return Call(self._request(ask.id, "results", query=query), read)
@@ -331,37 +340,66 @@ class Druid(Adapter, frozen=True, kw_only=True):
 
         return Call(self._request(body_limit=8 * MIB), read)
 
+    def _listed(self, response: Response, rows: list[_wire.BulkRow], ids: list[str]) -> list[BulkStatus]:
+        """Rows of a list, and their ids. Those of one word differ in nothing but ids and times."""
+        now = response.received_at
+        created = column_of_texts(
+            [row.created_on for row in rows],
+            now=now,
+            each=partial(_time, label="createdOn", now=now),
+        )
+        updated = column_of_texts(
+            [row.updated_on for row in rows],
+            now=now,
+            each=partial(_time, label="updatedOn", now=now),
+        )
+        odd = {*created.odd, *updated.odd}
+        alike: dict[object, BulkStatus] = {}
+        found: list[BulkStatus] = []
+        for at, (row, id, begun, changed) in enumerate(
+            zip(rows, ids, created.times, updated.times, strict=True)
+        ):
+            word = row.status
+            usual = at not in odd and isinstance(word, str)
+            kind = word if changed is not None else (word, None)
+            like = alike.get(kind) if usual else None
+            if like is not None:
+                ended = None if like.finished_at is None else changed
+                status = replace(like, id=id, created_at=begun, updated_at=changed, finished_at=ended)
+            else:
+                times = (begun, created.odd.get(at)), (changed, updated.odd.get(at))
+                status = self._status(id, row, response, *times)
+                if usual:
+                    alike[kind] = status
+            found.append(status)
+        return found
+
     def _status(
-        self, id: str, row: _wire.BulkRow, response: Response, said: "dict[str, _Said]"
+        self, id: str, row: _wire.BulkRow, response: Response, read_created: _Read, read_updated: _Read
     ) -> BulkStatus:
-        """What one row says by itself. `said` keeps what words tell, for the other rows of its answer."""
+        """What one row says by itself, and what was read of its times."""
         word = row.status if isinstance(row.status, str) and row.status else None
-        told = said.get(word or "")
-        if told is None:
-            told = said[word or ""] = self._say(word)
-        state, evidence = told.state, told.evidence
-        odd: list[str] = []
-        if word is None and row.status is not None and not isinstance(row.status, str):
-            odd.append("status is not text, so it is not used.")
-        created = _time(row.created_on, "createdOn", response.received_at, odd)
-        updated = _time(row.updated_on, "updatedOn", response.received_at, odd)
-        ended = updated if told.is_end else None
-        if odd:
-            evidence = (*evidence, *odd)
-        if ended is not None:
-            evidence = (*evidence, _ENDED)
+        said = self._say(word)
+        (created, odd_created), (updated, odd_updated) = read_created, read_updated
+        ended = updated if said.state.is_terminal else None
+        told = (
+            None if row.status is None or isinstance(row.status, str) else _NO_TEXT,
+            odd_created,
+            odd_updated,
+            None if ended is None else _ENDED,
+        )
         return BulkStatus(
             source=response.source,
             provider=self.provider,
             id=id,
-            state=state,
+            state=said.state,
             native_state=word,
             created_at=created,
             updated_at=updated,
             finished_at=ended,
             observed_at=response.received_at,
-            provisional=told.provisional,
-            evidence=evidence,
+            provisional=said.provisional,
+            evidence=(*said.evidence, *filter(None, told)),
         )
 
     def _say(self, word: str | None) -> "_Said":
@@ -373,7 +411,7 @@ class Druid(Adapter, frozen=True, kw_only=True):
         if not pinned and said.state is State.FAILED:
             told = (_SOME_DONE,)
         provisional = not pinned and said.state is State.SUCCEEDED
-        return _Said(said.state, (*said.evidence, *told), said.state.is_terminal, provisional)
+        return _Said(said.state, (*said.evidence, *told), provisional)
 
 
 class _Said(NamedTuple):
@@ -381,38 +419,30 @@ class _Said(NamedTuple):
 
     state: State
     evidence: tuple[str, ...]
-    is_end: bool
     provisional: bool
 
 
-def _time(value: object, label: str, now: datetime, evidence: list[str]) -> datetime | None:
-    """Read a time; its format is undocumented. What is to be said about it is added to `evidence`."""
-    if value is None:
-        return None
+def _time(value: object, *, label: str, now: datetime) -> _Read:
+    """Read a time; its format is undocumented."""
     if isinstance(value, str) and not (value.isdigit() and value.isascii()):
-        when, note = from_text(value, label=label, now=now, naive_is_utc=True)
-    elif isinstance(value, str | int) and not isinstance(value, bool):
+        return from_text(value, label=label, now=now, naive_is_utc=True)
+    if value is None or (isinstance(value, str | int) and not isinstance(value, bool)):
         # Milliseconds, like the vendor's own expires_at.
-        when, note = from_epoch(value, "ms", label=label, now=now)
-    else:
-        unreadable_time(label, value)
-        when, note = None, f"{label} is neither text nor a whole number, so it is not used."
-    if note is not None:
-        evidence.append(note)
-    return when
+        return from_epoch(value, "ms", label=label, now=now)
+    unreadable_time(label, value)
+    return None, f"{label} is neither text nor a whole number, so it is not used."
 
 
 def _decided(row: BulkStatus, state: State, why: str, response: Response) -> BulkStatus:
     """`row` once its failed results have been looked at."""
     dropped = (_NOT_READ,) if state.is_terminal else (_NOT_READ, _ENDED)
-    return msgspec.structs.replace(
-        row,
+    return row.changed(
         state=state,
         provisional=False,
         finished_at=row.finished_at if state.is_terminal else None,
         observed_at=response.received_at,
         evidence=(*(line for line in row.evidence if line not in dropped), why),
-    ).carrying(**vars(row))
+    )
 
 
 def _operation(entry: msgspec.Raw, sequence: int, *, failed: bool) -> BulkOperation:
@@ -433,10 +463,20 @@ def _text_of(value: object) -> str | None:
     return value if isinstance(value, str) and value else None
 
 
-def _id_of(row: _wire.BulkRow) -> str | None:
-    """The id by which a row's bulk can be asked for, or None."""
-    id = _text_of(row.bulk_id)
-    return id if id is not None and Druid.id_grammar.fits(id) else None
+def _ids_of(rows: list[_wire.BulkRow]) -> list[str]:
+    """The ids by which the rows' bulks can be asked for, an empty text for a row without one."""
+    ids = [row.bulk_id if isinstance(row.bulk_id, str) else "" for row in rows]
+    if _are_plain(ids):
+        return ids
+    return [id if Druid.id_grammar.fits(id) else "" for id in ids]
+
+
+def _are_plain(ids: list[str]) -> bool:
+    """True where each is plainly an id, of letters, digits and hyphens, as UUIDs are; the grammar takes longer to tell."""
+    if not ids or "".join(ids).encode().translate(None, _PLAIN_IN_ID):
+        return False
+    # Of these characters only the hyphen is before 0, and nothing at all is before both.
+    return min(ids) >= "0" and max(map(len, ids)) <= _LONGEST_ID
 
 
 def _row_of(id: str, reply: _wire.BulkReply, response: Response) -> _wire.BulkRow:
@@ -453,14 +493,14 @@ def _row_of(id: str, reply: _wire.BulkReply, response: Response) -> _wire.BulkRo
     raise wrong_id(response, asked=id, got=next(iter(named)))
 
 
-def _checked(response: Response, read: Callable[[bytes], _Reply], *, missing: str | None) -> _Reply:
+def _checked(response: Response, read: Callable[[Response], _Reply], *, missing: str | None) -> _Reply:
     """The reply, once neither the HTTP status nor the one repeated in the body says that there is an error.
 
     `missing` is what a 404 means here; None leaves it in general words.
     """
     if response.status != _OK:
         raise _error(response, _result_of(response), missing)
-    reply = decode(response, read)
+    reply = read(response)
     if (said_status := _wire.said_status(reply.result)) is not None and said_status >= _FAULTY:
         raise _error(response, reply.result, missing)
     if reply.fault is not None:

@@ -9,7 +9,7 @@ from typing import NamedTuple, cast
 
 import msgspec
 
-from bulkstatus.adapter import is_collecting, note_members
+from bulkstatus.adapter import Reader, Response, decode, is_collecting, note_members
 
 
 class BulkRow(msgspec.Struct, frozen=True, rename="camel"):
@@ -51,18 +51,30 @@ class _Typed(msgspec.Struct, frozen=True):
     error: object = None
 
 
-class _KnownRow(BulkRow, frozen=True, rename="camel", forbid_unknown_fields=True):
+class _UsualRow(BulkRow, frozen=True, rename="camel"):
+    """One bulk as it usually comes."""
+
     bulk_id: str | None = None
     status: str | None = None
     created_on: str | None = None
     updated_on: str | None = None
 
 
-class _Known(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """A list as it usually comes. What is one holds nothing new, so it need not be cut up to look for that."""
+class _Result(msgspec.Struct, frozen=True):
+    """What is documented of `result`; the vendor's SDK has `elapsed` and `node` too, of every endpoint."""
 
-    content: list[_KnownRow]
-    result: dict[str, object] | None = None
+    status: int | str | None = None
+    message: str | None = None
+    errors: str | None = None
+    elapsed: int | float | str | None = None
+    node: str | None = None
+
+
+class _Usual(msgspec.Struct, frozen=True):
+    """An answer as it usually comes."""
+
+    content: list[_UsualRow] | _UsualRow | None = None
+    result: _Result | None = None
 
 
 class _Loose(msgspec.Struct, frozen=True):
@@ -76,7 +88,7 @@ class _Loose(msgspec.Struct, frozen=True):
 _SAYS_NOTHING = "it holds neither content nor result"
 
 
-_KNOWN = msgspec.json.Decoder(_Known)
+_USUAL = Reader(_Usual)
 _TYPED = msgspec.json.Decoder(_Typed)
 _LOOSE = msgspec.json.Decoder(_Loose)
 _MEMBERS = msgspec.json.Decoder(dict[str, msgspec.Raw])
@@ -90,17 +102,26 @@ _STATUS = re.compile(r"[1-9][0-9]{2}")
 _COUNTING = re.compile("total|count|fail|error", re.IGNORECASE)
 
 
-# Beside what is read: the vendor's SDK has `elapsed` and `node` in `result`, of every endpoint.
 _ENVELOPE_MEMBERS = frozenset(_Typed.__struct_encode_fields__)
 _ROW_MEMBERS = frozenset(BulkRow.__struct_encode_fields__)
-_RESULT_MEMBERS = frozenset({"status", "message", "errors", "elapsed", "node"})
+_RESULT_MEMBERS = frozenset(_Result.__struct_encode_fields__)
 
 
-def read_bulks(body: bytes) -> BulkReply:
-    """Read `content` as a list of bulks, one bulk, or none; what is new in it, and in its first bulk, is said."""
-    known = _read_known(body)
-    if known is not None:
-        return known
+def read_bulks(response: Response) -> BulkReply:
+    """Read `content` as a list of bulks, one bulk, or none; what is new in it, and in its first bulk, is said.
+
+    Raises ProtocolError for what is no JSON object, or beyond the bounds of its request.
+    """
+    usual = _USUAL.as_documented(response)
+    if usual is None or usual.content is None:
+        return decode(response, _read_and_note)
+    rows: list[BulkRow] = [*usual.content] if isinstance(usual.content, list) else [usual.content]
+    result = None if usual.result is None else msgspec.structs.asdict(usual.result)
+    said = None if result is None else {name: value for name, value in result.items() if value is not None}
+    return BulkReply(rows, said, _listed_errors(said))
+
+
+def _read_and_note(body: bytes) -> BulkReply:
     reply = _read_bulks(body)
     if is_collecting():
         note_members("envelope", body, _ENVELOPE_MEMBERS)
@@ -108,16 +129,6 @@ def read_bulks(body: bytes) -> BulkReply:
         for row in split_bulks(body)[:1]:
             note_members("bulk", row, _ROW_MEMBERS)
     return reply
-
-
-def _read_known(body: bytes) -> BulkReply | None:
-    try:
-        known = _KNOWN.decode(body)
-    except msgspec.ValidationError:
-        return None
-    if known.result is not None and not known.result.keys() <= _RESULT_MEMBERS:
-        return None
-    return BulkReply([*known.content], known.result, _listed_errors(known.result))
 
 
 def _read_bulks(body: bytes) -> BulkReply:
@@ -169,12 +180,16 @@ def read_result(body: bytes) -> object:
     return _value(_LOOSE.decode(body).result)
 
 
-def read_results(body: bytes) -> ResultsReply:
+def read_results(response: Response) -> ResultsReply:
     """Read a page of results; entries and cursor may be in several places.
 
     https://dru-id.com/developers/apis/bulk-api/bulk-get-results/ names `lastId` and says that each entry explains
-    why a user was not updated; where either sits cannot be read there.
+    why a user was not updated; where either sits cannot be read there. Raises ProtocolError as `read_bulks` does.
     """
+    return decode(response, _read_results)
+
+
+def _read_results(body: bytes) -> ResultsReply:
     top = _MEMBERS.decode(body)
     result, content = top.get("result"), top.get("content")
     inner = _MEMBERS.decode(content) if content is not None and _kind(content) == b"{" else {}

@@ -1,5 +1,6 @@
 """OpenAI's Batch API: https://developers.openai.com/api/docs/guides/batch."""
 
+from datetime import datetime
 from http import HTTPStatus
 from typing import ClassVar
 
@@ -24,8 +25,10 @@ WORDS = adapter.Vocabulary(
     counted=True,  # LiteLLM says "completed" of Vertex AI's partial successes too, with an output file and no counts
 )
 _PHASES = ("finalizing", "cancelling")
-_STEPS = ("created_at", "in_progress_at", "finalizing_at", "cancelling_at")
 _ENDS = ("completed_at", "failed_at", "expired_at", "cancelled_at")
+_TIMES = ("created_at", "in_progress_at", "finalizing_at", "cancelling_at", *_ENDS)
+_GOING, _CUT_SHORT = (State.QUEUED, State.RUNNING), (State.CANCELLED, State.EXPIRED)
+Times = tuple[dict[str, datetime], Notes]
 
 
 class RequestCounts(msgspec.Struct, frozen=True):
@@ -128,10 +131,11 @@ class OpenAI(adapter.Adapter, frozen=True, kw_only=True):
 
     def status(self, id: str) -> Call[BulkStatus]:
         def read(response: Response) -> BulkStatus:
-            batch, notes = BATCH.read(response, refused=lambda it: _refused(it, id))
-            if batch.id != id:
-                raise adapter.wrong_id(response, asked=id, got=batch.id)
-            return self._bulk(response, batch, notes).carrying(raw=response.body)
+            read = BATCH.read(response, refused=lambda it: _refused(it, id))
+            if read[0].id != id:
+                raise adapter.wrong_id(response, asked=id, got=read[0].id)
+            times = adapter.from_epochs(read[0], _TIMES, "s", now=response.received_at)
+            return self._bulk(response, read, times).carrying(raw=response.body)
 
         return Call(self._request(id), read)
 
@@ -149,7 +153,8 @@ class OpenAI(adapter.Adapter, frozen=True, kw_only=True):
     def _page(self, after: str | None, limit: int | None = None) -> Call[Page[BulkStatus]]:
         def read(response: Response) -> Page[BulkStatus]:
             rows = BATCHES.read(response, refused=lambda it: _refused(it, after))
-            items = tuple(self._bulk(response, batch, notes).carrying(raw=raw) for batch, notes, raw in rows)
+            times = adapter.from_epochs_of(rows.records, _TIMES, "s", now=response.received_at)
+            items = rows.attach(self._bulk(response, it[:2], at) for it, at in zip(rows, times, strict=True))
             # Where a copy leaves has_more out, only an empty page is the end; so OpenAI's own client has it.
             more = bool(items) if rows.page.has_more is None else rows.page.has_more
             last = rows.page.last_id or (items[-1].id if items else "")
@@ -159,7 +164,8 @@ class OpenAI(adapter.Adapter, frozen=True, kw_only=True):
 
         return Call(self._request(limit=limit or self.rows_per_page, after=after), read)
 
-    def _bulk(self, response: Response, batch: Batch, notes: Notes) -> BulkStatus:
+    def _bulk(self, response: Response, read: tuple[Batch, Notes], at: Times) -> BulkStatus:
+        (batch, notes), (times, odd_times) = read, at
         said = batch.request_counts or RequestCounts()
         told = adapter.Counts(total=said.total, succeeded=said.completed, failed=said.failed)
         if not (told.total or told.succeeded or told.failed):
@@ -170,11 +176,10 @@ class OpenAI(adapter.Adapter, frozen=True, kw_only=True):
         good, bad = batch.output_file_id and "output_file_id", batch.error_file_id and "error_file_id"
         files = {"some_succeeded": good, "some_failed": bad}
         state, why = WORDS.decide(batch.status, told, self.state_map, unread=unclear, **files)
-        if state in (State.CANCELLED, State.EXPIRED) and (good or bad):
+        if state in _CUT_SHORT and (good or bad):
             why = (*why, "Requests that had ended keep their results: it has an output or error file.")
-        times, odd_times = adapter.from_epochs(batch, _STEPS + _ENDS, "s", now=response.received_at)
-        ends = [times[name] for name in _ENDS if name in times and state not in (State.QUEUED, State.RUNNING)]
-        faults = (batch.errors or Faults()).data or []
+        ends = [] if state in _GOING else [times[name] for name in _ENDS if name in times]
+        faults = batch.errors and batch.errors.data
         return BulkStatus(
             source=response.source,
             provider=self.provider,
@@ -189,6 +194,6 @@ class OpenAI(adapter.Adapter, frozen=True, kw_only=True):
             finished_at=max(ends, default=None),
             observed_at=response.received_at,
             action=batch.endpoint,
-            error=adapter.printable("; ".join(map(str, faults[:3]))) or None,
+            error=(adapter.printable("; ".join(map(str, faults[:3]))) or None) if faults else None,
             evidence=(*why, *odd_counts, *odd_times, *notes),
         )

@@ -4,11 +4,13 @@ https://docs.weavr.io/bulk-operations/overview/ and https://api.weavr.io/product
 """
 
 from collections.abc import Mapping
+from datetime import datetime
 from functools import partial
 from http import HTTPStatus
-from typing import ClassVar, Literal, NamedTuple, TypeVar, get_args
+from typing import ClassVar, Literal, TypeVar, get_args
 
 import msgspec
+from msgspec.structs import replace
 
 from bulkstatus.adapter import (
     MIB,
@@ -39,6 +41,7 @@ from bulkstatus.adapter import (
     bearer,
     can_be_count,
     clean_counts,
+    column_of_epochs,
     decode,
     from_epoch,
     is_unread,
@@ -90,6 +93,7 @@ _BULK = Vocabulary("weavr bulk", BULK_STATES)
 _OPERATION = Vocabulary("weavr operation", OPERATION_STATES)
 # The states that operations are counted in are also the names of the counts.
 _COUNTED = frozenset(OPERATION_STATES.values())
+_NOTHING = Counts()
 # The ends that counts may still correct.
 _CORRIGIBLE = frozenset({State.SUCCEEDED, State.PARTIAL, State.FAILED})
 
@@ -161,7 +165,10 @@ class Weavr(Adapter, frozen=True, kw_only=True):
                 raise bad_shape(response, "the value at `$.bulkId` is not there, or no id")
             if str(record.bulk_id) != id:
                 raise wrong_id(response, asked=id, got=record.bulk_id)
-            return self._bulk(response, record, notes, id=id).carrying(raw=response.body)
+            unit, now = self.epoch_unit, response.received_at
+            started = from_epoch(record.execution_start, unit, label="executionStart", now=now)
+            finished = from_epoch(record.execution_finish, unit, label="executionFinish", now=now)
+            return self._bulk(response, record, notes, started, finished).carrying(raw=response.body)
 
         return Call(Request.to(self.base_url, "bulks", id), read)
 
@@ -214,19 +221,7 @@ class Weavr(Adapter, frozen=True, kw_only=True):
     def _bulks(self, word: str | None, offset: int) -> Call[Page[BulkStatus]]:
         def read(response: Response) -> Page[BulkStatus]:
             rows = _page(response, PROCESSES, "bulkProcesses")
-            said: dict[tuple[str | None, str | None], _Said] = {}
-            items = tuple(
-                [
-                    self._bulk(
-                        response,
-                        record,
-                        notes,
-                        id="" if record.bulk_id is None else str(record.bulk_id),
-                        listed=said,
-                    ).carrying(raw=raw)
-                    for record, notes, raw in rows
-                ]
-            )
+            items = rows.attach(self._listed(response, rows))
             received, total = _extent(response, rows, offset)
             return Page(
                 items=items,
@@ -245,14 +240,8 @@ class Weavr(Adapter, frozen=True, kw_only=True):
     ) -> Call[Page[BulkOperation]]:
         def read(response: Response) -> Page[BulkOperation]:
             rows = _page(response, OPERATIONS, "operations")
-            states: dict[str | None, State] = {}
-            items = tuple(
-                [
-                    self._operation(response, record, states).carrying(
-                        request=record.request_payload, response=record.response_payload, raw=raw
-                    )
-                    for record, _, raw in rows
-                ]
+            items = rows.attach(
+                self._steps(response, rows.records), request="request_payload", response="response_payload"
             )
             received, total = _extent(response, rows, offset)
             return Page(
@@ -278,64 +267,58 @@ class Weavr(Adapter, frozen=True, kw_only=True):
             self.base_url, *segments, query=query, body_limit=body_limit, value_limit=_VALUE_LIMIT
         )
 
+    def _listed(self, response: Response, rows: Rows[ProcessPage, Process]) -> list[BulkStatus]:
+        """The rows of a list. Usual ones of one word, mode and action differ in nothing but ids, totals and times."""
+        records, unit, now = rows.records, self.epoch_unit, response.received_at
+        starts = column_of_epochs(
+            [record.execution_start for record in records],
+            unit,
+            now=now,
+            each=partial(from_epoch, unit=unit, label="executionStart", now=now),
+        )
+        ends = column_of_epochs(
+            [record.execution_finish for record in records],
+            unit,
+            now=now,
+            each=partial(from_epoch, unit=unit, label="executionFinish", now=now),
+        )
+        odd = {*rows.row_notes, *starts.odd, *ends.odd}
+        alike: dict[tuple[str | None, str | None, str | None], BulkStatus] = {}
+        found: list[BulkStatus] = []
+        for at, (record, start, end) in enumerate(zip(records, starts.times, ends.times, strict=True)):
+            id, total = record.bulk_id, record.submitted_items_count
+            kind = (record.status, record.mode, record.operation)
+            usual = (
+                at not in odd
+                and record.operation_status_counts is None
+                and (total is None or 0 < total <= _USUAL_TOTAL)
+            )
+            like = alike.get(kind) if usual else None
+            if like is not None:
+                row = replace(
+                    like,
+                    id="" if id is None else str(id),
+                    counts=None if total is None else Counts(total=total),
+                    started_at=start,
+                    finished_at=end,
+                )
+            else:
+                times = (start, starts.odd.get(at)), (end, ends.odd.get(at))
+                row = self._bulk(response, record, rows.row_notes.get(at, ()), *times, listed=True)
+                if usual:
+                    alike[kind] = row
+            found.append(row)
+        return found
+
     def _bulk(
         self,
         response: Response,
         record: Process,
         notes: Notes,
-        *,
-        id: str,
-        listed: "dict[tuple[str | None, str | None], _Said] | None" = None,
+        *times: tuple[datetime | None, str | None],
+        listed: bool = False,
     ) -> BulkStatus:
-        """The status that a record tells; of a list, `listed` keeps what was said of rows like it."""
-        said = self._said(record, notes, listed)
-        unit, now = self.epoch_unit, response.received_at
-        started = finished = odd_start = odd_finish = None
-        if record.execution_start is not None:
-            started, odd_start = from_epoch(record.execution_start, unit, label="executionStart", now=now)
-        if record.execution_finish is not None:
-            finished, odd_finish = from_epoch(record.execution_finish, unit, label="executionFinish", now=now)
-        evidence = said.evidence
-        if odd_start or odd_finish:
-            odd = tuple(filter(None, (odd_start, odd_finish)))
-            evidence = (*evidence[: said.times_at], *odd, *evidence[said.times_at :])
-        total = record.submitted_items_count
-        return BulkStatus(
-            source=response.source,
-            provider=self.provider,
-            id=id,
-            state=said.state,
-            native_state=record.status,
-            phase=said.phase,
-            counts=Counts(total=total) if said.only_total and total is not None else said.counts,
-            started_at=started,
-            finished_at=finished,
-            observed_at=now,
-            action=record.operation,
-            on_failure=said.on_failure,
-            provisional=said.provisional,
-            evidence=evidence,
-        )
-
-    def _said(
-        self, record: Process, notes: Notes, listed: "dict[tuple[str | None, str | None], _Said] | None"
-    ) -> "_Said":
-        total = record.submitted_items_count
-        is_usual = (
-            listed is not None
-            and not notes
-            and record.operation_status_counts is None
-            and (total is None or 0 < total <= _USUAL_TOTAL)
-        )
-        if listed is None or not is_usual:
-            return self._say(record, notes, listed=listed is not None)
-        key = (record.status, record.mode)
-        found = listed.get(key)
-        if found is None:
-            found = listed[key] = self._say(record, notes, listed=True)._replace(only_total=True, counts=None)
-        return found
-
-    def _say(self, record: Process, notes: Notes, *, listed: bool) -> "_Said":
+        """The status that a record tells; `times` are what was read of its start and its finish."""
         told, unread, left_out = _counts(record, self.state_map, notes)
         state, why = _BULK.decide(record.status, told, self.state_map, unread=unread)
         counts, doubts = _believed(told)
@@ -344,54 +327,49 @@ class Weavr(Adapter, frozen=True, kw_only=True):
         if state is State.SUCCEEDED and not uncounted and not _shows_success(counts):
             state, why = State.UNKNOWN, (*why, _NO_SUCCESS)
         on_failure, odd_mode = _on_failure(record.mode)
-        before = (*why, *left_out, *doubts)
-        behind = (
-            *(() if odd_mode is None else (odd_mode,)),
-            *notes,
-            *((_NOT_COUNTED,) if uncounted else ()),
-        )
-        return _Said(
-            state=state,
-            phase="awaiting_action" if state is State.QUEUED and _is_submitted(record.status) else None,
-            counts=counts,
-            on_failure=on_failure,
-            provisional=listed and state in _CORRIGIBLE and not _has_counts(counts),
-            evidence=before + behind,
-            times_at=len(before),
-        )
-
-    def _operation(
-        self, response: Response, record: Operation, states: dict[str | None, State]
-    ) -> BulkOperation:
-        """The operation in a row; `states` are those that the words of earlier rows stand for."""
-        state = states.get(record.status)
-        if state is None:
-            state = states[record.status] = _counted_as(record.status, self.state_map)
-        return BulkOperation(
-            id=None if record.operation_id is None else str(record.operation_id),
-            sequence=record.sequence if can_be_count(record.sequence) else None,
+        (started, odd_start), (finished, odd_finish) = times
+        doubted = filter(None, (odd_start, odd_finish, odd_mode))
+        return BulkStatus(
+            source=response.source,
+            provider=self.provider,
+            id="" if record.bulk_id is None else str(record.bulk_id),
             state=state,
             native_state=record.status,
-            method=record.method,
-            path=record.path,
-            error=_error_code(response, record.response_payload) if state is State.FAILED else None,
+            phase="awaiting_action" if state is State.QUEUED and _is_submitted(record.status) else None,
+            counts=counts,
+            started_at=started,
+            finished_at=finished,
+            observed_at=response.received_at,
+            action=record.operation,
+            on_failure=on_failure,
+            provisional=listed and state in _CORRIGIBLE and not _has_counts(counts),
+            evidence=(
+                *why,
+                *left_out,
+                *doubts,
+                *doubted,
+                *notes,
+                *((_NOT_COUNTED,) if uncounted else ()),
+            ),
         )
 
-
-class _Said(NamedTuple):
-    """What word, mode and counts of a record tell. What its times tell goes into `evidence` at `times_at`.
-
-    With `only_total` its only count is the total, which is each row's own.
-    """
-
-    state: State
-    phase: str | None
-    counts: Counts | None
-    on_failure: Literal["stop", "continue"] | None
-    provisional: bool
-    evidence: tuple[str, ...]
-    times_at: int
-    only_total: bool = False
+    def _steps(self, response: Response, records: list[Operation]) -> list[BulkOperation]:
+        """The operations in rows."""
+        failed = State.FAILED
+        words = {record.status for record in records}
+        states = {word: _counted_as(word, self.state_map) for word in words}
+        return [
+            BulkOperation(
+                id=record.operation_id if record.operation_id is None else str(record.operation_id),
+                sequence=record.sequence,
+                state=(state := states[record.status]),
+                native_state=record.status,
+                method=record.method,
+                path=record.path,
+                error=_error_code(response, record.response_payload) if state is failed else None,
+            )
+            for record in records
+        ]
 
 
 def _is_submitted(word: str | None) -> bool:
@@ -399,7 +377,7 @@ def _is_submitted(word: str | None) -> bool:
 
 
 def _has_counts(counts: Counts | None) -> bool:
-    return counts is not None and any(getattr(counts, name) is not None for name in _COUNTED)
+    return counts is not None and replace(counts, total=None) != _NOTHING
 
 
 def _shows_success(counts: Counts | None) -> bool:
@@ -430,7 +408,7 @@ def _counts(record: Process, pins: Mapping[str, State], notes: Notes) -> tuple[C
             said.append(f"{count} operations have the word {word[:40]!r}, which no count here stands for.")
             unread += count
     counts = Counts(total=total, **sums)
-    return (None if counts == Counts() else counts), unread, tuple(dict.fromkeys(said))
+    return (None if counts == _NOTHING else counts), unread, tuple(dict.fromkeys(said))
 
 
 def _believed(counts: Counts | None) -> tuple[Counts | None, Notes]:
@@ -438,7 +416,7 @@ def _believed(counts: Counts | None) -> tuple[Counts | None, Notes]:
     if counts is None:
         return None, ()
     cleaned, doubts = clean_counts(counts)
-    return (None if cleaned == Counts() else cleaned), doubts
+    return (None if cleaned == _NOTHING else cleaned), doubts
 
 
 def _counted_as(word: str | None, pins: Mapping[str, State]) -> State:
@@ -461,7 +439,7 @@ def _error_code(response: Response, payload: str | None) -> str | None:
     if not payload:
         return None
     try:
-        found = decode(msgspec.structs.replace(response, body=payload.encode()), ERROR_CODE.decode)
+        found = decode(replace(response, body=payload.encode()), ERROR_CODE.decode)
     except ProtocolError:
         return None
     codes = (_text(found.error_code), _text(found.code))

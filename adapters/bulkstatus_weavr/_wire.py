@@ -5,9 +5,14 @@ https://api.weavr.io/products/multi/openapi/manage/bulkid.md. A member of anothe
 that member, with a note for the evidence, and neither its record nor the page.
 """
 
+from typing import Annotated
+
 import msgspec
 
 from bulkstatus.adapter import PageReader, Reader
+
+# What is negative, or too large to be told exactly in JSON, is no place.
+Place = Annotated[int, msgspec.Meta(ge=0, le=2**53 - 1)]
 
 
 class StatusCount(msgspec.Struct, frozen=True):
@@ -34,7 +39,7 @@ class Operation(msgspec.Struct, frozen=True, rename="camel"):
     """An operation of a bulk process. The payloads are JSON written into strings, and hold personal data."""
 
     operation_id: str | int | None = None
-    sequence: int | None = None
+    sequence: Place | None = None
     method: str | None = None
     path: str | None = None
     status: str | None = None

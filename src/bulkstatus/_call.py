@@ -1,7 +1,7 @@
 """Requests, the functions that read their replies, and pages. Nothing here sends anything."""
 
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import UTC, datetime
 from functools import partial
 from itertools import repeat
@@ -9,6 +9,7 @@ from typing import Generic, Self, TypeVar
 
 import msgspec
 
+from bulkstatus._model import H, attach
 from bulkstatus._secrets import Secret
 from bulkstatus._urls import join_path
 from bulkstatus.errors import ConfigError
@@ -176,6 +177,17 @@ class RawRows:
     def rows(self, number: int) -> Iterator[Callable[[], bytes]]:
         """Such a function for each of the first `number` records."""
         return map(partial, repeat(self._read, number), range(number))
+
+    def attach(self, items: Iterable[H], number: int) -> tuple[H, ...]:
+        """Give each of `items`, made of the page's `number` records in their order, its record as `raw`.
+
+        Raises ValueError when there are more or fewer items: some would have the record of another.
+        """
+        return attach(items, self, number)
+
+    def give(self, name: str, number: int) -> bytes | None:
+        """What a record that was made of row `number` has under this name."""
+        return self._read(number) if name == "raw" else None
 
     def _read(self, index: int) -> bytes:
         if self._rows is None:

@@ -4,38 +4,79 @@ Decoding into one of these answers in one pass what else takes several over the 
 whether a member is in it that is not documented. Whatever is not just as documented is left to the lenient way.
 """
 
+from collections.abc import Collection, Mapping
 from types import NoneType, UnionType
-from typing import Any, Union, get_args, get_origin
+from typing import Annotated, Any, Generic, TypeVar, Union, cast, get_args, get_origin
 
 import msgspec
 
+from bulkstatus._call import Response
+from bulkstatus._reply import is_within
+
+S = TypeVar("S", bound=msgspec.Struct)
+
 _PLAIN = (str, int, float, bool, NoneType)
+_ANYTHING = (object, Any)
+_Plain = str | int | float | bool | None
+# Of fields that may hold anything, and of members that are not read: what is nested deeper is left to the lenient way.
+_Shallow = _Plain | list[_Plain | dict[str, _Plain]] | dict[str, _Plain | list[_Plain] | dict[str, _Plain]]
+
+Unread = Mapping[type[msgspec.Struct], Collection[str]]
+"""Of records, the documented members that are not read."""
+
+
+class ClosedDecoder(Generic[S]):
+    """Decodes answers that are a `record` and just as documented. `unread` are members that are not in the structs."""
+
+    def __init__(self, record: type[S], unread: Unread) -> None:
+        self._decoder = msgspec.json.Decoder(closed(record, unread))
+        self._most = None if any(unread.values()) else most_values(record)
+
+    def decode(self, response: Response) -> S | None:
+        """The record, where all of the answer is as documented and within its bounds; None for any other."""
+        if not is_within(response, most=self._most):
+            return None
+        try:
+            return cast("S", self._decoder.decode(response.body))
+        except (msgspec.DecodeError, UnicodeDecodeError):
+            return None
 
 
 def closed(
-    record: type[msgspec.Struct], within: frozenset[type[msgspec.Struct]] = frozenset()
+    record: type[msgspec.Struct],
+    unread: Unread = {},  # noqa: B006 - a mapping that nobody writes to
+    within: frozenset[type[msgspec.Struct]] = frozenset(),
 ) -> type[msgspec.Struct]:
     """A subclass of `record` that is equal to it where the values are, and refuses members which it does not name.
 
-    So do the structs in its fields. A field that may hold anything, or one of the structs it is `within`, takes only
-    null here, as nothing bounds the rest.
+    So do the structs in its fields. A field that may hold anything takes what is shallow here, and one of the structs it
+    is `within` takes only null, as nothing bounds the rest. Members that are `unread` may be there, if shallow.
     """
+    names = record.__struct_fields__
     fields: list[tuple[str, Any, Any]] = [
-        (field.name, _closed_type(field.type, within | {record}), _same(field))
+        (field.name, _closed_type(field.type, unread, within | {record}), _same(field))
         for field in msgspec.structs.fields(record)
     ]
+    fields += [
+        (f"_unread_{number}", _Shallow, msgspec.field(name=name, default=None))
+        for number, name in enumerate(unread.get(record, ()))
+    ]
+
+    def values(self: msgspec.Struct) -> dict[str, Any]:
+        return {name: getattr(self, name) for name in names}
 
     def is_equal(self: msgspec.Struct, other: object) -> object:
-        if not isinstance(other, record):
-            return NotImplemented
-        return msgspec.structs.astuple(self) == msgspec.structs.astuple(other)
+        return values(self) == values(other) if isinstance(other, record) else NotImplemented
 
     def hashed(self: msgspec.Struct) -> int:
-        return hash(record(**msgspec.structs.asdict(self)))  # equal ones have to have the same
+        return hash(record(**values(self)))  # equal ones have to have the same
 
-    members = {"__eq__": is_equal, "__hash__": hashed, "__doc__": record.__doc__}
+    def shown(self: msgspec.Struct) -> str:
+        return repr(record(**values(self)))
+
+    members = {"__eq__": is_equal, "__hash__": hashed, "__repr__": shown, "__doc__": record.__doc__}
     return msgspec.defstruct(
-        record.__name__, fields, bases=(record,), namespace=members, forbid_unknown_fields=True
+        record.__name__, fields, bases=(record,), namespace=members, forbid_unknown_fields=True, gc=False
     )
 
 
@@ -45,14 +86,41 @@ def _same(field: msgspec.structs.FieldInfo) -> Any:  # noqa: ANN401 - what msgsp
     return msgspec.field(name=field.encode_name, default=field.default)
 
 
-def _closed_type(kind: Any, within: frozenset[type[msgspec.Struct]]) -> Any:  # noqa: ANN401 - of all kinds
-    if kind in _PLAIN:
+def _closed_type(kind: Any, unread: Unread, within: frozenset[type[msgspec.Struct]]) -> Any:  # noqa: ANN401 - of all kinds
+    if kind in _PLAIN or (get_origin(kind) is Annotated and get_args(kind)[0] in _PLAIN):
         return kind
+    if kind in _ANYTHING:
+        return _Shallow
     if isinstance(kind, type) and issubclass(kind, msgspec.Struct) and kind not in within:
-        return closed(kind, within)
+        return closed(kind, unread, within)
     origin, inner = get_origin(kind), get_args(kind)
     if origin is list:
-        return list.__class_getitem__(_closed_type(inner[0], within))
+        return list.__class_getitem__(_closed_type(inner[0], unread, within))
     if origin in (Union, UnionType):
-        return Union[tuple(_closed_type(one, within) for one in inner)]  # noqa: UP007 - of as many as there are
+        return Union[tuple(_closed_type(one, unread, within) for one in inner)]  # noqa: UP007 - of as many as there are
     return None
+
+
+def most_values(record: type[msgspec.Struct]) -> int | None:
+    """How many JSON values there may be for each `{` of what is decoded into a closed `record`; None where not bounded.
+
+    A member that comes twice is not counted twice: the second takes the place of the first.
+    """
+    return _most(record, frozenset())
+
+
+def _most(kind: Any, within: frozenset[type[msgspec.Struct]], *, listed: bool = False) -> int | None:  # noqa: ANN401 - of all kinds
+    """The same for a type. In a list only structs are bounded: of other values there may be any number."""
+    if isinstance(kind, type) and issubclass(kind, msgspec.Struct):
+        if kind in within:
+            return 1
+        inside = [_most(field.type, within | {kind}) for field in msgspec.structs.fields(kind)]
+        bounded = [most for most in inside if most is not None]
+        return max(len(inside) + 1, *bounded, 1) if len(bounded) == len(inside) else None
+    origin, inner = get_origin(kind), get_args(kind)
+    if origin is list:
+        return _most(inner[0], within, listed=True)
+    if origin in (Union, UnionType) and not listed:
+        bounds = [_most(one, within) for one in inner]
+        return None if None in bounds else max(bound for bound in bounds if bound is not None)
+    return None if listed or kind in _ANYTHING else 1

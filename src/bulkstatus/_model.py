@@ -3,10 +3,12 @@
 All times are aware and in UTC. None means "not said", in counts as everywhere else, and is never shown as 0.
 """
 
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from datetime import datetime
 from enum import StrEnum
-from typing import Literal, NamedTuple, Self
+from itertools import repeat
+from typing import Any, Literal, NamedTuple, Protocol, Self, TypeVar
 
 import msgspec
 
@@ -23,6 +25,9 @@ class State(StrEnum):
     are ends. `unknown` is a provider's word that nobody has explained yet: never an end, never a guess.
     """
 
+    is_terminal: bool
+    """True when the provider will not move the bulk any more; false for `unknown`."""
+
     QUEUED = "queued"
     RUNNING = "running"
     PAUSED = "paused"
@@ -33,13 +38,9 @@ class State(StrEnum):
     EXPIRED = "expired"
     UNKNOWN = "unknown"
 
-    @property
-    def is_terminal(self) -> bool:
-        """True when the provider will not move the bulk any more; false for `unknown`."""
-        return self in _TERMINAL
-
-
-_TERMINAL = frozenset({State.SUCCEEDED, State.PARTIAL, State.FAILED, State.CANCELLED, State.EXPIRED})
+    def __init__(self, word: str) -> None:
+        # Once for each, since it is asked of every record, often several times.
+        self.is_terminal = word in {"succeeded", "partial", "failed", "cancelled", "expired"}
 
 
 class Ref(NamedTuple):
@@ -77,7 +78,7 @@ def by_source(refs: Iterable[Ref]) -> dict[str, list[str]]:
     return found
 
 
-class Counts(msgspec.Struct, frozen=True, kw_only=True):
+class Counts(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """How many operations of a bulk are in which state. None means that the provider did not say."""
 
     total: int | None = None
@@ -90,16 +91,17 @@ class Counts(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def finished(self) -> int | None:
         """How many operations have ended, or None when no ended ones were counted at all."""
-        ended = [count for count in (self.succeeded, self.failed, self.cancelled) if count is not None]
-        return sum(ended) if ended else None
+        if self.succeeded is None and self.failed is None and self.cancelled is None:
+            return None
+        return (self.succeeded or 0) + (self.failed or 0) + (self.cancelled or 0)
 
     @property
     def unsaid(self) -> int | None:
         """How many of `total` no count speaks of; None without a total. Never negative."""
         if self.total is None:
             return None
-        said = (self.queued, self.running, self.succeeded, self.failed, self.cancelled)
-        return max(0, self.total - sum(count for count in said if count is not None))
+        said = (self.queued or 0) + (self.running or 0) + (self.finished or 0)
+        return max(0, self.total - said)
 
     @property
     def progress(self) -> float | None:
@@ -127,8 +129,39 @@ class _Hidden(msgspec.Struct, frozen=True, kw_only=True, dict=True):
     @property
     def raw(self) -> bytes | None:
         """The provider's record as received (JSON), or None when it was not kept, as after a JSON round trip."""
-        value: bytes | Callable[[], bytes] | None = self.__dict__.get("raw")
+        value: bytes | Callable[[], bytes] | None = self._beside("raw")
         return value() if callable(value) else value
+
+    def _beside(self, name: str) -> Any:  # noqa: ANN401 - of the kind that the name says
+        """What is carried under this name, or else what the row says that the record was made of."""
+        carried = self.__dict__
+        if name in carried or _ROWS not in carried:
+            return carried.get(name)
+        return carried[_ROWS].give(name, carried[_ROW])
+
+
+class Received(Protocol):
+    """The rows of an answer as received, from which what travels beside a record is taken once somebody asks for it."""
+
+    def give(self, name: str, number: int) -> bytes | str | None:
+        """The `raw`, `request` or `response` of row `number`."""
+        ...
+
+
+_ROWS, _ROW = "rows", "row"
+H = TypeVar("H", bound=_Hidden)
+
+
+def attach(items: Iterable[H], rows: Received, number: int) -> tuple[H, ...]:
+    """Let each of `items`, made of the `number` rows in their order, know its row. Raises ValueError when they are others."""
+    records = tuple(items)
+    if len(records) != number:
+        raise ValueError(f"{len(records)} items are attached to {number} rows")
+    # A page has a hundred rows or more, so nothing here is a call of Python's; and no pair, which the collector looks at.
+    given = msgspec.structs.force_setattr
+    deque(map(given, records, repeat(_ROWS), repeat(rows)), maxlen=0)
+    deque(map(given, records, repeat(_ROW), range(number)), maxlen=0)
+    return records
 
 
 class Overdue(msgspec.Struct, frozen=True, kw_only=True):
@@ -194,21 +227,26 @@ class BulkStatus(_Hidden, frozen=True, kw_only=True):
     stuck: Stuck | None = None
 
     def __post_init__(self) -> None:
-        # Journals keep these for each step, and an answer may hold megabytes of any. By name: lists make many of these.
-        if self.native_state is not None and len(self.native_state) > _LONGEST_TEXT:
-            self._cut("native_state", self.native_state)
-        if self.action is not None and len(self.action) > _LONGEST_TEXT:
-            self._cut("action", self.action)
-        if self.error is not None and len(self.error) > _LONGEST_TEXT:
-            self._cut("error", self.error)
+        # Journals keep these for each step, and an answer may hold megabytes of any. Lists make many of these records, and
+        # nearly none has an error or is long, so the first look is one condition.
+        if (
+            self.error is not None
+            or len(self.native_state or "") > _LONGEST_TEXT
+            or len(self.action or "") > _LONGEST_TEXT
+            or len(self.evidence) > _MOST_EVIDENCE
+        ):
+            self._cut()
+
+    def _cut(self) -> None:
+        for name in ("native_state", "action", "error"):
+            text: str | None = getattr(self, name)
+            if text is not None and len(text) > _LONGEST_TEXT:
+                msgspec.structs.force_setattr(self, name, f"{text[: _LONGEST_TEXT - 1]}…")
         if len(self.evidence) > _MOST_EVIDENCE:
             first, last = self.evidence[:_FIRST_EVIDENCE], self.evidence[-_LAST_EVIDENCE:]
             rest = len(self.evidence) - len(first) - len(last)
             left_out = f"{rest} more sentences are left out here."
             msgspec.structs.force_setattr(self, "evidence", (*first, left_out, *last))
-
-    def _cut(self, name: str, text: str) -> None:
-        msgspec.structs.force_setattr(self, name, f"{text[: _LONGEST_TEXT - 1]}…")
 
     @property
     def ref(self) -> Ref:
@@ -240,13 +278,13 @@ class BulkOperation(_Hidden, frozen=True, kw_only=True):
     @property
     def request(self) -> str | None:
         """The payload that was, or will be, sent for this operation. Personal data."""
-        value: str | None = self.__dict__.get("request")
+        value: str | None = self._beside("request")
         return value
 
     @property
     def response(self) -> str | None:
         """The answer this operation got, as text. Personal data."""
-        value: str | None = self.__dict__.get("response")
+        value: str | None = self._beside("response")
         return value
 
     @property

@@ -6,16 +6,16 @@ is it taken apart, and what cannot be read of it is treated as not said, with a 
 
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from functools import partial
-from http import HTTPStatus
 from itertools import repeat
-from typing import Any, Generic, NamedTuple, TypeVar, cast
+from typing import Any, Generic, NamedTuple, TypeVar
 
 import msgspec
 
 from bulkstatus._call import RawRows, Response
-from bulkstatus._closed import closed
+from bulkstatus._closed import ClosedDecoder
 from bulkstatus._drift import is_collecting, note_members
-from bulkstatus._reply import decode, is_within, status_error
+from bulkstatus._model import H, attach
+from bulkstatus._reply import decode, status_error
 from bulkstatus.errors import BulkStatusError, ProtocolError
 
 S = TypeVar("S", bound=msgspec.Struct)
@@ -27,6 +27,7 @@ Refused = Callable[[Response], BulkStatusError]
 """Makes an error of an answer that is no 200."""
 
 _ARRAY = msgspec.json.Decoder(list[msgspec.Raw] | None)
+_OK = 200
 _NOTHING = msgspec.Raw(b"null")
 
 
@@ -58,7 +59,7 @@ class Reader(Generic[S]):
         refused: Refused = status_error,
     ) -> None:
         self._name = record.__name__
-        self._record = record
+        self.record = record
         self.refused = refused
         self._decoder = msgspec.json.Decoder(record)
         fields = _fields(record)
@@ -69,6 +70,7 @@ class Reader(Generic[S]):
         self._apart = _cutter(fields)
         self.unread = frozenset(unread)
         self.documented = frozenset(field.encode_name for field in fields) | self.unread
+        self._closed = ClosedDecoder(record, {record: self.unread})
 
     def read(self, response: Response, *, refused: Refused | None = None) -> tuple[S, Notes]:
         """The record, and what is to be said of members that could not be read.
@@ -76,9 +78,17 @@ class Reader(Generic[S]):
         Raises what `refused` makes of an answer that is no 200 (the reader's, unless one is given here that knows what
         was asked), and ProtocolError when it is not a JSON object, or is beyond the bounds of its request.
         """
-        if response.status != HTTPStatus.OK:
+        if response.status != _OK:
             raise (refused or self.refused)(response)
-        return decode(response, self._read)
+        record = self._closed.decode(response)
+        return (record, ()) if record is not None else decode(response, self._read)
+
+    def as_documented(self, response: Response) -> S | None:
+        """The record, where all of an answer is just as documented, so that nothing is to be said of it; None for any other.
+
+        It is within the bounds of its request then, and the quickest to be read. The status is not looked at.
+        """
+        return self._closed.decode(response)
 
     def glean(self, response: Response) -> S:
         """What can be read of an answer of any status, and nothing where it is no JSON object: for the body of an error.
@@ -88,7 +98,7 @@ class Reader(Generic[S]):
         try:
             return decode(response, self._take)[0]
         except ProtocolError:
-            return self._record()
+            return self.record()
 
     def _read(self, body: bytes) -> tuple[S, Notes]:
         self.note(body)
@@ -109,7 +119,7 @@ class Reader(Generic[S]):
         try:
             return self.of_members(self._apart.decode(row))
         except msgspec.ValidationError:
-            return self._record(), ("The row is not a record.",)
+            return self.record(), ("The row is not a record.",)
 
     def of_members(self, members: object, *, but: Collection[str] = ()) -> tuple[S, Notes]:
         """The record made of those `members` that are of their types; the fields named in `but` are left alone."""
@@ -123,7 +133,7 @@ class Reader(Generic[S]):
                 kept[name] = decoder.decode(raw)
             except msgspec.ValidationError:
                 notes.append(_unread(encoded))
-        return self._record(**kept), tuple(notes)
+        return self.record(**kept), tuple(notes)
 
 
 class Row(NamedTuple, Generic[S]):
@@ -141,27 +151,70 @@ class Rows(Generic[P, S]):
     """An answer that is a page: `page` as a whole, and its rows in order when it is iterated over.
 
     `found` is false when the answer had no array of rows at all. `notes` speak of the page's own members: a cursor
-    that was sent and could not be read (`is_unread`) is no end of the list.
+    that was sent and could not be read (`is_unread`) is no end of the list. `records` are those of the rows, and
+    `row_notes` what is to be said of odd members of some, by their place in it: nearly always nothing.
     """
 
     def __init__(
-        self, page: P, records: list[S] | None, notes: Mapping[int, Notes], raw: RawRows, of_page: Notes = ()
+        self,
+        page: P,
+        records: list[S] | None,
+        notes: Mapping[int, Notes],
+        raw: RawRows,
+        *,
+        row: Reader[S],
+        of_page: Notes = (),
     ) -> None:
         self.page = page
         self.notes = of_page
         self.found = records is not None
-        self._records = records or []
-        self._notes = notes
+        self.records = records or []
+        self.row_notes = notes
         self._raw = raw
+        self._row = row
 
     def __len__(self) -> int:
-        return len(self._records)
+        return len(self.records)
 
     def __iter__(self) -> Iterator[Row[S]]:
-        number = len(self._records)
-        notes = map(self._notes.get, range(number), repeat(())) if self._notes else repeat((), number)
+        number = len(self.records)
+        notes = map(self.row_notes.get, range(number), repeat(())) if self.row_notes else repeat((), number)
         # Not through Row's own constructor, which is a function of Python's: it took a tenth of the reading of a list.
-        return map(_ROW, zip(self._records, notes, self._raw.rows(number), strict=True))
+        return map(_ROW, zip(self.records, notes, self._raw.rows(number), strict=True))
+
+    def attach(
+        self, items: Iterable[H], *, request: str | None = None, response: str | None = None
+    ) -> tuple[H, ...]:
+        """Give each of `items`, made of the rows in their order, its row as received as `raw`.
+
+        `request` and `response` name the fields of the record that are the payloads of an operation. All of it is read
+        once somebody looks at it. Raises ValueError when there are more or fewer items than rows.
+        """
+        named = {"request": request, "response": response}
+        rows = _Payloads(self._raw, self._row, named) if request or response else self._raw
+        return attach(items, rows, len(self.records))
+
+
+class _Payloads:
+    """Rows as received, and which members of theirs are payloads. These are read anew, so that none is kept beside its row."""
+
+    __slots__ = ("_fields", "_raw", "_row")
+
+    def __init__(self, raw: RawRows, row: Reader[Any], fields: Mapping[str, str | None]) -> None:
+        self._raw = raw
+        self._row = row
+        self._fields = fields
+
+    def give(self, name: str, number: int) -> bytes | str | None:
+        """The row, or a payload in it."""
+        if name == "raw":
+            return self._raw.give(name, number)
+        field = self._fields.get(name)
+        if field is None:
+            return None
+        record, _ = self._row.of_row(msgspec.Raw(self._raw.row(number)()))
+        value: str | None = getattr(record, field)
+        return value
 
 
 class PageReader(Generic[P, S]):
@@ -174,12 +227,11 @@ class PageReader(Generic[P, S]):
 
     def __init__(self, page: type[P], *rows: str, row: Reader[S], unread: Collection[str] = ()) -> None:
         self._decoder = msgspec.json.Decoder(page)
-        # Documented members that are not read would be refused in each answer.
-        self._closed = None if unread or row.unread else msgspec.json.Decoder(closed(page))
         self._page = Reader(page, unread=unread)
         self._apart = _cutter(msgspec.structs.fields(page))
         self._row = row
         self._rows = rows
+        self._closed = ClosedDecoder(page, {page: self._page.unread, row.record: row.unread})
 
     def read(self, response: Response, *, refused: Refused | None = None) -> Rows[P, S]:
         """The page. A row that is no record has nothing in it; without an id, it is counted as left out later.
@@ -187,23 +239,14 @@ class PageReader(Generic[P, S]):
         Raises what `refused` makes of an answer that is no 200 (the row's, unless one is given), and ProtocolError when it is not a JSON
         object, when its rows are not an array, and when it is beyond the bounds of its request.
         """
-        if response.status != HTTPStatus.OK:
+        if response.status != _OK:
             raise (refused or self._row.refused)(response)
-        page = self._as_documented(response)
+        page = self._closed.decode(response)
         raw = RawRows(response.body, self._split)
         if page is not None:
-            return Rows(page, self._records(page), {}, raw)
+            return Rows(page, self._records(page), {}, raw, row=self._row)
         page, records, notes, of_page = decode(response, self._read)
-        return Rows(page, records, notes, raw, of_page)
-
-    def _as_documented(self, response: Response) -> P | None:
-        """The page, where all of it is as documented, which needs no other look at it; None for any other."""
-        if self._closed is None or not is_within(response):
-            return None
-        try:
-            return cast("P", self._closed.decode(response.body))
-        except (msgspec.DecodeError, UnicodeDecodeError):
-            return None
+        return Rows(page, records, notes, raw, row=self._row, of_page=of_page)
 
     def _read(self, body: bytes) -> tuple[P, list[S] | None, Mapping[int, Notes], Notes]:
         try:

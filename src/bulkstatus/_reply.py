@@ -73,13 +73,16 @@ def _is_too_deep(body: bytes, opened: int) -> bool:
     return opened > MAX_DEPTH and _depth(body) > MAX_DEPTH
 
 
-def is_within(response: Response, opened: int | None = None) -> bool:
+def is_within(response: Response, opened: int | None = None, *, most: int | None = None) -> bool:
     """True where the body cannot hold more JSON values than its request allows, by what is quickly told of it.
 
-    A value takes two bytes: its own and a comma, or the two brackets around it. `opened` is the number of its brackets.
+    A value takes two bytes: its own and a comma, or the two brackets around it. `opened` is the number of its brackets,
+    `most` how many values there are at most for each `{`, where the decoder takes no others.
     """
     body, limit = response.body, response.value_limit
     if len(body) // 2 < limit:
+        return True
+    if most is not None and body.count(b"{") * most <= limit:
         return True
     return (body.count(b"[") + body.count(b"{") if opened is None else opened) + body.count(b",") <= limit
 

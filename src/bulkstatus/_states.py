@@ -14,6 +14,9 @@ _PLAUSIBLE = 1_000_000_000
 _LARGEST = 2**53 - 1
 _LONGEST_WORD = 80
 _NONE: frozenset[str] = frozenset()
+# Python 3.11 takes ten times as long for a member of an enumeration as for a name.
+_SUCCEEDED, _PARTIAL, _FAILED, _CANCELLED = State.SUCCEEDED, State.PARTIAL, State.FAILED, State.CANCELLED
+_UNKNOWN = State.UNKNOWN
 
 
 class Decision(NamedTuple):
@@ -52,18 +55,18 @@ class Vocabulary:
         if not pins and (usual := self._usual.get(word or "")) is not None:
             return usual
         if not word:
-            return Decision(State.UNKNOWN, ("The provider sent no status word.",))
+            return Decision(_UNKNOWN, ("The provider sent no status word.",))
         if len(word) > _LONGEST_WORD:
             unknown_word(self.name, word)
             return Decision(
-                State.UNKNOWN, (f"{self.name} word of {len(word)} characters is not a documented one.",)
+                _UNKNOWN, (f"{self.name} word of {len(word)} characters is not a documented one.",)
             )
         pinned = self._pinned(word, pins)
         if pinned:
             return Decision(pinned, (f"The configuration's state_map reads {word!r} as {pinned}.",))
         said = self._read(word)
         # Here, since what is remembered of a word is not read again.
-        if said.state is State.UNKNOWN and not self._knows(word):
+        if said.state is _UNKNOWN and not self._knows(word):
             unknown_word(self.name, word)
         return said
 
@@ -86,7 +89,7 @@ class Vocabulary:
                 match[1], (f"{self.name} word {word!r}, read as {match[0]!r}, means {match[1]}.",)
             )
         return Decision(
-            State.UNKNOWN,
+            _UNKNOWN,
             (f"{self.name} word {word!r} is not a documented one; pin it with state_map if you know it.",),
         )
 
@@ -117,15 +120,15 @@ class Vocabulary:
             counts, _ = clean_counts(counts)
         state, why = settle(said.state, counts, unread=unread + len(odd - {"total"}))
         sure = not self.counted or _shows_success(counts) or (word and self._pinned(word, pins))
-        if some_failed and state is State.SUCCEEDED and counts.failed is None:
-            state, why = State.PARTIAL, (*why, f"{some_failed} shows that some failed, uncounted: partial.")
-        elif some_succeeded and state is State.FAILED and counts.succeeded is None:
+        if some_failed and state is _SUCCEEDED and counts.failed is None:
+            state, why = _PARTIAL, (*why, f"{some_failed} shows that some failed, uncounted: partial.")
+        elif some_succeeded and state is _FAILED and counts.succeeded is None:
             state, why = (
-                State.PARTIAL,
+                _PARTIAL,
                 (*why, f"{some_succeeded} shows that some succeeded, uncounted: partial."),
             )
-        elif state is State.SUCCEEDED and not sure:
-            state, why = State.UNKNOWN, (*why, "No counts show how it went: success is not proven.")
+        elif state is _SUCCEEDED and not sure:
+            state, why = _UNKNOWN, (*why, "No counts show how it went: success is not proven.")
         return Decision(state, said.evidence + why) if why else said
 
     def words(self, states: Collection[State], pins: Mapping[str, State]) -> tuple[str, ...] | None:
@@ -133,7 +136,7 @@ class Vocabulary:
 
         None when words cannot express the question: `unknown` is asked for, or pins move words between states.
         """
-        if pins or State.UNKNOWN in states:
+        if pins or _UNKNOWN in states:
             return None
         return tuple(word for word, state in self.table.items() if state in states)
 
@@ -151,9 +154,9 @@ def settle(state: State, counts: Counts, *, unread: int = 0) -> tuple[State, tup
     speaks of beside a claim that all went well), it is `unknown`.
     `cancelled` and `expired` stay what they are.
     """
-    if state is State.FAILED:
+    if state is _FAILED:
         return _settle_failed(counts, unread)
-    if state in (State.SUCCEEDED, State.PARTIAL):
+    if state in (_SUCCEEDED, _PARTIAL):
         return _settle_ended(state, counts, unread)
     if state.is_terminal:
         return state, _left_over(counts)
@@ -163,22 +166,22 @@ def settle(state: State, counts: Counts, *, unread: int = 0) -> tuple[State, tup
 def _settle_failed(counts: Counts, unread: int) -> tuple[State, tuple[str, ...]]:
     if counts.succeeded:
         why = f"{counts.succeeded} operations succeeded, so failed is partial."
-        return State.PARTIAL, (why, *_left_over(counts))
+        return _PARTIAL, (why, *_left_over(counts))
     if counts.running or unread:
         open_ones = f"{counts.running or 0} operations still run and {unread} could not be read"
-        return State.UNKNOWN, (f"{open_ones}, so it is not certain that nothing succeeded.",)
-    return State.FAILED, _left_over(counts)
+        return _UNKNOWN, (f"{open_ones}, so it is not certain that nothing succeeded.",)
+    return _FAILED, _left_over(counts)
 
 
 def _settle_ended(state: State, counts: Counts, unread: int) -> tuple[State, tuple[str, ...]]:
     if counts.failed or counts.cancelled:
         return _settle_losses(state, counts, unread)
-    if state is State.PARTIAL:
+    if state is _PARTIAL:
         why = "The counts show no operation that failed; the bulk's own word stands."
         return state, (*((why,) if counts.finished is not None else ()), *_left_over(counts))
     doubt = _doubt(counts, unread)
     if doubt is not None:
-        return State.UNKNOWN, (f"{doubt}: success is not proven.",)
+        return _UNKNOWN, (f"{doubt}: success is not proven.",)
     return state, _left_over(counts)
 
 
@@ -200,11 +203,11 @@ def _settle_losses(state: State, counts: Counts, unread: int) -> tuple[State, tu
     good, failed, cancelled = counts.succeeded, counts.failed or 0, counts.cancelled or 0
     lost = f"{failed} failed and {cancelled} were cancelled"
     if _none_succeeded(counts) and not unread:
-        end = State.FAILED if failed else State.CANCELLED
+        end = _FAILED if failed else _CANCELLED
         return end, (f"No operation succeeded, {lost}, so it is {end}.",)
     rest = "how many succeeded was not said" if good is None else f"{good} succeeded"
     why = f"Of the operations {lost}; {rest}: partial."
-    return State.PARTIAL, (*(() if state is State.PARTIAL else (why,)), *_left_over(counts))
+    return _PARTIAL, (*(() if state is _PARTIAL else (why,)), *_left_over(counts))
 
 
 def _none_succeeded(counts: Counts) -> bool:
@@ -270,7 +273,7 @@ def _is_plain(counts: Counts) -> bool:
 def _impossible(counts: Counts) -> frozenset[str]:
     """The names of the counts that were said and cannot be."""
     for value in msgspec.structs.astuple(counts):  # a list has many rows, and nearly never one of these
-        if value is not None and not can_be_count(value):
+        if value is not None and (type(value) is not int or not 0 <= value <= _LARGEST):
             said = msgspec.structs.asdict(counts).items()
             return frozenset(name for name, value in said if value is not None and not can_be_count(value))
     return _NONE

@@ -33,7 +33,16 @@ from bulkstatus._reply import (
 from bulkstatus._secrets import Secret, SecretText, as_secret
 from bulkstatus._states import Decision, Vocabulary, can_be_count, clean_counts
 from bulkstatus._text import printable
-from bulkstatus._times import EpochUnit, from_epoch, from_epochs, from_text
+from bulkstatus._times import (
+    EpochUnit,
+    Times,
+    column_of_epochs,
+    column_of_texts,
+    from_epoch,
+    from_epochs,
+    from_epochs_of,
+    from_text,
+)
 from bulkstatus._urls import check_base_url
 
 __all__ = [
@@ -69,6 +78,7 @@ __all__ = [
     "Secret",
     "SecretText",
     "State",
+    "Times",
     "Vocabulary",
     "all_of",
     "api_key",
@@ -80,9 +90,12 @@ __all__ = [
     "can_be_count",
     "check_base_url",
     "clean_counts",
+    "column_of_epochs",
+    "column_of_texts",
     "decode",
     "from_epoch",
     "from_epochs",
+    "from_epochs_of",
     "from_text",
     "is_collecting",
     "is_unread",

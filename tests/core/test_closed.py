@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+import json
+from typing import Annotated
+
 import msgspec
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from bulkstatus._closed import closed
+from bulkstatus._call import Response
+from bulkstatus._closed import ClosedDecoder, closed, most_values
 
 
 class Part(msgspec.Struct, frozen=True):
@@ -25,6 +31,7 @@ class Whole(msgspec.Struct, frozen=True, rename="camel"):
     inner: Whole | None = None
     ratio: float = 0.5
     sure: bool | None = None
+    place: Annotated[int, msgspec.Meta(ge=0)] | None = None
 
 
 CLOSED = msgspec.json.Decoder(closed(Whole))
@@ -37,6 +44,10 @@ OPEN = msgspec.json.Decoder(Whole)
         b"{}",
         b'{"wholeId":7,"parts":[{"size":1},null],"tags":["a"],"ratio":2,"sure":true}',
         b'{"free":null,"table":null,"inner":null}',
+        b'{"free":1,"place":0}',
+        b'{"free":"a","sure":null}',
+        b'{"free":[1,"a",{"b":null}]}',
+        b'{"free":{"a":{"b":1},"c":[2.5]}}',
     ],
 )
 def test_what_is_as_documented_is_equal_to_what_the_struct_itself_reads(body):
@@ -63,8 +74,10 @@ def test_equal_ones_have_the_same_hash():
         b'{"parts":[{"size":1,"new":1}]}',
         b'{"parts":[{"size":"1"}]}',
         b'{"wholeId":[]}',
-        b'{"free":[]}',
-        b'{"free":1}',
+        b'{"place":-1}',
+        b'{"free":[[]]}',
+        b'{"free":[{"a":[]}]}',
+        b'{"free":{"a":{"b":{}}}}',
         b'{"table":{}}',
         b'{"inner":{}}',
         b"[]",
@@ -74,3 +87,49 @@ def test_anything_else_is_refused(body):
     """What is new, what is of another type, and what could be nested without end."""
     with pytest.raises(msgspec.ValidationError):
         CLOSED.decode(body)
+
+
+class Row(msgspec.Struct, frozen=True):
+    """A row of plain members."""
+
+    id: str | None = None
+    size: int | None = None
+    part: Part | None = None
+
+
+class Page(msgspec.Struct, frozen=True):
+    """A page of such rows, or one alone."""
+
+    rows: list[Row] | Row | None = None
+    more: bool | None = None
+
+
+@pytest.mark.parametrize(
+    ("kind", "most"),
+    [(Part, 2), (Row, 4), (Page, 4), (Whole, None)],
+)
+def test_values_are_bounded_by_braces_where_they_can_be(kind, most):
+    """A list of other things than records, and what may hold anything, may be of any length."""
+    assert most_values(kind) == most
+
+
+parts = st.none() | st.fixed_dictionaries({}, optional={"size": st.integers(0, 9)})
+rows = st.fixed_dictionaries(
+    {}, optional={"id": st.text(max_size=2), "size": st.integers(0, 9), "part": parts}
+)
+
+
+def count(value):
+    """How many JSON values there are in one."""
+    inner = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
+    return 1 + sum(map(count, inner))
+
+
+@given(st.fixed_dictionaries({"rows": rows | st.lists(rows, max_size=9)}, optional={"more": st.booleans()}))
+def test_what_is_decoded_is_within_its_bounds(page):
+    """Where fewer values are allowed it is left to the lenient way; the outermost one is in no such count."""
+    body = json.dumps(page, separators=(",", ":"))
+    response, decoder = Response.now(200, body), ClosedDecoder(Page, {})
+    for limit in (0, count(page) - 2):
+        assert decoder.decode(msgspec.structs.replace(response, value_limit=limit)) is None
+    assert decoder.decode(msgspec.structs.replace(response, value_limit=4 * body.count("{"))) is not None

@@ -9,7 +9,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bulkstatus._model import BulkOperation, BulkStatus, Counts, Failure, Ref, Report, Skipped, State
+from bulkstatus._model import (
+    BulkOperation,
+    BulkStatus,
+    Counts,
+    Failure,
+    Ref,
+    Report,
+    Skipped,
+    State,
+    attach,
+)
 from bulkstatus._text import printable
 from bulkstatus.errors import (
     AuthError,
@@ -295,6 +305,17 @@ def test_evidence_without_end_is_cut_in_the_middle():
     assert found.changed() == found == round_trip(found)
 
 
+class Rows:
+    """Rows of an answer that tell what they are asked for."""
+
+    def __init__(self):
+        self.asked = []
+
+    def give(self, name, number):
+        self.asked.append((name, number))
+        return f"{name} {number}".encode() if name == "raw" else f"{name} {number}"
+
+
 class TestHidden:
     """What travels along beside the fields."""
 
@@ -342,6 +363,27 @@ class TestHidden:
         assert (full.request, full.response) == ("PII-CANARY", "PII-CANARY")
         assert full == plain
         assert hash(full) == hash(plain)
+
+    def test_what_is_attached_is_taken_from_the_rows_when_asked_for(self):
+        """Each record asks for its own row; a value that it carries itself goes before, and a copy has all of it."""
+        rows = Rows()
+        one, two = attach([BulkOperation(state=State.FAILED) for _ in range(2)], rows, 2)
+        assert not rows.asked
+        two.carrying(response="of its own")
+        for found in (two, two.changed(id="7")):
+            assert (found.raw, found.request, found.response) == (b"raw 1", "request 1", "of its own")
+        assert (one.raw, one.response) == (b"raw 0", "response 0")
+        assert rows.asked == [("raw", 1), ("request", 1)] * 2 + [("raw", 0), ("response", 0)]
+
+    def test_what_is_attached_shows_nowhere(self):
+        """Not in repr, JSON or comparison, and it does not stand in the way of pickle and copy."""
+        plain = BulkOperation(id="1", state=State.FAILED)
+        (full,) = attach([BulkOperation(id="1", state=State.FAILED)], Rows(), 1)
+        assert full == plain
+        assert hash(full) == hash(plain)
+        assert (repr(full), msgspec.json.encode(full)) == (repr(plain), msgspec.json.encode(plain))
+        for back in (copy.copy(full), pickle.loads(pickle.dumps(full))):
+            assert (back, back.raw, back.request) == (plain, None, None)
 
     def test_lazy_records_do_not_stand_in_the_way_of_pickle_and_copy(self):
         """A status from a listing can be pickled and copied, and still equals itself."""

@@ -8,6 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bulkstatus._call import Response
+from bulkstatus._drift import collecting
+from bulkstatus._model import BulkOperation, State
 from bulkstatus._records import PageReader, Reader, is_unread
 from bulkstatus.errors import AuthError, NotFound, ProtocolError, RequestRejected, Unavailable
 
@@ -39,6 +41,7 @@ class Jobs(msgspec.Struct, frozen=True):
 
 
 JOB = Reader(Job)
+OWNED = Reader(Job, unread=("owner",))
 JOBS = PageReader(Jobs, "jobs", "older", row=JOB)
 ODD = "is not of the documented type, so it is treated as not said."
 
@@ -180,6 +183,50 @@ class TestRecord:
             assert getattr(record, field) == wanted
 
 
+class TestAsDocumented:
+    """The quick way, for answers in which nothing is odd."""
+
+    @pytest.mark.parametrize(
+        "body",
+        [
+            {},
+            {"jobId": "j", "total": 1, "sums": {"all": 1}, "tags": ["a"], "owner": {"name": "x"}},
+            {"when": [1, {"a": 2}], "owner": [1.5]},
+        ],
+    )
+    def test_it_gives_the_record(self, body):
+        """The same as is read in the other way, of which there is nothing to be said."""
+        assert OWNED.as_documented(answer(body)) == OWNED.read(answer(body))[0]
+        assert OWNED.read(answer(body))[1] == ()
+
+    @pytest.mark.parametrize(
+        "body",
+        [{"new": 1}, {"total": "x"}, {"owner": {"a": {"b": {"c": 1}}}}, {"sums": {"new": 1}}, [], "", "{"],
+    )
+    def test_for_anything_else_there_is_none(self, body):
+        """What is new or odd or deep, and what is no JSON object."""
+        assert OWNED.as_documented(answer(body)) is None
+
+    def test_members_that_are_not_read_are_nothing_new(self):
+        """In either way; those that nobody documented are."""
+        for body, new in (
+            ({"owner": "x"}, False),
+            ({"owner": {"a": {"b": {"c": 1}}}}, False),
+            ({"boss": "x"}, True),
+        ):
+            with collecting() as odd:
+                assert OWNED.read(answer(body)) == (Job(), ())
+            assert bool(odd) is new
+
+    def test_an_answer_beyond_its_bounds_is_none(self):
+        """The values are counted before they are decoded."""
+        rows = json.dumps({"jobs": [{"jobId": "a"}] * 100})
+        response = Response.now(200, rows)
+        assert len(JOBS.read(response)) == 100
+        with pytest.raises(ProtocolError, match="more than 150 values"):
+            JOBS.read(msgspec.structs.replace(response, value_limit=150))
+
+
 class TestRefusals:
     """Answers that are no 200."""
 
@@ -296,6 +343,32 @@ class TestPage:
         """As for a record."""
         with pytest.raises(ProtocolError):
             page(body)
+
+    def test_items_have_their_rows_attached(self):
+        """As received, whatever is odd about a row; and the payloads that are named, if they can be read."""
+        rows = page('{"jobs": [{"jobId": "a",  "total": 1}, 7, {"jobId": "c", "tags": "x"}]}')
+        items = rows.attach(BulkOperation(id=job.job_id, state=State.FAILED) for job in rows.records)
+        assert [item.raw for item in items] == [
+            b'{"jobId": "a",  "total": 1}',
+            b"7",
+            b'{"jobId": "c", "tags": "x"}',
+        ]
+        assert {(item.request, item.response) for item in items} == {(None, None)}
+        assert rows.row_notes.keys() == {1, 2}
+        named = rows.attach(items, request="job_id", response="tags")
+        assert [(item.id, item.request, item.response) for item in named] == [
+            ("a", "a", None),
+            ("", "", None),
+            ("c", "c", None),
+        ]
+        assert [item.raw for item in named] == [row.raw() for row in rows]
+
+    @pytest.mark.parametrize("number", [0, 1, 3])
+    def test_every_row_has_one_item(self, number):
+        """A row without one, or an item without a row, would give all behind it the row of another."""
+        rows = page({"jobs": [{"jobId": "a"}, {"jobId": "b"}]})
+        with pytest.raises(ValueError, match=f"{number} items are attached to 2 rows"):
+            rows.attach([BulkOperation(state=State.FAILED)] * number)
 
     def test_names_that_come_twice(self):
         """The last array counts, for the records and for what they are cut out of."""

@@ -7,7 +7,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bulkstatus._times import from_epoch, from_epochs, from_text
+from bulkstatus._drift import collecting
+from bulkstatus._times import (
+    column_of_epochs,
+    column_of_texts,
+    from_epoch,
+    from_epochs,
+    from_epochs_of,
+    from_text,
+)
 
 NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 EARLIEST, LATEST = datetime(2000, 1, 1, tzinfo=UTC), NOW.replace(year=2036)
@@ -404,3 +412,127 @@ class TestEpochs:
         """And none of another unit."""
         assert from_epochs(Times(made=1_760_000_000_000), ("made",), "ms", now=NOW)[0].keys() == {"made"}
         assert from_epochs(Times(made=1_760_000_000_000), ("ran",), "s", now=NOW) == ({}, ())
+
+
+def never(value):
+    """For columns that have to be read without looking at a value by itself."""
+    raise AssertionError(value)
+
+
+def bounds(unit):
+    """The counts next to what is still plausible, and a few between."""
+    per_second = UNITS[unit]
+    edges = [
+        int(EARLIEST.timestamp()) * per_second,
+        int((NOW + timedelta(days=3653)).timestamp()) * per_second,
+    ]
+    near = [edge + step for edge in edges for step in (-1, 0, 1)]
+    return [*near, int(NOW.timestamp()) * per_second + 1, 1_760_000_000 * per_second + per_second // 3]
+
+
+plain_texts = st.builds(
+    lambda when, digits, zone: (
+        f"{when:%Y-%m-%dT%H:%M:%S}{f'.{when.microsecond:06}789'[: digits + 1] if digits else ''}{zone}"
+    ),
+    plausible,
+    st.integers(0, 9),
+    st.sampled_from(["Z", "Z", "Z", "z", "+00:00", "+02:00", "-0330", ""]),
+)
+odd_texts = st.sampled_from(
+    [
+        "",
+        "x",
+        "Z,",
+        "2026-01-01T00:00Z",
+        "2026-W01-1T00:00:00Z",
+        "2026-01-01T24:00:00Z",
+        "1999-12-31T23:59:59Z",
+        "2036-01-03T03:04:05Z",
+        "2036-01-03T03:04:05.000001Z",
+        "2026-01-01T00:00:60Z",
+        "2026-01-01 00:00:00Z",
+    ]
+)
+
+
+class TestColumns:
+    """What one member of all records of a page tells."""
+
+    @given(st.data(), units)
+    def test_numbers_are_read_as_each_of_them_would_be(self, data, unit):
+        """The time, and what is to be said of it, to the last microsecond and at the bounds; and the same is drift."""
+        number = plausible.map(lambda when: int(when.timestamp() * UNITS[unit]))
+        odd = st.sampled_from([0, -1, 10**40, "", "1760000000", "x", True, 1.5, [], *bounds(unit)])
+        values = data.draw(st.lists(st.none() | number | number | odd, max_size=6))
+        with collecting() as at_once:
+            column = column_of_epochs(values, unit, now=NOW, each=lambda value: epoch(value, unit))
+        with collecting() as alone:
+            readings = [epoch(value, unit) for value in values]
+        assert [(when, column.odd.get(at)) for at, when in enumerate(column.times)] == readings
+        assert all(when is None or when.tzinfo is UTC for when in column.times)
+        assert column.odd.keys() <= set(range(len(values)))
+        assert at_once.found() == alone.found()
+
+    @given(
+        st.lists(st.none() | plain_texts | plain_texts | odd_texts | st.integers(), max_size=6), st.booleans()
+    )
+    def test_texts_are_read_as_each_of_them_would_be(self, values, naive_is_utc):
+        """Whatever their forms, how many digits they have, and which zones."""
+        with collecting() as at_once:
+            column = column_of_texts(
+                values, now=NOW, each=lambda value: text(value, naive_is_utc=naive_is_utc)
+            )
+        with collecting() as alone:
+            readings = [text(value, naive_is_utc=naive_is_utc) for value in values]
+        assert [(when, column.odd.get(at)) for at, when in enumerate(column.times)] == readings
+        assert all(when is None or when.tzinfo is UTC for when in column.times)
+        assert at_once.found() == alone.found()
+
+    @pytest.mark.parametrize("unit", sorted(UNITS))
+    def test_numbers_at_the_bounds_are_read_as_each_of_them_would_be(self, unit):
+        """The last that is plausible and the first that is not, on either side."""
+        for value in bounds(unit):
+            column = column_of_epochs([value] * 2, unit, now=NOW, each=lambda value: epoch(value, unit))
+            assert (column.times[1], column.odd.get(1)) == epoch(value, unit)
+
+    @pytest.mark.parametrize(
+        "value",
+        ["1999-12-31T23:59:59.999999Z", "2000-01-01T00:00:00Z"]
+        + [f"2036-01-03T03:04:05{rest}Z" for rest in ("", ".000001", ".0000001", ".9999999")],
+    )
+    def test_texts_at_the_bounds_are_read_as_each_of_them_would_be(self, value):
+        """Digits that a time has no room for are cut off, and do not make it a later one."""
+        column = column_of_texts([value] * 2, now=NOW, each=text)
+        assert (column.times[1], column.odd.get(1)) == text(value)
+
+    @pytest.mark.parametrize("unit", ["s", "ms", "us"])
+    def test_plain_numbers_are_not_looked_at_by_themselves(self, unit):
+        """Nor are those that are not set; ten years ahead are plausible for both."""
+        values = [
+            None,
+            1_760_000_000 * UNITS[unit],
+            int((NOW + timedelta(days=3653)).timestamp()) * UNITS[unit],
+        ]
+        for column in ([], [None, None], values, values[1:]):
+            found = column_of_epochs(column, unit, now=NOW, each=never)
+            assert found.times == [epoch(value, unit)[0] for value in column]
+            assert not found.odd
+
+    def test_plain_texts_are_not_looked_at_by_themselves(self):
+        """The usual form with any number of digits up to six."""
+        values = [f"2026-01-01T00:00:00{'.123456'[:length]}Z" for length in (0, 2, 3, 4, 5, 6, 7)]
+        for column in ([], [None, None], values, [None, *values]):
+            found = column_of_texts(column, now=NOW, each=never)
+            assert found.times == [text(value)[0] for value in column]
+            assert not found.odd
+
+    @given(
+        st.lists(st.lists(st.none() | st.sampled_from([1_760_000_000, 0, "x", 7]), min_size=3, max_size=3))
+    )
+    def test_times_of_many_records_are_those_of_each(self, rows):
+        """By the names of their fields, with what is odd about the others."""
+        records = [Times(*row) for row in rows]
+        names = ("made", "ran", "over")
+        assert list(from_epochs_of(records, names, "s", now=NOW)) == [
+            from_epochs(record, names, "s", now=NOW) for record in records
+        ]

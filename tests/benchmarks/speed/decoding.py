@@ -3,11 +3,14 @@
 The limit is msgspec decoding the documented members into structs, and nothing else. The official clients' models are
 what they read their own answers into: `cloudflare` its envelope, `openai` its page of batches. For providers that have
 no official client the same members are made into models of the kind that `cloudflare` has.
+
+Rows differ in ids, times and numbers, as those of a real list do. What is new in an answer is looked for meanwhile, as
+it is in use.
 """
 
 import json
 from collections.abc import Callable, Iterator
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any, NamedTuple
 
 import msgspec
@@ -18,6 +21,7 @@ from cloudflare._wrappers import ResultWrapper
 from cloudflare.types.rules.lists import BulkOperationGetResponse
 
 from benchmarks.speed.measure import Fact, Goal, Spread, cpu_per_call, ratios
+from bulkstatus._drift import collecting
 from bulkstatus.adapter import Adapter, Call, ListQuery, OperationQuery, Response
 from bulkstatus.testing import load_fake
 
@@ -47,7 +51,10 @@ def _operations(rows: int = 100) -> bytes:
 
 
 def _processes(rows: int = 100, *, times: bool = True) -> bytes:
-    begun = {"executionStart": 1_767_225_600_123, "executionFinish": 1_767_225_900_456} if times else {}
+    def ran(number: int) -> dict[str, int]:
+        start = 1_767_225_600_123 + 60_007 * number
+        return {"executionStart": start, "executionFinish": start + 300_333} if times else {}
+
     return json.dumps(
         {
             "count": rows,
@@ -56,8 +63,8 @@ def _processes(rows: int = 100, *, times: bool = True) -> bytes:
                 {
                     "bulkId": str(112233445566778899 + number),
                     "status": "COMPLETED",
-                    "submittedItemsCount": 250,
-                    **begun,
+                    "submittedItemsCount": 250 + number,
+                    **ran(number),
                     "operation": "/transfers",
                     "mode": "ON_FAILURE_CONTINUE",
                 }
@@ -68,13 +75,22 @@ def _processes(rows: int = 100, *, times: bool = True) -> bytes:
 
 
 def _druid(rows: int = 1_000) -> bytes:
-    row = {
-        "bulkId": "019a0b1c-2d3e-7f40-8a51-62738495a6b7",
-        "status": "processing",
-        "createdOn": "2026-01-01T00:00:00.123Z",
-        "updatedOn": "2026-01-01T00:10:00.456Z",
-    }
-    return json.dumps({"content": [row] * rows, "result": {"status": 200, "message": "OK"}}).encode()
+    begun = datetime(2026, 1, 1, tzinfo=UTC)
+
+    def at(seconds: float) -> str:
+        when = begun + timedelta(seconds=seconds)
+        return when.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+    content = [
+        {
+            "bulkId": f"019a0b1c-2d3e-7f40-8a51-{number:012x}",
+            "status": "processing",
+            "createdOn": at(61.007 * number),
+            "updatedOn": at(61.007 * number + 600.456),
+        }
+        for number in range(rows)
+    ]
+    return json.dumps({"content": content, "result": {"status": 200, "message": "OK"}}).encode()
 
 
 def _envelope() -> bytes:
@@ -93,19 +109,25 @@ def _batches(rows: int = 100) -> bytes:
         "status": "completed",
         "output_file_id": "file-cvaTdG",
         "error_file_id": "file-HOWS94",
-        "created_at": 1_767_225_600,
-        "in_progress_at": 1_767_225_660,
-        "expires_at": 1_767_312_000,
-        "finalizing_at": 1_767_229_000,
-        "completed_at": 1_767_229_200,
         "failed_at": None,
         "expired_at": None,
         "cancelling_at": None,
         "cancelled_at": None,
-        "request_counts": {"total": 100, "completed": 95, "failed": 5},
         "metadata": {"customer_id": "user_123456789", "batch_description": "Nightly eval job"},
     }
-    data = [{"id": f"batch_{number:032x}", **batch} for number in range(rows)]
+
+    def own(number: int) -> dict[str, Any]:
+        created = 1_767_225_600 + 61 * number
+        return {
+            "created_at": created,
+            "in_progress_at": created + 60,
+            "expires_at": created + 86_400,
+            "finalizing_at": created + 3_400,
+            "completed_at": created + 3_600,
+            "request_counts": {"total": 100 + number, "completed": 95 + number, "failed": 5},
+        }
+
+    data = [{"id": f"batch_{number:032x}", **batch, **own(number)} for number in range(rows)]
     page = {"object": "list", "data": data, "first_id": data[0]["id"], "last_id": data[-1]["id"]}
     return json.dumps(page | {"has_more": True}).encode()
 
@@ -328,15 +350,16 @@ def compared(payload: Payload, rounds: int) -> Iterator[Goal | Fact]:
     decoder = msgspec.json.Decoder(payload.struct)
     validated = pydantic.TypeAdapter(_model(pydantic.BaseModel, payload.struct))
     construct = payload.official() if payload.official else _constructed(_model(SdkModel, payload.struct))
-    found = cpu_per_call(
-        {
-            "limit": lambda: decoder.decode(body),
-            "bulkstatus": payload.read,
-            "pydantic": lambda: validated.validate_json(body),
-            "official": lambda: construct(json.loads(body)),
-        },
-        rounds,
-    )
+    candidates = {
+        "limit": lambda: decoder.decode(body),
+        "bulkstatus": payload.read,
+        "pydantic": lambda: validated.validate_json(body),
+        "official": lambda: construct(json.loads(body)),
+    }
+    with collecting() as odd:
+        found = cpu_per_call(candidates, rounds)
+    if odd:
+        raise AssertionError(f"{what} has something new in it: {odd.found()}")
     models = "its official client's models" if payload.official else "models as of the official clients"
     share = ratios(found, "bulkstatus", "limit")
     against = f"{what}: bulkstatus / decoding alone"

@@ -113,7 +113,9 @@ OPERATIONS = Todo(
     ".carrying(request=..., response=..., raw=...)",
     "Capabilities",
 )
-RAW = Todo("attach the record as received with .carrying(raw=...): the whole body, or row.raw of PageReader")
+RAW = Todo(
+    "attach the record as received: the whole body with .carrying(raw=...), the rows of a page with rows.attach(items)"
+)
 BUDGET = Todo(
     "declare limits (tightest window first), poll_floor, poll_ceiling, counted_by and account_by as the guide says",
     "Saying how often it may be asked",
