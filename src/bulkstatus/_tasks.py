@@ -62,16 +62,18 @@ class deadline(AbstractContextManager[None]):  # noqa: N801 - reads as a stateme
         if timeout is not None and not is_duration(timeout):
             raise ConfigError(f"timeout is a number of seconds above 0, or None, not {timeout!r}")
         self._timeout = timeout
-        self._scope = anyio.CancelScope()
+        self._scope: anyio.CancelScope | None = None
 
     def __enter__(self) -> None:
         if self._timeout is not None:
-            self._scope.deadline = anyio.current_time() + self._timeout
-        self._scope.__enter__()
+            self._scope = anyio.CancelScope(deadline=anyio.current_time() + self._timeout)
+            self._scope.__enter__()
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> bool | None:
+        if self._scope is None:
+            return None
         handled = self._scope.__exit__(kind, error, trace)
         if self._scope.cancelled_caught:
             raise DeadlineExceeded(f"no answer within {self._timeout:g} s; the bulk may be in any state")
