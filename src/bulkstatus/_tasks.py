@@ -23,6 +23,11 @@ def now() -> float:
     )  # anyio's way to it, which asks whose loop it is, takes ten times as long
 
 
+def within(seconds: float) -> anyio.CancelScope:
+    """A scope that ends after so many seconds. What anyio has for it costs half as much again for every request."""
+    return anyio.CancelScope(deadline=now() + seconds)
+
+
 def is_duration(value: object) -> bool:
     """True for a number of seconds above 0, and not beyond what a clock can count."""
     return isinstance(value, int | float) and not isinstance(value, bool) and 0 < value < _EONS
@@ -66,7 +71,7 @@ class deadline(AbstractContextManager[None]):  # noqa: N801 - reads as a stateme
 
     def __enter__(self) -> None:
         if self._timeout is not None:
-            self._scope = anyio.CancelScope(deadline=anyio.current_time() + self._timeout)
+            self._scope = within(self._timeout)
             self._scope.__enter__()
 
     def __exit__(
