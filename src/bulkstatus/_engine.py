@@ -460,7 +460,7 @@ class _Line:
         try:
             self.sent += 1
             async with self._pools.borrow() as client:
-                with within(self._policy.request_timeout) as scope:
+                with within(self._policy.request_timeout):
                     return await exchange(
                         client,
                         request,
@@ -469,8 +469,6 @@ class _Line:
                         source=self._name,
                         provider=self._provider,
                     )
-                if scope.cancelled_caught:
-                    raise TimeoutError
         except TimeoutError:
             pass  # raised below: in here it would keep the frames that were writing, and so the credentials
         finally:

@@ -150,7 +150,9 @@ class LoopThread:
             call.give_up()
             return
         library: Any = sys.modules.get("sniffio")
-        if library is not None:  # the context is the caller's, which may say that another library's loop runs there
+        if (
+            library is not None
+        ):  # the context is the caller's, which may say that another library's loop runs there
             library.current_async_library_cvar.set("asyncio")
         self._tasks[call] = self._loop.create_task(self._carry_out(call))
 

@@ -23,11 +23,6 @@ def now() -> float:
     )  # anyio's way to it, which asks whose loop it is, takes ten times as long
 
 
-def within(seconds: float) -> anyio.CancelScope:
-    """A scope that ends after so many seconds. What anyio has for it costs half as much again for every request."""
-    return anyio.CancelScope(deadline=now() + seconds)
-
-
 def is_duration(value: object) -> bool:
     """True for a number of seconds above 0, and not beyond what a clock can count."""
     return isinstance(value, int | float) and not isinstance(value, bool) and 0 < value < _EONS
@@ -60,6 +55,24 @@ class Home:
             )
 
 
+class within(AbstractContextManager[None]):  # noqa: N801 - reads as a statement where it is used
+    """End the block after so many seconds, and raise TimeoutError then: `anyio.fail_after` for two thirds of its cost."""
+
+    def __init__(self, seconds: float) -> None:
+        self._scope = anyio.CancelScope(deadline=now() + seconds)
+
+    def __enter__(self) -> None:
+        self._scope.__enter__()
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> bool | None:
+        handled = self._scope.__exit__(kind, error, trace)
+        if self._scope.cancelled_caught:
+            raise TimeoutError
+        return handled
+
+
 class deadline(AbstractContextManager[None]):  # noqa: N801 - reads as a statement where it is used
     """End the block after `timeout` seconds, if it is not None, and raise DeadlineExceeded then."""
 
@@ -71,7 +84,7 @@ class deadline(AbstractContextManager[None]):  # noqa: N801 - reads as a stateme
 
     def __enter__(self) -> None:
         if self._timeout is not None:
-            self._scope = within(self._timeout)
+            self._scope = anyio.CancelScope(deadline=now() + self._timeout)
             self._scope.__enter__()
 
     def __exit__(
