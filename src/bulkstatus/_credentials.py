@@ -103,7 +103,7 @@ class Credentials:
         self._tries = 0
         self._trying = False
         self._error: BulkStatusError | None = None
-        self._given: Headers | None = None
+        self._given = Headers()
 
     @unseen
     def loaded(self) -> list[str]:
@@ -121,7 +121,7 @@ class Credentials:
         return self._auth.rejected(sent)
 
     async def headers(self) -> Headers:
-        """The headers to send. Raises NoCredentials."""
+        """The headers to send, the same object as long as they say the same. Raises NoCredentials."""
         if not self._ready():
             tries = self._tries
             async with self._lock:
@@ -130,12 +130,11 @@ class Credentials:
                     raise NoCredentials(copy(self._error))
                 if not self._ready():
                     await self._try()
-        said = self._auth.headers()
-        given = self._given
-        if given is None or given != said or given.tries != self._tries:
-            given = self._given = Headers(said)
-            given.tries = self._tries
-        return given
+        said = Headers(self._auth.headers())
+        if self._given != said or self._given.tries != self._tries:
+            said.tries = self._tries
+            self._given = said
+        return self._given
 
     def _ready(self) -> bool:
         loaded = all(secret.loaded for secret in self._auth.secrets)
