@@ -202,7 +202,7 @@ class Engine:
         except BaseException:
             group.cancel()  # as for any task of the group that fails
             raise
-        del self._open[pending]
+        self._open.pop(pending, None)
 
     async def _end_questions(self) -> None:
         """Once the group ends, end all questions; it waits for them as it waits for this."""

@@ -30,7 +30,6 @@ from bulkstatus.errors import BulkStatusError, ConfigError, ProtocolError, Unava
 # These bound each step; the engine's own deadline bounds the whole, since a server that drips bytes never meets a
 # limit that begins anew with each read (encode/httpx#1450).
 _STEP_TIMEOUT = httpx.Timeout(connect=5.0, read=10.0, write=10.0, pool=5.0)
-_TIMEOUTS = _STEP_TIMEOUT.as_dict()
 # Nothing, a part of it, or nothing new: what only comes to who asks for it, and no adapter can.
 _NEVER_ASKED_FOR = frozenset(
     {
@@ -154,7 +153,7 @@ class Heads:
         url = _url(request.base_url, request.path, request.query)
         # With a stream of its own, which is empty, httpx adds nothing to the headers.
         built = httpx.Request(
-            "GET", url, headers=self._kept[about], stream=_NOTHING, extensions={"timeout": _TIMEOUTS}
+            "GET", url, headers=self._kept[about], stream=_NOTHING, extensions={"timeout": _STEP_TIMEOUT.as_dict()}
         )
         built.read()
         return built
@@ -187,7 +186,7 @@ def build(request: Request, credentials: Mapping[str, str]) -> httpx.Request:
         url,
         headers=Masked({**usual, **headers}),
         content=form,
-        extensions={"timeout": _TIMEOUTS},
+        extensions={"timeout": _STEP_TIMEOUT.as_dict()},
     )
 
 
