@@ -153,7 +153,11 @@ class Heads:
         url = _url(request.base_url, request.path, request.query)
         # With a stream of its own, which is empty, httpx adds nothing to the headers.
         built = httpx.Request(
-            "GET", url, headers=self._kept[about], stream=_NOTHING, extensions={"timeout": _STEP_TIMEOUT.as_dict()}
+            "GET",
+            url,
+            headers=self._kept[about],
+            stream=_NOTHING,
+            extensions={"timeout": _STEP_TIMEOUT.as_dict()},
         )
         built.read()
         return built
