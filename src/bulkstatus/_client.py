@@ -206,10 +206,11 @@ class AsyncClient:
         """
         wanted = self._resolve(ref)
         adapter = self._adapters[wanted.source]
-        settled = {} if fresh else await self._recorder.settled([wanted])
-        if wanted in settled:
-            return settled[wanted]
-        self._recorder.wants([wanted])
+        if self._recorder.is_on:
+            settled = {} if fresh else await self._recorder.settled([wanted])
+            if wanted in settled:
+                return settled[wanted]
+            self._recorder.wants([wanted])
         asked = Stamp.take()
         try:
             with deadline(timeout):
@@ -710,12 +711,17 @@ class AsyncClient:
 
     def _resolve(self, ref: str | Ref) -> Ref:
         parsed = Ref.parse(ref)
-        (source,) = self._select([parsed.source])
         try:
-            return Ref(source, self._adapters[source].id_grammar.check(parsed.id))
-        except ConfigError as error:
-            error.about(source=source, provider=self._adapters[source].provider)
+            adapter = self._adapters[parsed.source]
+        except (KeyError, TypeError):
+            self._select([parsed.source])  # says what is wrong with it
             raise
+        try:
+            adapter.id_grammar.check(parsed.id)
+        except ConfigError as error:
+            error.about(source=parsed.source, provider=adapter.provider)
+            raise
+        return parsed
 
     def _select(self, names: Collection[str] | None) -> tuple[str, ...]:
         if names is None:

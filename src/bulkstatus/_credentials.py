@@ -3,6 +3,7 @@
 import re
 from collections.abc import Awaitable, Callable, Iterable
 from copy import copy
+from functools import cached_property
 
 import anyio
 import anyio.to_thread
@@ -40,15 +41,19 @@ class Headers(Masked[str]):
         """The credentials without the word for their kind."""
         return [value.rpartition(" ")[2] for value in self.values()]
 
-    def scrub(self, response: Response) -> Response:
-        """The reply without credentials that the provider repeats in it."""
-        written = [
+    @cached_property
+    def _written(self) -> tuple[bytes, ...]:
+        """As they may stand in a reply: found out once, since the same headers go with every request."""
+        return tuple(
             text.encode()
             for value in spellings(filter(_TELLING.fullmatch, self.values_alone()))
             for text in _in_json(value)
-        ]
-        body = _unescaped(response.body, written)
-        for text in written:
+        )
+
+    def scrub(self, response: Response) -> Response:
+        """The reply without credentials that the provider repeats in it."""
+        body = _unescaped(response.body, self._written)
+        for text in self._written:
             body = body.replace(text, b"***")  # the same object where there is nothing to replace
         return response if body is response.body else msgspec.structs.replace(response, body=body)
 
@@ -98,6 +103,7 @@ class Credentials:
         self._tries = 0
         self._trying = False
         self._error: BulkStatusError | None = None
+        self._given = Headers()
 
     @unseen
     def loaded(self) -> list[str]:
@@ -115,7 +121,7 @@ class Credentials:
         return self._auth.rejected(sent)
 
     async def headers(self) -> Headers:
-        """The headers to send. Raises NoCredentials."""
+        """The headers to send, the same object as long as they say the same. Raises NoCredentials."""
         if not self._ready():
             tries = self._tries
             async with self._lock:
@@ -124,9 +130,11 @@ class Credentials:
                     raise NoCredentials(copy(self._error))
                 if not self._ready():
                     await self._try()
-        headers = Headers(self._auth.headers())
-        headers.tries = self._tries
-        return headers
+        said = Headers(self._auth.headers())
+        if self._given != said or self._given.tries != self._tries:
+            said.tries = self._tries
+            self._given = said
+        return self._given
 
     def _ready(self) -> bool:
         loaded = all(secret.loaded for secret in self._auth.secrets)

@@ -4,9 +4,8 @@ Whoever reads an answer says here what was odd in it. Somebody has to be collect
 around the reading of each answer. Otherwise all of it does nothing.
 """
 
-from collections.abc import Callable, Collection, Generator, Mapping
-from contextlib import contextmanager
-from contextvars import ContextVar
+from collections.abc import Callable, Collection, Mapping
+from contextvars import ContextVar, Token
 from datetime import datetime
 from typing import Literal, NamedTuple
 
@@ -116,15 +115,19 @@ def _place(where: str) -> str:
 _COLLECTOR: ContextVar[Collector | None] = ContextVar("_COLLECTOR", default=None)
 
 
-@contextmanager
-def collecting() -> Generator[Collector]:
+class collecting:  # noqa: N801 - reads as a statement where it is used
     """Collect what is said to be odd inside the block, also on a thread that the context is handed to."""
-    collector = Collector()
-    token = _COLLECTOR.set(collector)
-    try:
-        yield collector
-    finally:
-        _COLLECTOR.reset(token)
+
+    __slots__ = ("_token",)
+    _token: Token[Collector | None]
+
+    def __enter__(self) -> Collector:
+        collector = Collector()
+        self._token = _COLLECTOR.set(collector)
+        return collector
+
+    def __exit__(self, *raised: object) -> None:
+        _COLLECTOR.reset(self._token)
 
 
 def is_collecting() -> bool:

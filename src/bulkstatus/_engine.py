@@ -26,12 +26,12 @@ from bulkstatus._credentials import Credentials, Headers, NoCredentials
 from bulkstatus._drift import Collector, Oddity, collecting
 from bulkstatus._fast import prepare
 from bulkstatus._gate import Gate
-from bulkstatus._http import exchange
+from bulkstatus._http import Heads, exchange
 from bulkstatus._model import BulkStatus
 from bulkstatus._pools import Pools
 from bulkstatus._retry import LONGEST_PAUSE, Policy, Quota, with_retries
 from bulkstatus._states import fold
-from bulkstatus._tasks import Home, NotOpen, now
+from bulkstatus._tasks import Home, NotOpen, now, within
 from bulkstatus._times import Stamp
 from bulkstatus._urls import check_base_url, origin
 from bulkstatus.errors import AuthError, BulkStatusError, ConfigError, ProtocolError, RateLimited, Unavailable
@@ -80,6 +80,8 @@ class Pending(Generic[T]):
         self._error: BulkStatusError | None = None
         self._waiting = 0
         self.question = Question()
+        self.scope = anyio.CancelScope()
+        """What the engine ends it by."""
 
     async def result(self) -> T:
         """Wait for the answer. Raises the error the question ended with, anew for each caller."""
@@ -100,7 +102,9 @@ class Pending(Generic[T]):
     async def settle(self, line: "_Line", call: Call[T]) -> None:
         """Ask, and keep what comes of it. Run by the engine, once."""
         try:
-            self._value = (await line.run(call, self.question),)
+            with self.scope:
+                if not self.scope.cancel_called:  # else it would go on to where it first has to wait
+                    self._value = (await line.run(call, self.question),)
         except BulkStatusError as error:
             # Its frames hold the answer, and this: a body of 8 MiB would stay until the collector of cycles comes by.
             self._error = error.with_traceback(None)
@@ -149,7 +153,7 @@ class Engine:
         }
         self._tasks: anyio.abc.TaskGroup | None = None
         self._home: Home | None = None
-        self._open: set[Pending[Any]] = set()
+        self._open: dict[Pending[Any], asyncio.Task[None]] = {}
 
     async def __aenter__(self) -> Self:
         if self._tasks is not None:
@@ -160,6 +164,7 @@ class Engine:
         self._home = Home()
         self._tasks = anyio.create_task_group()
         await self._tasks.__aenter__()
+        self._tasks.start_soon(self._end_questions)
         return self
 
     async def __aexit__(
@@ -200,15 +205,38 @@ class Engine:
 
     def start(self, source: str, call: Call[T]) -> Pending[T]:
         """Begin to ask `source`, in a task of the engine's, and return at once."""
-        tasks = self.tasks()
+        scope = self.tasks().cancel_scope
         pending = Pending[T]()
-        self._open.add(pending)
-        tasks.start_soon(self._settle, pending, self._lines[source], call)
+        if scope.cancel_called:
+            pending.scope.cancel()
+        # No task of the group, which would cost more than all else that is done for a question here.
+        task = asyncio.get_running_loop().create_task(self._settle(pending, self._lines[source], call, scope))
+        self._open[pending] = task
         return pending
 
-    async def _settle(self, pending: Pending[T], line: "_Line", call: Call[T]) -> None:
-        await pending.settle(line, call)
-        self._open.discard(pending)
+    async def _settle(
+        self, pending: Pending[T], line: "_Line", call: Call[T], group: anyio.CancelScope
+    ) -> None:
+        try:
+            await pending.settle(line, call)
+        except BaseException:
+            group.cancel()  # as for any task of the group that fails
+            raise
+        self._open.pop(pending, None)
+
+    async def _end_questions(self) -> None:
+        """Once the group ends, end all questions; it waits for them as it waits for this."""
+        try:
+            await asyncio.Event().wait()  # no timer: on virtual time, one would be what happens next
+        finally:
+            for pending in self._open:
+                pending.scope.cancel()
+            with anyio.CancelScope(shield=True):
+                while left := [task for task in self._open.values() if not task.done()]:
+                    await asyncio.wait(left)
+            for task in self._open.values():
+                if not task.cancelled() and (error := task.exception()) is not None:
+                    raise error
 
     async def perform(self, source: str, call: Call[T], *, id: str | None = None) -> T:
         """Ask `source` and wait for the answer. Raises an error of `bulkstatus.errors`, source and provider set.
@@ -264,6 +292,7 @@ class _Line:
             adapter.base_urls(), connections=policy.connections + 1, transport=transport, fast=fast
         )
         self._credentials = Credentials(adapter.auth(), self._fetch_token, now)
+        self._heads = Heads()
         self._slots = anyio.Semaphore(policy.connections, fast_acquire=True)
         self._quota = Quota()
         self._gate = Gate(now)
@@ -295,6 +324,8 @@ class _Line:
         Raises ProtocolError for an answer that is not about this source, or about bulk `id` if that was asked for,
         also where the adapter let it pass, or filled in a name of its own for the source.
         """
+        if isinstance(answer, BulkStatus) and answer.source == self._name and id == answer.id:
+            return answer
         key = self._adapter.id_grammar.key
         if id is not None and (not isinstance(answer, BulkStatus) or key(answer.id) != key(id)):
             why = "the adapter read something else than the bulk that was asked for"
@@ -342,7 +373,11 @@ class _Line:
         question = _asking.get()
         question.attempts += 1
         await self._headers()  # before the queue, so that all who stand in it share one failure
-        async with self._slots:
+        if self._slots.value:
+            self._slots.acquire_nowait()
+        else:
+            await self._slots.acquire()
+        try:
             # Behind the semaphore, so that those who queue there see what others have learned meanwhile.
             self._stop_with_others(question)
             sent = await self._headers()  # once more, since others may have found them refused
@@ -361,6 +396,8 @@ class _Line:
             except AuthError as error:
                 self._gate.learn(error)
                 raise
+        finally:
+            self._slots.release()
 
     async def _headers(self) -> Headers:
         try:
@@ -446,9 +483,14 @@ class _Line:
         try:
             self.sent += 1
             async with self._pools.borrow() as client:
-                with anyio.fail_after(self._policy.request_timeout):
+                with within(self._policy.request_timeout):
                     return await exchange(
-                        client, request, credentials, source=self._name, provider=self._provider
+                        client,
+                        request,
+                        credentials,
+                        heads=self._heads,
+                        source=self._name,
+                        provider=self._provider,
                     )
         except TimeoutError:
             pass  # raised below: in here it would keep the frames that were writing, and so the credentials
@@ -463,6 +505,9 @@ class _Line:
         Raises RateLimited where that is longer than its patience, and Unavailable when nobody waits any more.
         `asked_for` is true for what others need too.
         """
+        if not self._turn.locked() and self.budget.wait(now()) <= 0:
+            self._take(question, asked_for=asked_for)
+            return
         async with self._turn:
             while (pause := self.budget.wait(now())) > 0:
                 waited = now() - question.began
@@ -471,6 +516,9 @@ class _Line:
                 if pause > _WORTH_SAYING:
                     _LOG.warning("%s: %s", self._name, self.budget.refusal(now()).message)
                 await anyio.sleep(pause)
-            if question.unwanted and not asked_for:
-                raise Unavailable("nobody waits for the answer any more", reason="abandoned", retryable=False)
-            self.budget.take(now())
+            self._take(question, asked_for=asked_for)
+
+    def _take(self, question: Question, *, asked_for: bool) -> None:
+        if question.unwanted and not asked_for:
+            raise Unavailable("nobody waits for the answer any more", reason="abandoned", retryable=False)
+        self.budget.take(now())

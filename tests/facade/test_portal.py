@@ -3,11 +3,13 @@
 import sys
 import threading
 from contextlib import asynccontextmanager
+from contextvars import ContextVar
 
 import anyio
 import anyio.lowlevel
 import pytest
 
+from bulkstatus import Unavailable
 from bulkstatus._portal import LoopThread
 from bulkstatus.testing import serve
 from support import Scripted, raw_server, run_script
@@ -170,3 +172,62 @@ def test_a_loop_that_cannot_be_made_is_told_and_not_waited_for():
     )
     assert (done.returncode, done.stdout) == (0, "EMFILE\n")
     assert "in thread" not in done.stderr
+
+
+_WHOSE = ContextVar("_WHOSE", default="nobody's")
+
+
+def test_a_call_runs_in_the_callers_context(loop):
+    """What the caller's log lines are bound to reaches the loop; nothing comes back, and no two calls meet."""
+    _WHOSE.set("the caller's")
+
+    async def whose():
+        found = _WHOSE.get()
+        _WHOSE.set("the loop's")
+        await anyio.lowlevel.checkpoint()
+        return found
+
+    assert [loop.call(whose), loop.call(whose), _WHOSE.get()] == ["the caller's"] * 3
+
+
+def test_calls_under_way_end_when_the_loop_is_closed():
+    """The threads that wait are let go, after what the coroutines had to do at their end."""
+    thread = LoopThread()
+    begun, ended, told = threading.Semaphore(0), [], []
+
+    async def endless():
+        begun.release()
+        try:
+            await anyio.sleep_forever()
+        finally:
+            with anyio.CancelScope(shield=True):
+                await anyio.lowlevel.checkpoint()
+                ended.append(True)
+
+    def wait():
+        try:
+            thread.call(endless)
+        except Unavailable as error:
+            told.append(error.reason)
+
+    waiting = [threading.Thread(target=wait) for _ in range(3)]
+    for one in waiting:
+        one.start()
+        assert begun.acquire(timeout=30)
+    thread.close()
+    for one in waiting:
+        one.join(30)
+    assert (told, ended) == (["closed"] * 3, [True] * 3)
+    with pytest.raises(Unavailable, match="closed"):
+        thread.call(endless)
+
+
+def test_a_call_that_came_too_late_to_be_run_lets_its_thread_go(loop):
+    """When the loop has turned for the last time, nothing that was handed to it would ever be done."""
+
+    async def nothing():
+        raise AssertionError("nobody runs it")
+
+    loop.run(lambda: setattr(loop, "_stopping", True))  # as `close` leaves it
+    with pytest.raises(Unavailable, match="closed"):
+        loop.call(nothing)

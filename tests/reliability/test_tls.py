@@ -3,14 +3,16 @@
 import socket
 import ssl
 import threading
+import time
 import warnings
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime, timedelta
+from types import SimpleNamespace
 
 import pytest
 import trustme
 
-from bulkstatus import BulkStatusError, ConfigError, ProtocolError, Unavailable
+from bulkstatus import BulkStatusError, Client, ConfigError, ProtocolError, Unavailable
 from bulkstatus._http import _tls_context
 from support import GOOD_BODY, Plain, ask, raw_server, reply, run_script
 
@@ -328,3 +330,56 @@ def test_a_client_leaves_no_connection_to_a_silent_server(authority, trusting):
         over.set()
     assert asked.is_set()
     assert (done.stdout, done.stderr) == ("no answer\n", "")
+
+
+def _kept(connection):
+    """Answer one request after another."""
+    answer = b"HTTP/1.1 200 X\r\nContent-Length: %d\r\n\r\n%s" % (len(GOOD_BODY), GOOD_BODY)
+    connection.sendall(answer)
+    while b"\r\n\r\n" in connection.recv(65536):
+        connection.sendall(answer)
+
+
+@pytest.fixture
+def clock(monkeypatch):
+    """What both transports go by when they look how long a connection was idle: the real time, and what is added."""
+    ahead = SimpleNamespace(seconds=0.0)
+
+    def monotonic():
+        return time.monotonic() + ahead.seconds
+
+    monkeypatch.setattr("httpcore._async.http11.time", SimpleNamespace(monotonic=monotonic))
+    monkeypatch.setattr("aiohttp.connector.monotonic", monotonic)
+    return ahead
+
+
+@pytest.mark.usefixtures("trusting")
+@pytest.mark.parametrize(("pause", "connections"), [(59.0, 1), (100.0, 3)])
+def test_a_poll_within_a_minute_of_the_last_opens_no_connection(authority, clock, pause, connections):
+    """A handshake costs several requests. What was idle for longer is not tried: servers close it, or forget it."""
+    with raw_server(_kept, context=tls(authority)) as server, Client({"plain": at(server)}) as client:
+        for _ in range(3):
+            assert client.get("plain:a1").state == "running"
+            clock.seconds += pause
+        assert server.connections == connections
+
+
+@pytest.mark.usefixtures("trusting")
+def test_all_sources_of_a_process_share_one_tls_context(authority, monkeypatch):
+    """Reading the certificates to trust is nearly all that a new client costs."""
+    made = []
+    make = ssl.SSLContext.__new__
+
+    def counted(kind, *arguments, **options):
+        made.append(kind)
+        return make(kind, *arguments, **options)
+
+    with raw_server(_kept, context=tls(authority)) as server:
+        sources = {f"plain{number}": at(server) for number in range(3)}
+        with Client(sources) as client:
+            client.get("plain0:a1")
+            monkeypatch.setattr(ssl.SSLContext, "__new__", counted)
+            assert not client.get_many([f"{name}:a1" for name in sources]).failures
+        with Client(sources) as client:
+            client.get("plain1:a1")
+    assert made == []

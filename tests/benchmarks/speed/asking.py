@@ -7,7 +7,8 @@ import asyncio
 import json
 import os
 import time
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Generator, Iterator
+from contextlib import contextmanager
 from typing import NamedTuple
 
 from benchmarks.speed.children import Connections, in_child
@@ -100,6 +101,49 @@ def _measured(way: str, url: str, callers: int, requests: int) -> Run:
     return Run(cpu, seconds, connections.opened)
 
 
+@contextmanager
+def _blocking_httpx(url: str) -> Generator[Callable[[], object]]:
+    import httpx
+
+    with httpx.Client(headers={"Authorization": "Bearer t"}) as client:
+        yield lambda: json.loads(client.get(f"{url}/{_PATH}").content)["result"]["status"]
+
+
+@contextmanager
+def _blocking_sdk(url: str) -> Generator[Callable[[], object]]:
+    from cloudflare import Cloudflare
+
+    with Cloudflare(api_token="t", base_url=url) as client:
+        get = client.rules.lists.bulk_operations.get
+        yield lambda: get(ID, account_id=ACCOUNT)
+
+
+@contextmanager
+def _blocking_facade(url: str) -> Generator[Callable[[], object]]:
+    from bulkstatus import Client
+    from bulkstatus_cloudflare import Cloudflare
+
+    adapter = Cloudflare(account_id=ACCOUNT, token="t" * 40, base_url=url, budget=())
+    with Client({"edge": adapter}) as client:
+        yield lambda: client.get(f"edge:{ID}")
+
+
+_BLOCKING = {"raw httpx": _blocking_httpx, "SDK": _blocking_sdk, "bulkstatus": _blocking_facade}
+
+
+def _blocked(way: str, url: str, requests: int) -> Run:
+    """What a script takes that asks one question after another through a blocking client, all its threads counted."""
+    connections = Connections()
+    with _BLOCKING[way](url) as ask:
+        for _ in range(8):
+            ask()
+        cpu, began = time.process_time(), time.perf_counter()
+        for _ in range(requests):
+            ask()
+        taken = (time.process_time() - cpu) / requests, (time.perf_counter() - began) / requests
+    return Run(*taken, connections.opened)
+
+
 _CONTENDERS = {
     "raw httpx": ("raw httpx", "httpx", 8),
     "SDK": ("SDK", "httpx", 8),
@@ -135,9 +179,30 @@ def measured(base: str, rounds: int, *, share: float = 1.0) -> Iterator[Goal | F
             yield from _compared(latency, callers, runs)
             for name, found in runs.items():
                 cpu.setdefault((name, callers), []).extend(one.cpu for one in found if not latency)
+    yield from _blocking(f"{base}/0/client/v4", rounds, round(share * _REQUESTS[0, 1]))
     for name in ("bulkstatus, httpx", "bulkstatus, aiohttp"):
         growth = [many / few for many, few in zip(cpu[name, 200], cpu[name, 10], strict=True)]
         yield Goal("8", "CPU of a request, 200 callers / 10", name, Spread.of(growth), 2)
+
+
+def _blocking(url: str, rounds: int, requests: int) -> Iterator[Fact]:
+    """The blocking clients, one caller. httpx's own needs half the CPU of its async one, which ours stands on."""
+    names = ["raw httpx", "SDK", "bulkstatus, httpx", "bulkstatus, aiohttp"]
+    runs: dict[str, list[Run]] = {name: [] for name in names}
+    for number in range(rounds):
+        first = number % len(names)
+        for name in names[first:] + names[:first]:
+            way, transport, _ = _CONTENDERS[name]
+            runs[name].append(in_child(_blocked, way, url, requests, BULKSTATUS_TRANSPORT=transport))
+    for name, found in runs.items():
+        yield Fact(
+            "blocking, 1 caller: CPU of a request", name, Spread.of([one.cpu * 1e6 for one in found]), "µs"
+        )
+        if name.startswith("bulkstatus"):
+            cpu = [ours.cpu / raw.cpu for ours, raw in zip(found, runs["raw httpx"], strict=True)]
+            yield Fact("blocking, 1 caller: CPU of a request / raw httpx", name, Spread.of(cpu), "x")
+            quicker = [sdk.time / ours.time for sdk, ours in zip(runs["SDK"], found, strict=True)]
+            yield Fact("blocking, 1 caller: requests a second / the SDK's", name, Spread.of(quicker), "x")
 
 
 def _rounds(url: str, latency: int, callers: int, rounds: int, share: float) -> dict[str, list[Run]]:
