@@ -61,36 +61,40 @@ class Question:
     together: so many pages would be kept.
     """
 
-    __slots__ = ("asked", "attempts", "began", "unwanted")
+    __slots__ = ("asked", "attempts", "began", "done", "scope", "unwanted")
 
     def __init__(self) -> None:
+        self.done = asyncio.Event()
+        self.scope = anyio.CancelScope()
+        """What the engine ends it by."""
         self.began = now()
         self.asked = Stamp.take()
         self.attempts = 0
         self.unwanted = False
         """True once nobody awaits the answer any more: what has not been sent need not be."""
 
+    def abandon(self) -> None:
+        """Let the callers go, with what is there: a result, an error, or word that the client was closed."""
+        self.done.set()
+
 
 class Pending(Generic[T]):
     """A question under way. Any number of callers may await its result, and stop awaiting it."""
 
     def __init__(self) -> None:
-        self._done = asyncio.Event()
         self._value: tuple[T] | None = None
         self._error: BulkStatusError | None = None
         self._waiting = 0
         self.question = Question()
-        self.scope = anyio.CancelScope()
-        """What the engine ends it by."""
 
     async def result(self) -> T:
         """Wait for the answer. Raises the error the question ended with, anew for each caller."""
         self._waiting += 1
         try:
-            await self._done.wait()
+            await self.question.done.wait()
         finally:
             self._waiting -= 1
-            if not self._waiting and not self._done.is_set():
+            if not self._waiting and not self.question.done.is_set():
                 self.question.unwanted = True
         if self._value is None:
             error = self._error or Unavailable(
@@ -102,18 +106,14 @@ class Pending(Generic[T]):
     async def settle(self, line: "_Line", call: Call[T]) -> None:
         """Ask, and keep what comes of it. Run by the engine, once."""
         try:
-            with self.scope:
-                if not self.scope.cancel_called:  # else it would go on to where it first has to wait
+            with self.question.scope as scope:
+                if not scope.cancel_called:  # else it would go on to where it first has to wait
                     self._value = (await line.run(call, self.question),)
         except BulkStatusError as error:
             # Its frames hold the answer, and this: a body of 8 MiB would stay until the collector of cycles comes by.
             self._error = error.with_traceback(None)
         finally:
-            self.abandon()
-
-    def abandon(self) -> None:
-        """Let the callers go, with what is there: a result, an error, or word that the client was closed."""
-        self._done.set()
+            self.question.abandon()
 
 
 class _Standstill(Exception):
@@ -153,7 +153,10 @@ class Engine:
         }
         self._tasks: anyio.abc.TaskGroup | None = None
         self._home: Home | None = None
-        self._open: dict[Pending[Any], asyncio.Task[None]] = {}
+        # Questions alone: a page that was taken from its Pending is not kept until the loop has come by once more.
+        self._open: dict[asyncio.Task[None], Question] = {}
+        self._broken: list[BaseException] = []
+        self._ending = False
 
     async def __aenter__(self) -> Self:
         if self._tasks is not None:
@@ -161,7 +164,7 @@ class Engine:
             raise RuntimeError("this client is open already")
         if self._fast:
             prepare()
-        self._home = Home()
+        self._home, self._ending = Home(), False
         self._tasks = anyio.create_task_group()
         await self._tasks.__aenter__()
         self._tasks.start_soon(self._end_questions)
@@ -177,12 +180,15 @@ class Engine:
         try:
             await tasks.__aexit__(None, None, None)
         finally:  # a task that is being cancelled leaves the group by another cancellation
-            for pending in self._open:
-                pending.abandon()  # a task that had not begun has no chance to say so itself
+            for question in self._open.values():
+                question.abandon()  # a task that had not begun has no chance to say so itself
             self._open.clear()
             with anyio.CancelScope(shield=True):
                 for line in self._lines.values():
                     await line.aclose()
+            broken, self._broken = self._broken, []
+            if broken:  # from here: an interrupt that a task raises breaks off the loop, and this with it
+                raise BaseExceptionGroup("unhandled errors in questions", broken)
 
     def tasks(self) -> anyio.abc.TaskGroup:
         """The group that questions run in. Raises NotOpen when the engine is not open, or is so in another loop."""
@@ -205,38 +211,38 @@ class Engine:
 
     def start(self, source: str, call: Call[T]) -> Pending[T]:
         """Begin to ask `source`, in a task of the engine's, and return at once."""
-        scope = self.tasks().cancel_scope
+        tasks = self.tasks()
         pending = Pending[T]()
-        if scope.cancel_called:
-            pending.scope.cancel()
+        if self._ending:
+            pending.question.scope.cancel()
         # No task of the group, which would cost more than all else that is done for a question here.
-        task = asyncio.get_running_loop().create_task(self._settle(pending, self._lines[source], call, scope))
-        self._open[pending] = task
+        task = asyncio.get_running_loop().create_task(pending.settle(self._lines[source], call))
+        self._open[task] = pending.question
+        task.add_done_callback(partial(self._ended, tasks.cancel_scope))
         return pending
 
-    async def _settle(
-        self, pending: Pending[T], line: "_Line", call: Call[T], group: anyio.CancelScope
-    ) -> None:
-        try:
-            await pending.settle(line, call)
-        except BaseException:
-            group.cancel()  # as for any task of the group that fails
-            raise
-        self._open.pop(pending, None)
+    def _ended(self, group: anyio.CancelScope, task: asyncio.Task[None]) -> None:
+        question = self._open.pop(task, None)
+        if not task.cancelled():
+            error = task.exception()
+            if error is None:
+                return
+            self._broken.append(error)
+        if question is not None:
+            question.abandon()  # it may have been cancelled before it began
+        group.cancel()  # as for any task of the group that fails
 
     async def _end_questions(self) -> None:
         """Once the group ends, end all questions; it waits for them as it waits for this."""
         try:
             await asyncio.Event().wait()  # no timer: on virtual time, one would be what happens next
         finally:
-            for pending in self._open:
-                pending.scope.cancel()
+            self._ending = True
+            for question in self._open.values():
+                question.scope.cancel()
             with anyio.CancelScope(shield=True):
-                while left := [task for task in self._open.values() if not task.done()]:
-                    await asyncio.wait(left)
-            for task in self._open.values():
-                if not task.cancelled() and (error := task.exception()) is not None:
-                    raise error
+                while self._open:
+                    await asyncio.wait(self._open)
 
     async def perform(self, source: str, call: Call[T], *, id: str | None = None) -> T:
         """Ask `source` and wait for the answer. Raises an error of `bulkstatus.errors`, source and provider set.

@@ -864,3 +864,103 @@ async def test_questions_end_before_the_client_is_closed():
         with pytest.raises(Unavailable, match="closed") as caught:
             await pending.result()
         assert caught.value.reason == "closed"
+
+
+class _Interrupted(Plain, frozen=True, kw_only=True):
+    def status(self, id):
+        def read(response):
+            raise KeyboardInterrupt
+
+        return Call(super().status(id).request, read)
+
+
+def test_an_interrupt_in_a_question_leaves_the_program_time_to_tidy_up():
+    """It breaks the loop off once. When the client is closed it is told as part of an error, else it would do so again."""
+    _, transport = in_process(Scripted())
+    tidied = []
+
+    async def main():
+        try:
+            async with AsyncClient(
+                {"plain": _Interrupted(base_url="https://plain.test")}, transport=transport
+            ) as client:
+                await client.get("plain:a1")
+        except BaseExceptionGroup as group:
+            tidied.append([type(error) for error in group.exceptions])
+        await anyio.lowlevel.checkpoint()
+        tidied.append("all of it")
+
+    with pytest.raises(KeyboardInterrupt):
+        asyncio.run(main())
+    assert tidied == [[KeyboardInterrupt], "all of it"]
+
+
+async def test_all_that_questions_failed_with_comes_out_of_the_client():
+    """None is lost, and none is left to be found by the collector."""
+
+    class Ending(Plain, frozen=True, kw_only=True):
+        def status(self, id):
+            def read(response):
+                both.append(id)
+                raise _Exit(id)
+
+            return Call(super().status(id).request, read)
+
+    async def handle(request):
+        waiting.append(request)
+        while len(waiting) < 2:
+            await anyio.lowlevel.checkpoint()
+        return httpx.Response(200, json={"id": "a1", "status": "running"})
+
+    both, waiting = [], []
+    adapters = {"plain": Ending(base_url="https://plain.test")}
+    with pytest.raises(BaseExceptionGroup) as caught:
+        async with AsyncClient(adapters, transport=httpx.MockTransport(handle)) as client:
+            await client.get_many(["plain:a1", "plain:a2"])
+    assert sorted(map(str, caught.value.exceptions)) == sorted(both)
+
+
+async def test_a_question_that_was_cancelled_before_it_began_lets_its_caller_go():
+    """By who cancels all tasks of a loop: nobody would answer, so the client ends, as by any task that fails."""
+    _, transport = in_process(Scripted())
+    adapter = Plain(base_url="https://plain.test")
+    async with Engine({"plain": adapter}, policy=Policy(), transport=transport) as engine:
+        before = asyncio.all_tasks()
+        pending = engine.start("plain", adapter.status("a1"))
+        for task in asyncio.all_tasks() - before:
+            task.cancel()
+        with anyio.fail_after(30, shield=True), pytest.raises(Unavailable, match="closed"):
+            await pending.result()
+
+
+async def test_a_question_that_is_begun_while_others_are_ended_is_ended_with_them():
+    """Who asks once more while all around is being cancelled would else keep it from ending until there is an answer."""
+    leave, ending, asked = asyncio.Event(), asyncio.Event(), []
+
+    async def handle(request):
+        asked.append(request)
+        try:
+            await anyio.sleep_forever()
+        finally:
+            ending.set()
+            with anyio.CancelScope(shield=True):
+                await leave.wait()
+
+    adapter = Plain(base_url="https://plain.test")
+    call = adapter.status("a1")
+    transport = httpx.MockTransport(handle)
+    with anyio.CancelScope() as around:
+        async with Engine({"plain": adapter}, policy=Policy(), transport=transport) as engine:
+            engine.start("plain", call)
+            while not asked:
+                await anyio.lowlevel.checkpoint()
+            around.cancel()
+            try:
+                with anyio.fail_after(30, shield=True):
+                    await ending.wait()
+                    late = engine.start("plain", call)
+                    with pytest.raises(Unavailable, match="closed"):
+                        await late.result()
+            finally:
+                leave.set()
+    assert len(asked) == 1
