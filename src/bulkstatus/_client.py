@@ -714,8 +714,10 @@ class AsyncClient:
         try:
             adapter = self._adapters[parsed.source]
         except (KeyError, TypeError):
-            self._select([parsed.source])  # says what is wrong with it
-            raise
+            adapter = None
+        if adapter is None:  # out here, else what is raised would tell of that first
+            (source,) = self._select([parsed.source])
+            adapter = self._adapters[source]
         try:
             adapter.id_grammar.check(parsed.id)
         except ConfigError as error:

@@ -161,14 +161,18 @@ class Heads:
             self._kept.clear()
             self._credentials = credentials
         about = (request.base_url, request.headers)
-        if about not in self._kept:
-            self._kept[about] = build(request, credentials).headers
+        try:
+            head = self._kept.get(about)
+        except TypeError:  # an adapter may hand over a list of headers, which can change
+            return build(request, credentials)
+        if head is None:
+            head = self._kept[about] = build(request, credentials).headers
         url = _url(request.base_url, request.path, request.query)
         # With a stream of its own, which is empty, httpx adds nothing to the headers.
         built = httpx.Request(
             "GET",
             url,
-            headers=self._kept[about],
+            headers=head,
             stream=_NOTHING,
             extensions={"timeout": _STEP_TIMEOUT.as_dict()},
         )

@@ -198,6 +198,15 @@ def test_a_request_says_the_same_whatever_was_sent_before_it(asked, credentials)
         made.headers["X-Key"] = "of a transport that writes into it"
 
 
+def test_headers_in_a_list_are_sent_as_they_are_at_that_moment():
+    """Types ask for a tuple, but adapters are written without them too: what may change is not kept."""
+    heads, headers = Heads(), [("X-Account", "7")]
+    asked = Request(base_url="https://api.test", path="/bulks", headers=headers)
+    assert heads.build(asked, {"X-Key": "k"}).headers["x-account"] == "7"
+    headers[0] = ("X-Account", "8")
+    assert heads.build(asked, {"X-Key": "k"}).headers["x-account"] == "8"
+
+
 def test_what_is_kept_of_heads_is_bounded():
     """An adapter that says something else with each request fills no memory."""
     heads, usual = Heads(), {"X-Key": "k"}

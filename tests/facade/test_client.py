@@ -152,6 +152,13 @@ def test_a_reference_that_cannot_be_one_is_refused_before_anything_is_sent(world
     assert [fake.requests for fake in world.fakes.values()] == [[], [], []]
 
 
+def test_a_source_that_is_not_there_is_all_that_is_told(client):
+    """Not what came before it in here: a traceback begins with the error that says what to do."""
+    with pytest.raises(ConfigError, match="there is no source 'payment'; did you") as caught:
+        client.get("payment:1")
+    assert (caught.value.__cause__, caught.value.__context__) == (None, None)
+
+
 def test_an_unknown_bulk_is_not_found(client):
     """The error is a LookupError, and tells who was asked for what."""
     with pytest.raises(NotFound) as caught:
