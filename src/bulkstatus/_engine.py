@@ -181,6 +181,7 @@ class Engine:
             await tasks.__aexit__(None, None, None)
         finally:  # a task that is being cancelled leaves the group by another cancellation
             for question in self._open.values():
+                question.scope.cancel()
                 question.abandon()  # a task that had not begun has no chance to say so itself
             self._open.clear()
             with anyio.CancelScope(shield=True):
@@ -211,17 +212,17 @@ class Engine:
 
     def start(self, source: str, call: Call[T]) -> Pending[T]:
         """Begin to ask `source`, in a task of the engine's, and return at once."""
-        tasks = self.tasks()
+        self.tasks()
         pending = Pending[T]()
         if self._ending:
             pending.question.scope.cancel()
         # No task of the group, which would cost more than all else that is done for a question here.
         task = asyncio.get_running_loop().create_task(pending.settle(self._lines[source], call))
         self._open[task] = pending.question
-        task.add_done_callback(partial(self._ended, tasks.cancel_scope))
+        task.add_done_callback(self._ended)
         return pending
 
-    def _ended(self, group: anyio.CancelScope, task: asyncio.Task[None]) -> None:
+    def _ended(self, task: asyncio.Task[None]) -> None:
         question = self._open.pop(task, None)
         if not task.cancelled():
             error = task.exception()
@@ -230,7 +231,8 @@ class Engine:
             self._broken.append(error)
         if question is not None:
             question.abandon()  # it may have been cancelled before it began
-        group.cancel()  # as for any task of the group that fails
+        if self._tasks is not None:
+            self._tasks.cancel_scope.cancel()  # as for any task of the group that fails
 
     async def _end_questions(self) -> None:
         """Once the group ends, end all questions; it waits for them as it waits for this."""
