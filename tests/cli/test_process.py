@@ -404,3 +404,34 @@ def test_a_terminal_shows_lists_and_operations(program, environment, words, show
     rows = [line for line in display if line.strip()]
     assert any(shown in line for line in rows[1:])
     assert all(len(line.rstrip()) <= columns for line in rows)
+
+
+_LOST = """
+import signal, sys, time, types, weakref
+from bulkstatus.cli import main
+
+class Thing:
+    pass
+
+def command(*_, **__):
+    thing = Thing()
+    watched = weakref.ref(thing, lambda _: signal.raise_signal(signal.{name}))
+    del thing
+    time.sleep(30)
+
+sys.modules["bulkstatus.cli._app"] = types.SimpleNamespace(app=command)
+sys.exit(main())
+"""
+
+
+@pytest.mark.parametrize(("name", "code"), [("SIGINT", 130), ("SIGTERM", 143)])
+def test_a_signal_that_python_drops_ends_the_command_all_the_same(name, code):
+    """What its handler raises is lost where it comes in a callback of the collector or of an import, as at the start."""
+    done = subprocess.run(
+        [sys.executable, "-c", _LOST.format(name=name), "list"],
+        capture_output=True,
+        text=True,
+        timeout=90,
+        check=False,
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (code, "", "")

@@ -7,6 +7,7 @@ import os
 import signal
 import sys
 import threading
+import time
 import traceback
 from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager, nullcontext, suppress
@@ -20,6 +21,7 @@ from bulkstatus.cli._text import STDIN, failure_line, say, settle_stderr, tell
 
 _LINE = 4096
 _LAST_WORDS = 0.1
+_A_MOMENT = 0.01
 _ENDING = ("SIGTERM", "SIGHUP")
 _OUTPUT = (errno.EPIPE, errno.ENOSPC, errno.EFBIG, errno.EIO, errno.EDQUOT)
 
@@ -75,6 +77,22 @@ def _prepare() -> None:
                 signal.signal(number, end)
 
 
+def _raise_again(lost: "sys.UnraisableHookArgs") -> None:
+    """Send a signal once more whose exception came where Python can only drop it, as in a callback of the importer."""
+    error = lost.exc_value
+    code = _exit.for_signal(error) if isinstance(error, KeyboardInterrupt | _exit.Ended) else None
+    if code is None:
+        sys.__unraisablehook__(lost)
+        return
+
+    def send() -> None:
+        time.sleep(_A_MOMENT)  # until the callback is over
+        # To the thread that may be waiting for something: only there does it end that.
+        signal.pthread_kill(threading.main_thread().ident or 0, code - _exit.SIGNALLED)
+
+    threading.Thread(target=send, daemon=True).start()
+
+
 def _number(name: str) -> signal.Signals | None:
     return getattr(signal, name, None)  # Windows has no SIGHUP
 
@@ -99,6 +117,8 @@ def _flush() -> None:
 
 def _run(tokens: Sequence[str], *, alone: bool) -> int:
     _prepare()
+    if alone and hasattr(signal, "pthread_kill"):  # Windows has none
+        sys.unraisablehook = _raise_again
     with _uncollected() if alone else nullcontext():
         from cyclopts import CycloptsError
 
