@@ -53,6 +53,8 @@ def closed(
     is `within` takes only null, as nothing bounds the rest. Members that are `unread` may be there, if shallow.
     """
     names = record.__struct_fields__
+    read = {field.encode_name for field in msgspec.structs.fields(record)}
+    config = record.__struct_config__
     fields: list[tuple[str, Any, Any]] = [
         (field.name, _closed_type(field.type, unread, within | {record}), _same(field))
         for field in msgspec.structs.fields(record)
@@ -60,23 +62,42 @@ def closed(
     fields += [
         (f"_unread_{number}", _Shallow, msgspec.field(name=name, default=None))
         for number, name in enumerate(unread.get(record, ()))
+        if name not in read
     ]
 
-    def values(self: msgspec.Struct) -> dict[str, Any]:
-        return {name: getattr(self, name) for name in names}
+    def plain(one: msgspec.Struct) -> msgspec.Struct:
+        return record(**{name: getattr(one, name) for name in names})
 
+    # By what the record itself has for each, whoever wrote that.
     def is_equal(self: msgspec.Struct, other: object) -> object:
-        return values(self) == values(other) if isinstance(other, record) else NotImplemented
+        if self is other:
+            return True
+        return plain(self) == plain(other) if isinstance(other, record) else NotImplemented
+
+    def differs(self: msgspec.Struct, other: object) -> object:
+        equal = is_equal(self, other)
+        return equal if equal is NotImplemented else not equal
 
     def hashed(self: msgspec.Struct) -> int:
-        return hash(record(**values(self)))  # equal ones have to have the same
+        return hash(plain(self))
 
     def shown(self: msgspec.Struct) -> str:
-        return repr(record(**values(self)))
+        return repr(plain(self))
 
-    members = {"__eq__": is_equal, "__hash__": hashed, "__repr__": shown, "__doc__": record.__doc__}
+    members = {
+        "__eq__": is_equal,
+        "__ne__": differs,
+        "__hash__": hashed,
+        "__repr__": shown,
+        "__doc__": record.__doc__,
+    }
     return msgspec.defstruct(
-        record.__name__, fields, bases=(record,), namespace=members, forbid_unknown_fields=True, gc=False
+        record.__name__,
+        fields,
+        bases=(record,),
+        namespace=members,
+        forbid_unknown_fields=True,
+        gc=bool(config.dict or config.weakref),  # those the collector has to look at
     )
 
 
@@ -110,15 +131,17 @@ def most_values(record: type[msgspec.Struct]) -> int | None:
 
 
 def _most(kind: Any, within: frozenset[type[msgspec.Struct]], *, listed: bool = False) -> int | None:  # noqa: ANN401 - of all kinds
-    """The same for a type. In a list only structs are bounded: of other values there may be any number."""
+    """The same for a type. In a list only structs are bounded, each by its brace: of other values there may be any number."""
     if isinstance(kind, type) and issubclass(kind, msgspec.Struct):
+        if kind.__struct_config__.array_like:
+            return None
         if kind in within:
             return 1
         inside = [_most(field.type, within | {kind}) for field in msgspec.structs.fields(kind)]
         bounded = [most for most in inside if most is not None]
         return max(len(inside) + 1, *bounded, 1) if len(bounded) == len(inside) else None
     origin, inner = get_origin(kind), get_args(kind)
-    if origin is list:
+    if origin is list and not listed:
         return _most(inner[0], within, listed=True)
     if origin in (Union, UnionType) and not listed:
         bounds = [_most(one, within) for one in inner]
