@@ -53,8 +53,8 @@ def closed(
     is `within` takes only null, as nothing bounds the rest. Members that are `unread` may be there, if shallow.
     """
     names = record.__struct_fields__
-    read = {field.encode_name for field in msgspec.structs.fields(record)}
     config = record.__struct_config__
+    read = {field.encode_name for field in msgspec.structs.fields(record)} | {config.tag_field}
     fields: list[tuple[str, Any, Any]] = [
         (field.name, _closed_type(field.type, unread, within | {record}), _same(field))
         for field in msgspec.structs.fields(record)
@@ -62,7 +62,7 @@ def closed(
     fields += [
         (f"_unread_{number}", _Shallow, msgspec.field(name=name, default=None))
         for number, name in enumerate(unread.get(record, ()))
-        if name not in read
+        if name not in read and msgspec.json.encode(name) == f'"{name}"'.encode()  # no other can be a field's
     ]
 
     def plain(one: msgspec.Struct) -> msgspec.Struct:
@@ -97,6 +97,7 @@ def closed(
         bases=(record,),
         namespace=members,
         forbid_unknown_fields=True,
+        kw_only=True,  # or none that is required could follow one that is not
         gc=bool(config.dict or config.weakref),  # those the collector has to look at
     )
 

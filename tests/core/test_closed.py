@@ -107,10 +107,38 @@ class Beside(msgspec.Struct, frozen=True, dict=True):
     id: str | None = None
 
 
-@pytest.mark.parametrize("kind", [Looked, Beside])
+class Required(msgspec.Struct, frozen=True, kw_only=True):
+    """A record in which a member that has to be there follows one that may be absent."""
+
+    note: str | None = None
+    id: str
+
+
+class Ordered(Required, frozen=True, array_like=True):
+    """A record told apart by places, some of its members by name only."""
+
+    first: int
+    last: int | None = None
+
+
+class Tagged(msgspec.Struct, frozen=True, tag_field="kind", tag="tagged"):
+    """A record that says which it is."""
+
+    id: str | None = None
+
+
+@pytest.mark.parametrize("kind", [Looked, Beside, Required, Tagged])
 def test_records_of_any_making_can_be_closed(kind):
     """What an adapter chose for its records is none of the reader's business."""
-    assert msgspec.json.decode(b'{"id":"a"}', type=closed(kind)).id == "a"
+    made = closed(kind, {kind: ("kind", 'a "quoted" name', "other")})
+    assert msgspec.json.decode(b'{"id":"a","other":1}', type=made) == kind(id="a")
+
+
+def test_places_stay_where_they_are():
+    """In records without names."""
+    body = b'[1,2,"n","i"]'
+    assert msgspec.json.decode(body, type=closed(Ordered)) == msgspec.json.decode(body, type=Ordered)
+    assert closed(Ordered).__struct_fields__ == Ordered.__struct_fields__
 
 
 def test_a_member_may_be_named_as_read_and_as_not_read():
