@@ -20,6 +20,8 @@ _ANYTHING = (object, Any)
 _Plain = str | int | float | bool | None
 # Of fields that may hold anything, and of members that are not read: what is nested deeper is left to the lenient way.
 _Shallow = _Plain | list[_Plain | dict[str, _Plain]] | dict[str, _Plain | list[_Plain] | dict[str, _Plain]]
+# No value is one. Null is not for all: a member that may be any mapping, and never null, would be null.
+_Nothing = Annotated[str, msgspec.Meta(pattern="(?!)")]
 
 Unread = Mapping[type[msgspec.Struct], Collection[str]]
 """Of records, the documented members that are not read."""
@@ -49,8 +51,9 @@ def closed(
 ) -> type[msgspec.Struct]:
     """A subclass of `record` that is equal to it where the values are, and refuses members which it does not name.
 
-    So do the structs in its fields. A field that may hold anything takes what is shallow here, and one of the structs it
-    is `within` takes only null, as nothing bounds the rest. Members that are `unread` may be there, if shallow.
+    So do the structs in its fields. A field that may hold anything takes what is shallow here, and one of a type that
+    nothing bounds (a mapping, a struct that it is `within`) takes null at most, where that is one of its types. Members
+    that are `unread` may be there, if shallow.
     """
     names = record.__struct_fields__
     config = record.__struct_config__
@@ -118,9 +121,15 @@ def _closed_type(kind: Any, unread: Unread, within: frozenset[type[msgspec.Struc
     origin, inner = get_origin(kind), get_args(kind)
     if origin is list:
         return list.__class_getitem__(_closed_type(inner[0], unread, within))
-    if origin in (Union, UnionType):
-        return Union[tuple(_closed_type(one, unread, within) for one in inner)]  # noqa: UP007 - of as many as there are
-    return None
+    return _closed_union(inner, unread, within) if origin in (Union, UnionType) else _Nothing
+
+
+def _closed_union(inner: tuple[Any, ...], unread: Unread, within: frozenset[type[msgspec.Struct]]) -> Any:  # noqa: ANN401 - of all kinds
+    if any(one in _ANYTHING for one in inner):
+        # Beside anything, other types than null cannot be told from what is shallow.
+        return _Shallow if all(one in (*_ANYTHING, NoneType) for one in inner) else None
+    ones = [_closed_type(one, unread, within) for one in inner]
+    return Union[tuple(one for one in ones if one is not _Nothing) or (_Nothing,)]  # noqa: UP007 - of as many as there are
 
 
 def most_values(record: type[msgspec.Struct]) -> int | None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from typing import Annotated
+from typing import Annotated, Literal
 
 import msgspec
 import pytest
@@ -127,11 +127,37 @@ class Tagged(msgspec.Struct, frozen=True, tag_field="kind", tag="tagged"):
     id: str | None = None
 
 
-@pytest.mark.parametrize("kind", [Looked, Beside, Required, Tagged])
+class Loose(msgspec.Struct, frozen=True):
+    """A record with a member that is a list, or anything else."""
+
+    id: object | None = None
+    parts: list[Part] | object = None
+
+
+@pytest.mark.parametrize("kind", [Looked, Beside, Required, Tagged, Loose])
 def test_records_of_any_making_can_be_closed(kind):
     """What an adapter chose for its records is none of the reader's business."""
     made = closed(kind, {kind: ("kind", 'a "quoted" name', "other")})
     assert msgspec.json.decode(b'{"id":"a","other":1}', type=made) == kind(id="a")
+
+
+class Never(msgspec.Struct, frozen=True):
+    """A record whose members are never null, of types that nothing bounds."""
+
+    labels: dict[str, str] = {}
+    kinds: list[Literal["a", "b"]] = []
+    both: dict[str, int] | list[int] = []
+
+
+@pytest.mark.parametrize(
+    "body", [b'{"labels":null}', b'{"kinds":[null]}', b'{"both":null}', b'{"both":[null]}']
+)
+def test_null_is_taken_only_where_the_struct_takes_it(body):
+    """Or a member that cannot be null would be, and nobody said that it was odd."""
+    for kind in (Never, closed(Never)):
+        with pytest.raises(msgspec.ValidationError):
+            msgspec.json.decode(body, type=kind)
+    assert msgspec.json.decode(b'{"kinds":[],"both":[1]}', type=closed(Never)) == Never(both=[1])
 
 
 def test_places_stay_where_they_are():
