@@ -356,7 +356,9 @@ class Weavr(Adapter, frozen=True, kw_only=True):
     def _steps(self, response: Response, records: list[Operation]) -> list[BulkOperation]:
         """The operations in rows."""
         failed = State.FAILED
-        words = {record.status for record in records}
+        words = dict.fromkeys(
+            [record.status for record in records]
+        )  # in their order, as drift keeps the first ones
         states = {word: _counted_as(word, self.state_map) for word in words}
         return [
             BulkOperation(

@@ -188,7 +188,8 @@ class Rows(Generic[P, S]):
         """Give each of `items`, made of the rows in their order, its row as received as `raw`.
 
         `request` and `response` name the fields of the record that are the payloads of an operation. All of it is read
-        once somebody looks at it. Raises ValueError when there are more or fewer items than rows.
+        once somebody looks at it. Raises ValueError when there are more or fewer items than rows, and for a name that is
+        none of the record's.
         """
         named = {"request": request, "response": response}
         rows = _Payloads(self._raw, self._row, named) if request or response else self._raw
@@ -201,6 +202,10 @@ class _Payloads:
     __slots__ = ("_fields", "_raw", "_row")
 
     def __init__(self, raw: RawRows, row: Reader[Any], fields: Mapping[str, str | None]) -> None:
+        for field in fields.values():
+            # Here, in front of whoever wrote it: looked up later, it would end the call of whoever looks at a payload.
+            if field is not None and field not in row.record.__struct_fields__:
+                raise ValueError(f"{row.record.__name__} has no field {field!r} to take a payload from")
         self._raw = raw
         self._row = row
         self._fields = fields

@@ -165,7 +165,8 @@ def from_epochs_of(
         for name in names
     }
     odd = [column.odd for column in columns.values() if column.odd]
-    for at, row in enumerate(zip(*(column.times for column in columns.values()), strict=True)):
+    times_of = zip(records, *(column.times for column in columns.values()), strict=True)
+    for at, (_, *row) in enumerate(times_of):
         times = {name: when for name, when in zip(columns, row, strict=True) if when is not None}
         yield times, tuple([told[at] for told in odd if at in told]) if odd else ()
 

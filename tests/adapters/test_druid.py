@@ -603,6 +603,20 @@ class TestAnswers:
         assert get(envelope(row()), late)[1].observed_at == late.received_at
         assert get(envelope(row("failed")))[1].observed_at.tzinfo is UTC
 
+    @pytest.mark.parametrize(
+        "body",
+        [
+            b'{"result":{"status":200},"conten\xfft":{"bulkId":"b","status":"waiting"}}',
+            b'{"conten\xfft":[{"bulkId":"b","status":"waiting"}],"result":{"status":200}}',
+        ],
+    )
+    def test_content_whose_name_came_damaged_is_not_missed(self, body):
+        """An answer that holds no bulk in sight says neither that there is none nor that the list is empty."""
+        with pytest.raises(ProtocolError, match="not JSON"):
+            get(body)
+        with pytest.raises(ProtocolError, match="not JSON"):
+            listed(body)
+
 
 class TestTimes:
     @pytest.mark.parametrize(

@@ -52,6 +52,12 @@ def _asking(plan: Plan) -> Iterator[Line]:
     return asking.measured(plan.base, plan.rounds, share=0.5 if plan.quick else 1.0)
 
 
+def _profile(plan: Plan) -> Iterator[Line]:
+    from benchmarks.speed import profile
+
+    return profile.measured(plan.base, 1.0 if plan.quick else 3.0)
+
+
 def _many(plan: Plan) -> Iterator[Line]:
     from benchmarks.speed import many
 
@@ -110,6 +116,7 @@ def _growth(plan: Plan) -> Iterator[Line]:
 PARTS: dict[str, Callable[[Plan], Iterator[Line]]] = {
     "decoding": _decoding,
     "asking": _asking,
+    "profile": _profile,
     "many": _many,
     "paging": _paging,
     "streaming": _streaming,

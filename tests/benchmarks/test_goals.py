@@ -7,6 +7,7 @@ import pytest
 from benchmarks import goals
 from benchmarks.speed import picture, tables
 from benchmarks.speed.measure import Curve, Fact, Goal, Spread, cpu_per_call, ratios
+from benchmarks.speed.sampling import shares
 
 MOST = Goal("1", "reading a page", "httpx", Spread(1.2, 1.1, 1.3), 1.3)
 LEAST = Goal("4", "against models", "", Spread(12.0, 11.0, 13.0), 20, at_least=True)
@@ -14,7 +15,8 @@ NONE = Goal("14", "connections, again", "", Spread(0.0, 0.0, 0.0), 0, unit="")
 CURVE = Curve("S1", "a get of each", "sources", "s of CPU", ((1, 0.002), (10, 0.02), (100, 2.0)))
 CROWD = Fact("requests a second, 10 callers, 20 ms", "raw httpx", Spread(345.0, 340.0, 350.0), "1/s")
 FACT = Fact("--version: memory", "", Spread(18.7, 18.7, 18.7), "MiB")
-ALL = [MOST, LEAST, NONE, CURVE, CROWD, FACT]
+SHARE = Fact("reading a page", "`decode`", Spread(45.8, 45.8, 45.8), "%")
+ALL = [MOST, LEAST, NONE, CURVE, CROWD, FACT, SHARE]
 MACHINE = {"date": "2026-01-01", "cpus": 2, "python": "3.11.7", "system": "Linux"}
 
 
@@ -55,6 +57,19 @@ def test_the_exponent_is_that_between_the_two_largest_sizes(power, slope):
     assert Curve("S1", "", "", "s", points).slope == pytest.approx(slope)
 
 
+def _busy():
+    return sum(range(300_000))
+
+
+def test_what_cpu_is_spent_on_counts_for_who_is_named():
+    """A frame without a name counts for its caller, what nobody is named for for nobody, and all of it is all."""
+    found = shares(_busy, 0.05, lambda frame: "busy" if frame.f_code is _busy.__code__ else None)
+    assert next(iter(found)) == "busy"
+    assert set(found) <= {"busy", "elsewhere"}
+    assert sum(found.values()) == pytest.approx(1)
+    assert set(shares(lambda: sum(range(300_000)), 0.05, lambda _: None)) == {"elsewhere"}
+
+
 def test_each_candidate_has_its_turn_in_each_round():
     """As many figures as rounds for each, and none that could not divide another."""
     found = cpu_per_call({"one": lambda: sum(range(1_000)), "other": lambda: sum(range(2_000))}, 2)
@@ -77,6 +92,7 @@ def test_the_tables_replace_those_of_the_page_and_nothing_else():
     assert "2 of 3 goals hold" in made
     assert "| 4 | against models |  | 12 x (11 to 13) | ≥ 20 | **no** |" in made
     assert "| S1 | a get of each (sources) | s of CPU | 1: 0.002 · 10: 0.02 · 100: 2 | 2.00 |" in made
+    assert "| reading a page | `decode` 46 % |" in made
     assert tables.replaced(made, "x") == tables.replaced(page, "x")
     with pytest.raises(ValueError, match="figures: begin"):
         tables.replaced("no marks", "x")

@@ -370,6 +370,12 @@ class TestPage:
         with pytest.raises(ValueError, match=f"{number} items are attached to 2 rows"):
             rows.attach([BulkOperation(state=State.FAILED)] * number)
 
+    def test_payloads_are_fields_of_the_record(self):
+        """A name that is none fails when the page is read, not when somebody looks at the payload."""
+        rows = page({"jobs": [{"jobId": "a"}]})
+        with pytest.raises(ValueError, match="Job has no field 'jobId'"):
+            rows.attach([BulkOperation(state=State.FAILED)], request="jobId")
+
     def test_names_that_come_twice(self):
         """The last array counts, for the records and for what they are cut out of."""
         [row] = page('{"jobs": [{"jobId": "a"}], "jobs": [{"jobId": "b", "total": "x"}]}')

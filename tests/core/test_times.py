@@ -536,3 +536,9 @@ class TestColumns:
         assert list(from_epochs_of(records, names, "s", now=NOW)) == [
             from_epochs(record, names, "s", now=NOW) for record in records
         ]
+
+    @pytest.mark.parametrize("number", [0, 1, 3])
+    def test_every_record_gets_its_times_also_where_there_are_none(self, number):
+        """No names, no times: still one answer for each record."""
+        records = [Times(1_760_000_000, None, None)] * number
+        assert list(from_epochs_of(records, (), "s", now=NOW)) == [({}, ())] * number

@@ -37,7 +37,7 @@ from bulkstatus import (
 from bulkstatus import KnownBulk as Known
 from bulkstatus._adapter import addressed
 from bulkstatus._config import read_config
-from bulkstatus._http import exchange
+from bulkstatus._http import Heads, exchange
 from bulkstatus._record import Place, Sighting
 from bulkstatus._reply import retry_after, status_error, whole_seconds
 from bulkstatus._rows import to_moment, to_status
@@ -404,7 +404,7 @@ def _read(encoding, content, limit):
     """What is read of a body; None after an error of ours."""
     _SENDER.encoding, _SENDER.content = encoding, content
     request = Request.to("https://api.test", "bulks", body_limit=limit)
-    reading = exchange(_CLIENT, request, {}, source="source", provider="plain")
+    reading = exchange(_CLIENT, request, {}, heads=Heads(), source="source", provider="plain")
     try:
         reading.send(None)  # nothing in it waits, so it comes to its end at once
     except StopIteration as done:

@@ -3,145 +3,15 @@
 Each measure runs in a process of its own, which says what CPU it took, how long, and how many connections it opened.
 """
 
-import asyncio
-import json
-import os
-import time
-from collections.abc import Awaitable, Callable, Generator, Iterator
-from contextlib import contextmanager
-from typing import NamedTuple
+from collections.abc import Iterator
 
-from benchmarks.speed.children import Connections, in_child
+from benchmarks.speed import ways
+from benchmarks.speed.children import in_child
 from benchmarks.speed.measure import Fact, Goal, Spread
+from benchmarks.speed.ways import Run
 
-ACCOUNT = "023e105f4ecef8ad9ca31a8372d0c353"
-ID = "c" * 32
 CALLERS = (1, 10, 50, 200)
 LATENCIES = (0, 20)
-_PATH = f"accounts/{ACCOUNT}/rules/lists/bulk_operations/{ID}"
-
-
-class Run(NamedTuple):
-    """What so many requests took: seconds of CPU and of time for each, and connections in all."""
-
-    cpu: float
-    time: float
-    connections: int
-
-
-Ask = Callable[[], Awaitable[object]]
-
-
-async def _asked(ask: Ask, callers: int, requests: int) -> tuple[float, float]:
-    left = requests
-
-    async def caller() -> None:
-        nonlocal left
-        while left > 0:
-            left -= 1
-            await ask()
-
-    await asyncio.gather(*(ask() for _ in range(min(callers, 8))))
-    cpu, began = time.process_time(), time.perf_counter()
-    await asyncio.gather(*(caller() for _ in range(callers)))
-    return (time.process_time() - cpu) / requests, (time.perf_counter() - began) / requests
-
-
-async def _httpx(url: str, callers: int, requests: int) -> tuple[float, float]:
-    import httpx
-
-    # As many connections as the facade keeps, callers waiting in front of them: httpx's own queue collapses.
-    limits = httpx.Limits(max_connections=8, max_keepalive_connections=8, keepalive_expiry=60)
-    gate = asyncio.Semaphore(8)
-    async with httpx.AsyncClient(limits=limits, headers={"Authorization": "Bearer t"}) as client:
-
-        async def ask() -> object:
-            async with gate:
-                answer = await client.get(f"{url}/{_PATH}")
-            return json.loads(answer.content)["result"]["status"]
-
-        return await _asked(ask, callers, requests)
-
-
-async def _naive(url: str, callers: int, requests: int) -> tuple[float, float]:
-    import httpx
-
-    async with httpx.AsyncClient(headers={"Authorization": "Bearer t"}) as client:
-
-        async def ask() -> object:
-            return (await client.get(f"{url}/{_PATH}")).json()["result"]["status"]
-
-        return await _asked(ask, callers, requests)
-
-
-async def _sdk(url: str, callers: int, requests: int) -> tuple[float, float]:
-    from cloudflare import AsyncCloudflare
-
-    async with AsyncCloudflare(api_token="t", base_url=url) as client:
-        get = client.rules.lists.bulk_operations.get
-        return await _asked(lambda: get(ID, account_id=ACCOUNT), callers, requests)
-
-
-async def _facade(url: str, callers: int, requests: int) -> tuple[float, float]:
-    from bulkstatus import AsyncClient, Policy
-    from bulkstatus_cloudflare import Cloudflare
-
-    adapter = Cloudflare(account_id=ACCOUNT, token="t" * 40, base_url=url, budget=())
-    policy = Policy(connections=int(os.environ.get("BULKSTATUS_CONNECTIONS", "8")))
-    async with AsyncClient({"edge": adapter}, policy=policy) as client:
-        return await _asked(lambda: client.get(f"edge:{ID}"), callers, requests)
-
-
-WAYS = {"raw httpx": _httpx, "httpx as it comes": _naive, "SDK": _sdk, "bulkstatus": _facade}
-
-
-def _measured(way: str, url: str, callers: int, requests: int) -> Run:
-    connections = Connections()
-    cpu, seconds = asyncio.run(WAYS[way](url, callers, requests))
-    return Run(cpu, seconds, connections.opened)
-
-
-@contextmanager
-def _blocking_httpx(url: str) -> Generator[Callable[[], object]]:
-    import httpx
-
-    with httpx.Client(headers={"Authorization": "Bearer t"}) as client:
-        yield lambda: json.loads(client.get(f"{url}/{_PATH}").content)["result"]["status"]
-
-
-@contextmanager
-def _blocking_sdk(url: str) -> Generator[Callable[[], object]]:
-    from cloudflare import Cloudflare
-
-    with Cloudflare(api_token="t", base_url=url) as client:
-        get = client.rules.lists.bulk_operations.get
-        yield lambda: get(ID, account_id=ACCOUNT)
-
-
-@contextmanager
-def _blocking_facade(url: str) -> Generator[Callable[[], object]]:
-    from bulkstatus import Client
-    from bulkstatus_cloudflare import Cloudflare
-
-    adapter = Cloudflare(account_id=ACCOUNT, token="t" * 40, base_url=url, budget=())
-    with Client({"edge": adapter}) as client:
-        yield lambda: client.get(f"edge:{ID}")
-
-
-_BLOCKING = {"raw httpx": _blocking_httpx, "SDK": _blocking_sdk, "bulkstatus": _blocking_facade}
-
-
-def _blocked(way: str, url: str, requests: int) -> Run:
-    """What a script takes that asks one question after another through a blocking client, all its threads counted."""
-    connections = Connections()
-    with _BLOCKING[way](url) as ask:
-        for _ in range(8):
-            ask()
-        cpu, began = time.process_time(), time.perf_counter()
-        for _ in range(requests):
-            ask()
-        taken = (time.process_time() - cpu) / requests, (time.perf_counter() - began) / requests
-    return Run(*taken, connections.opened)
 
 
 _CONTENDERS = {
@@ -150,11 +20,17 @@ _CONTENDERS = {
     "bulkstatus, httpx": ("bulkstatus", "httpx", 8),
     "bulkstatus, aiohttp": ("bulkstatus", "aiohttp", 8),
 }
-# Measured beside them where many callers meet a slow server.
+# Measured beside them where many callers meet a slow server,
 _CROWDED = {
     "bulkstatus, httpx, 32 connections": ("bulkstatus", "httpx", 32),
     "bulkstatus, aiohttp, 32 connections": ("bulkstatus", "aiohttp", 32),
+    "httpcore alone, 32 connections": ("httpcore alone", "httpx", 32),
     "httpx as it comes": ("httpx as it comes", "httpx", 8),
+}
+# and where one caller meets one that answers at once: what is below, and what is added.
+_LAYERS = {
+    "httpx's transport alone": ("httpx's transport alone", "httpx", 8),
+    "bulkstatus, nothing sent": ("bulkstatus, nothing sent", "httpx", 8),
 }
 # Elsewhere 1,500: clients that collapse do so after the first requests of each caller.
 _REQUESTS = {(0, 1): 600, (20, 1): 60, (0, 10): 1_200, (20, 10): 400}
@@ -193,7 +69,7 @@ def _blocking(url: str, rounds: int, requests: int) -> Iterator[Fact]:
         first = number % len(names)
         for name in names[first:] + names[:first]:
             way, transport, _ = _CONTENDERS[name]
-            runs[name].append(in_child(_blocked, way, url, requests, BULKSTATUS_TRANSPORT=transport))
+            runs[name].append(in_child(ways.blocked, way, url, requests, BULKSTATUS_TRANSPORT=transport))
     for name, found in runs.items():
         yield Fact(
             "blocking, 1 caller: CPU of a request", name, Spread.of([one.cpu * 1e6 for one in found]), "µs"
@@ -206,9 +82,13 @@ def _blocking(url: str, rounds: int, requests: int) -> Iterator[Fact]:
 
 
 def _rounds(url: str, latency: int, callers: int, rounds: int, share: float) -> dict[str, list[Run]]:
-    contenders = _CONTENDERS | (_CROWDED if latency and callers >= _MANY else {})
+    contenders = dict(_CONTENDERS)
+    if latency and callers >= _MANY:
+        contenders |= _CROWDED
     if callers > _MANY:
         contenders.pop("httpx as it comes", None)  # 50 show what becomes of it, and 200 would take minutes
+    if not latency and callers == 1:
+        contenders |= _LAYERS
     names = list(contenders)
     runs: dict[str, list[Run]] = {name: [] for name in names}
     for number in range(rounds):
@@ -217,7 +97,7 @@ def _rounds(url: str, latency: int, callers: int, rounds: int, share: float) -> 
             way, transport, connections = contenders[name]
             requests = round(share * _REQUESTS.get((latency, callers), 1_500))
             environment = {"BULKSTATUS_TRANSPORT": transport, "BULKSTATUS_CONNECTIONS": str(connections)}
-            runs[name].append(in_child(_measured, way, url, callers, requests, **environment))
+            runs[name].append(in_child(ways.measured, way, url, callers, requests, **environment))
     return runs
 
 
@@ -246,6 +126,8 @@ def _compared(latency: int, callers: int, runs: dict[str, list[Run]]) -> Iterato
         yield Fact(f"requests a second, {at}", name, Spread.of([1 / one.time for one in found]), "1/s")
         yield Fact(f"CPU of a request, {at}", name, Spread.of([one.cpu * 1e6 for one in found]), "µs")
         opened = Spread.of([one.connections / callers for one in found])
+        if name == "bulkstatus, nothing sent":
+            continue
         if name.startswith("bulkstatus"):
             yield Goal("8", f"connections opened / callers, {at}", name, opened, 1.1)
         else:

@@ -15,10 +15,10 @@ from typing import Any, NamedTuple
 import msgspec
 
 from benchmarks.journal import BIRTH, made_up
-from benchmarks.speed.asking import ACCOUNT
 from benchmarks.speed.children import in_child, peak
 from benchmarks.speed.many import many
 from benchmarks.speed.measure import Curve, Goal, Line, Spread
+from benchmarks.speed.ways import ACCOUNT
 
 MOST = 1.15
 """The largest exponent that counts as linear: a part of each size's cost is the machine's mood."""

@@ -19,10 +19,10 @@ from cryptography.hazmat.primitives.serialization import (
     load_pem_private_key,
 )
 
-from benchmarks.speed.asking import ACCOUNT, ID
 from benchmarks.speed.children import in_child
 from benchmarks.speed.measure import Fact, Goal, Spread
 from benchmarks.speed.server import opened, running
+from benchmarks.speed.ways import ACCOUNT, ID
 
 PAUSE = 6.0
 _SOURCES = 20

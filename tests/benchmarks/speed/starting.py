@@ -10,9 +10,9 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
-from benchmarks.speed.asking import ACCOUNT, ID
 from benchmarks.speed.children import Cost, cost
 from benchmarks.speed.measure import Fact, Goal, Spread, ratios
+from benchmarks.speed.ways import ACCOUNT, ID
 
 _SDK = """
 import sys

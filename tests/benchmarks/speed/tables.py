@@ -49,7 +49,8 @@ def document(lines: Iterable[Line], machine: Mapping[str, object]) -> str:
     missed = sum(not goal.holds for goal in goals)
     facts = [line for line in found if isinstance(line, Fact)]
     crowds = [fact for fact in facts if _AT.fullmatch(fact.what)]
-    others = [fact for fact in facts if fact not in crowds]
+    spent = [fact for fact in facts if fact.unit == "%"]
+    others = [fact for fact in facts if fact not in crowds and fact not in spent]
     machine_said = (
         f"{machine['date']}, {machine['cpus']} cores, Python {machine['python']}, {machine['system']}"
     )
@@ -57,6 +58,7 @@ def document(lines: Iterable[Line], machine: Mapping[str, object]) -> str:
         f"*Measured {machine_said}: {len(goals) - missed} of {len(goals)} goals hold.*",
         f"### Goals\n\n{HEAD}\n" + "\n".join(map(row, sorted(_worst(goals), key=_place))),
         "### Callers at once\n\n" + "\n\n".join(_crowds(crowds)),
+        "### What it is spent on\n\n" + _spent(spent),
         "### How cost grows\n\n" + _curves([line for line in found if isinstance(line, Curve)]),
         "### Other figures\n\n| what | where | median (quarters) |\n|---|---|---|\n"
         + "\n".join(map(_other, others)),
@@ -103,6 +105,14 @@ def _crowds(facts: Sequence[Fact]) -> Iterable[str]:
             for where, cells in rows.items()
         ]
         yield "\n".join(lines)
+
+
+def _spent(facts: Sequence[Fact]) -> str:
+    rows: dict[str, list[str]] = {}
+    for fact in facts:
+        rows.setdefault(fact.what, []).append(f"{fact.where} {fact.figure.median:.0f} %")
+    lines = ["| CPU of | the most of it |", "|---|---|"]
+    return "\n".join(lines + [f"| {what} | {' · '.join(parts)} |" for what, parts in rows.items()])
 
 
 def _curves(curves: Sequence[Curve]) -> str:
