@@ -1,6 +1,7 @@
 """The pytest plugin, as users get it: pytest in a process of its own, with a test of theirs."""
 
 import re
+import runpy
 import subprocess
 import sys
 from pathlib import Path
@@ -8,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from bulkstatus.cli._fake import EXAMPLE
+from bulkstatus.testing import plugin
 
 pytest_plugins = ["pytester"]
 
@@ -119,3 +121,9 @@ def test_the_fixture_works_here(bulkstatus_fakes):
 def test_markers_reach_the_fixture(bulkstatus_fakes):
     """On sockets there is nothing to hand to a client of one's own."""
     assert bulkstatus_fakes.transport is None
+
+
+def test_the_plugin_is_loaded_by_the_oldest_pytest_that_is_allowed(monkeypatch):
+    """Every run of pytest loads it where bulkstatus is installed: a name that pytest 8.2 lacks would end them all."""
+    monkeypatch.delattr(pytest, "TerminalReporter", raising=False)
+    assert "pytest_terminal_summary" in runpy.run_path(plugin.__file__)

@@ -33,7 +33,7 @@ def bulkstatus_fakes(request: pytest.FixtureRequest) -> "Generator[Fakes]":
         yield fakes
 
 
-def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+def pytest_terminal_summary(terminalreporter: "pytest.TerminalReporter") -> None:  # pytest 8.2 has none
     """Write what was found of each adapter."""
     from bulkstatus.testing import _summary
 
