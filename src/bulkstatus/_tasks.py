@@ -56,35 +56,16 @@ class Home:
 
 
 class within(AbstractContextManager[None]):  # noqa: N801 - reads as a statement where it is used
-    """End the block after so many seconds, and raise TimeoutError then: `anyio.fail_after` for two thirds of its cost."""
+    """End the block after so many seconds, if not None, and raise `error` then: `anyio.fail_after` for two thirds of its cost."""
 
-    def __init__(self, seconds: float) -> None:
-        self._scope = anyio.CancelScope(deadline=now() + seconds)
-
-    def __enter__(self) -> None:
-        self._scope.__enter__()
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> bool | None:
-        handled = self._scope.__exit__(kind, error, trace)
-        if self._scope.cancelled_caught:
-            raise TimeoutError
-        return handled
-
-
-class deadline(AbstractContextManager[None]):  # noqa: N801 - reads as a statement where it is used
-    """End the block after `timeout` seconds, if it is not None, and raise DeadlineExceeded then."""
-
-    def __init__(self, timeout: float | None) -> None:
-        if timeout is not None and not is_duration(timeout):
-            raise ConfigError(f"timeout is a number of seconds above 0, or None, not {timeout!r}")
-        self._timeout = timeout
+    def __init__(self, seconds: float | None, error: Callable[[], Exception] = TimeoutError) -> None:
+        self._seconds = seconds
+        self._error = error
         self._scope: anyio.CancelScope | None = None
 
     def __enter__(self) -> None:
-        if self._timeout is not None:
-            self._scope = anyio.CancelScope(deadline=now() + self._timeout)
+        if self._seconds is not None:
+            self._scope = anyio.CancelScope(deadline=now() + self._seconds)
             self._scope.__enter__()
 
     def __exit__(
@@ -94,8 +75,20 @@ class deadline(AbstractContextManager[None]):  # noqa: N801 - reads as a stateme
             return None
         handled = self._scope.__exit__(kind, error, trace)
         if self._scope.cancelled_caught:
-            raise DeadlineExceeded(f"no answer within {self._timeout:g} s; the bulk may be in any state")
+            raise self._error()
         return handled
+
+
+def deadline(timeout: float | None) -> within:
+    """End the block after `timeout` seconds, if it is not None, and raise DeadlineExceeded then.
+
+    Raises ConfigError for a `timeout` that is no duration.
+    """
+    if timeout is not None and not is_duration(timeout):
+        raise ConfigError(f"timeout is a number of seconds above 0, or None, not {timeout!r}")
+    return within(
+        timeout, lambda: DeadlineExceeded(f"no answer within {timeout:g} s; the bulk may be in any state")
+    )
 
 
 async def on_daemon_thread(function: Callable[[], T]) -> T:
