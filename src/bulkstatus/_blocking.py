@@ -80,16 +80,9 @@ class Client:
         policy: Policy | None = None,
         transport: "httpx.AsyncBaseTransport | None" = None,
         journal: JournalOrPath | None = None,
-        _brief: bool = False,
     ) -> Self:
         """As AsyncClient.from_config."""
-        return cls(
-            read_config(path).build(sources),
-            policy=policy,
-            transport=transport,
-            journal=journal,
-            _brief=_brief,
-        )
+        return cls(read_config(path).build(sources), policy=policy, transport=transport, journal=journal)
 
     def __enter__(self) -> Self:
         self._loop()

@@ -141,20 +141,13 @@ class AsyncClient:
         policy: Policy | None = None,
         transport: "httpx.AsyncBaseTransport | None" = None,
         journal: JournalOrPath | None = None,
-        _brief: bool = False,
     ) -> Self:
         """A client for the sources of a configuration file, or for those named in `sources`.
 
         The file is `path`, else the one `$BULKSTATUS_CONFIG` names, else `bulkstatus.toml` in the user's
         configuration folder. Raises ConfigError, with file and line, for anything wrong in it.
         """
-        return cls(
-            read_config(path).build(sources),
-            policy=policy,
-            transport=transport,
-            journal=journal,
-            _brief=_brief,
-        )
+        return cls(read_config(path).build(sources), policy=policy, transport=transport, journal=journal)
 
     async def __aenter__(self) -> Self:
         if not self._brief:

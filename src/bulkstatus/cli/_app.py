@@ -433,7 +433,7 @@ def operations(
     wanted = one_reference(ref)
     policy = None if within is None else Policy(patience=within, request_timeout=min(within, 20.0))
     brief = sequence is not None or is_brief(limit)
-    client = Client.from_config(config, sources=sources_of([wanted]), policy=policy, _brief=brief)
+    client = Client(read_config(config).build(sources_of([wanted])), policy=policy, _brief=brief)
     with opened(client):
         rows = client.operations(wanted, states=state or None, sequence=sequence)
         seen = _Seen(_some(rows, limit, within))
@@ -497,7 +497,7 @@ def explain(
     wanted = one_reference(ref)
     remembered = journal_of(journal, off=no_journal)
     with opened(
-        Client.from_config(config, sources=sources_of([wanted]), journal=remembered, _brief=True)
+        Client(read_config(config).build(sources_of([wanted])), journal=remembered, _brief=True)
     ) as client:
         status = client.get(wanted, fresh=fresh, timeout=limit)
     if output == "json":
