@@ -13,7 +13,6 @@ import argparse
 import asyncio
 import json
 import multiprocessing
-import os
 import resource
 import socket
 import statistics
@@ -30,6 +29,7 @@ import psutil
 
 sys.path.insert(0, str(Path(__file__).parents[1]))  # as pytest does: this file may be run by itself
 
+from benchmarks.speed.children import in_child
 from bulkstatus import AsyncClient, BulkStatusError, Client, Policy
 from bulkstatus.adapter import Response, decode
 from bulkstatus.testing import Life, load_fake, serve
@@ -308,29 +308,6 @@ def deep(tries: int) -> tuple[list[float], str]:
     return taken, "1,000,000 brackets"
 
 
-_MEASURES = {
-    measure.__name__: measure for measure in (growth, overshoot, rejection, twin, watched, sanitising, deep)
-}
-
-
-def _child(transport: str, measure: str, arguments: tuple[Any, ...], pipe: Any) -> None:
-    os.environ["BULKSTATUS_TRANSPORT"] = transport
-    pipe.send(_MEASURES[measure](*arguments))
-
-
-def measured(transport: str, measure: str, *arguments: object) -> tuple[Any, str]:
-    """Run a measure in a new process."""
-    spawn = multiprocessing.get_context("spawn")
-    ours, theirs = spawn.Pipe()
-    child = spawn.Process(target=_child, args=(transport, measure, arguments, theirs))
-    child.start()
-    theirs.close()
-    try:
-        return ours.recv()
-    finally:
-        child.join()
-
-
 # --- the table ---
 
 
@@ -369,24 +346,24 @@ def lines(port: int, tries: int) -> Iterator[Line]:
     for transport in TRANSPORTS:
         for name in (*ANSWERS, *ENDLESS):
             for how in ("get", "operations"):
-                grown, said = measured(transport, "growth", port, name, how)
+                grown, said = in_child(growth, port, name, how, BULKSTATUS_TRANSPORT=transport)
                 yield Line(f"{name}: memory, {how}", transport, grown, _MOST_GROWTH, "MiB", said)
         for name in SLOW:
-            beyond, said = measured(transport, "overshoot", port, name, tries)
+            beyond, said = in_child(overshoot, port, name, tries, BULKSTATUS_TRANSPORT=transport)
             yield Line(f"{name}: beyond the deadline, p95", transport, _p95(beyond), 200, "ms", said)
             yield Line(f"{name}: beyond the deadline, at most", transport, max(beyond), 1000, "ms", said)
-        taken, said = measured(transport, "rejection", port, "8 MiB and a byte", tries)
+        taken, said = in_child(rejection, port, "8 MiB and a byte", tries, BULKSTATUS_TRANSPORT=transport)
         yield Line("8 MiB and a byte: rejected after", transport, statistics.median(taken), 200, "ms", said)
-        added, said = measured(transport, "twin", max(3, tries))
+        added, said = in_child(twin, max(3, tries), BULKSTATUS_TRANSPORT=transport)
         yield Line(
             "blocking over awaiting, each request", transport, statistics.median(added), 0.3, "ms", said
         )
-        size, said = measured(transport, "watched", 1_000)
+        size, said = in_child(watched, 1_000, BULKSTATUS_TRANSPORT=transport)
         yield Line("1,000 bulks watched: memory in all", transport, size, 150, "MiB", said)
-    taken, said = measured("httpx", "deep", max(3, tries))
+    taken, said = in_child(deep, max(3, tries), BULKSTATUS_TRANSPORT="httpx")
     yield Line("nested too deep: rejected after", "", statistics.median(taken), 50, "ms", said)
     for what, cell in CELLS.items():
-        taken, said = measured("httpx", "sanitising", cell, max(3, tries))
+        taken, said = in_child(sanitising, cell, max(3, tries), BULKSTATUS_TRANSPORT="httpx")
         yield Line(f"a cell for the terminal, {what}", "", statistics.median(taken), 5, "µs", said)
 
 
