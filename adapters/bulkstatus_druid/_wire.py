@@ -124,9 +124,8 @@ def read_bulks(response: Response) -> BulkReply:
 def _read_and_note(body: bytes) -> BulkReply:
     reply = _read_bulks(body)
     if not reply.rows:
-        _MEMBERS.decode(
-            body
-        )  # fails on a name that is no text: it may be that of the content, which is not missed then
+        # Fails on a name that is no text: it may be that of the content, which is not missed then.
+        _MEMBERS.decode(body)
     if is_collecting():
         note_members("envelope", body, _ENVELOPE_MEMBERS)
         note_members("result", _LOOSE.decode(body).result, _RESULT_MEMBERS)

@@ -37,8 +37,7 @@ _NOT_SET: Reading = (None, None)
 _NONE_ODD: Mapping[int, str] = MappingProxyType({})
 # How many of a unit make a second. Of a count whose time is plausible the quotient, a float, is exact to a fraction of
 # a microsecond, and msgspec rounds; so not for what is finer than a microsecond, which is cut off.
-_MILLION = 1_000_000
-_PER_SECOND = {"s": 1, "ms": 1_000, "us": _MILLION}
+_PER_SECOND = {unit: timedelta(seconds=1) // length for unit, (many, length) in _UNITS.items() if many == 1}
 _TIMES = list[datetime | None]
 _NO_KIND: frozenset[type] = frozenset({NoneType})
 _INTEGERS: frozenset[type] = _NO_KIND | {int}
@@ -208,7 +207,7 @@ def _plain_epochs(values: list[Any], per_second: int | None, now: datetime) -> l
     if per_second is None or not kinds <= _INTEGERS:
         return None
     said = [value for value in values if value is not None] if NoneType in kinds else values
-    latest = (now - _EPOCH + _AHEAD) // timedelta(microseconds=_MILLION // per_second)
+    latest = (now - _EPOCH + _AHEAD) // (timedelta(seconds=1) / per_second)
     if min(said) < _FIRST_SECOND * per_second or max(said) > latest:
         return None
     seconds = [value if value is None else value / per_second for value in values]
