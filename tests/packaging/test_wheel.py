@@ -32,7 +32,9 @@ def unpacked(sdist, tmp_path_factory):
     """The source distribution, unpacked."""
     folder = tmp_path_factory.mktemp("unpacked")
     with tarfile.open(sdist) as archive:
-        archive.extractall(folder, filter="data")
+        # Not as an argument, which Python before 3.11.4 does not take: Debian 12 has 3.11.2.
+        archive.extraction_filter = getattr(tarfile, "data_filter", None)
+        archive.extractall(folder)
     (found,) = folder.iterdir()
     return found
 
